@@ -1,0 +1,3 @@
+/* The definitions of nn.h, once, for the extension. */
+#define NN_IMPLEMENTATION
+#include "nn.h"

@@ -1,0 +1,116 @@
+"""Arrays in: the one place that checks what a caller passes and describes it to C as a strided Matrix."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nnpy._c import ffi, lib
+
+__all__ = ["as_array", "as_matrix", "as_training_set"]
+
+_ROWS_PER_CHECK = 1 << 22  # elements checked between two looks at Ctrl-C
+_SIZE_MAX = 2 ** (8 * ffi.sizeof("size_t")) - 1
+
+
+def as_matrix(array: NDArray[np.float32]) -> Any:
+    """Describe a float32 array as a C Matrix, in place. The caller keeps `array` alive.
+
+    The array is one that `as_array` returned, or a new one: 2-D, native float32, its columns next to each other.
+    """
+    rows, columns = array.shape
+    stride = array.strides[0] // array.itemsize if rows > 1 else columns
+    address = array.__array_interface__["data"][0]
+    # A negative stride goes through size_t wrapped round; MAT_AT brings it back.
+    return ffi.new("Matrix *", (rows, columns, stride & _SIZE_MAX, ffi.cast("float *", address)))[0]
+
+
+def as_array(values: ArrayLike, name: str, columns: int, *, what: str) -> NDArray[np.float32]:
+    """Check samples, and return them as an array that `as_matrix` takes: the very same memory where that is possible.
+
+    Parameters
+    ----------
+    values : array_like of real numbers, shape (n, columns)
+        Or of shape (n,) where `columns` is 1.
+    name : str
+        What the caller calls `values`.
+    columns : int
+        How many columns there have to be.
+    what : str
+        What a column is, for the message: "input" or "output".
+
+    Returns
+    -------
+    array : ndarray of float32, shape (n, columns)
+        A view of `values` if that is float32 with unit column stride and whole row strides, else a converted copy.
+
+    Raises
+    ------
+    TypeError
+        If `values` are not real numbers.
+    ValueError
+        If the shape is another, or a value is NaN, infinite, or too large for float32.
+    """
+    array = values if isinstance(values, np.ndarray) else _to_array(values, name)
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, which nnpy does not read: fill or drop the masked values first")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be real numbers, got an array of dtype {array.dtype}")
+    if array.ndim == 1 and columns == 1:
+        array = array[:, np.newaxis]
+    if array.ndim != 2:
+        hint = f"; one sample is {name}[np.newaxis, :]" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must have shape (samples, {columns}), got {array.shape}{hint}")
+    if array.shape[1] != columns:
+        plural = "column" if columns == 1 else "columns"
+        raise ValueError(f"{name} must have {columns} {plural}, one per {what} of the network, got shape {array.shape}")
+    if array.dtype != np.float32 or not _fits(array):
+        with np.errstate(over="ignore"):  # told below, with the place
+            array = np.array(array, dtype=np.float32, order="C")
+    _check_finite(array, name)
+    return array
+
+
+def as_training_set(
+    x: ArrayLike, y: ArrayLike, inputs: int, outputs: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Check inputs x and targets y, as `as_array` does, and that they go together."""
+    x = as_array(x, "x", inputs, what="input")
+    y = as_array(y, "y", outputs, what="output")
+    if len(x) != len(y):
+        raise ValueError(f"x and y must have the same number of rows, got {len(x)} and {len(y)}")
+    if len(x) == 0:
+        raise ValueError("x and y must have at least one row, got none")
+    return x, y
+
+
+def _to_array(values: ArrayLike, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # a ragged list
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from error
+
+
+def _fits(array: NDArray[Any]) -> bool:
+    """Whether a Matrix can describe the array: columns next to each other, rows whole floats apart."""
+    rows, columns = array.shape
+    return (
+        array.flags.aligned
+        and (columns == 1 or array.strides[1] == array.itemsize)
+        and (rows == 1 or array.strides[0] % array.itemsize == 0)
+    )
+
+
+def _check_finite(array: NDArray[np.float32], name: str) -> None:
+    rows, columns = array.shape
+    step = max(1, _ROWS_PER_CHECK // columns)
+    for start in range(0, rows, step):
+        part = array[start : start + step]
+        place = lib.nn_first_nonfinite(as_matrix(part))
+        if place < part.size:
+            row, column = divmod(place, columns)
+            value = part[row, column]
+            raise ValueError(
+                f"{name} must be finite in float32, got {name}[{start + row}, {column}] = {value}; "
+                "NaN and infinity are refused, and so is a number beyond 3.4e38"
+            )

@@ -1,0 +1,66 @@
+"""Calls into C: the one place that turns a code into an exception, and that lets Ctrl-C and a progress bar in."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+try:
+    from nnpy._libnn import ffi, lib
+except ImportError as error:
+    _folder = Path(__file__).parent
+    if (_folder.parent / "build_ffi.py").exists() and {p.suffix for p in _folder.glob("_libnn.*")} <= {".pyi"}:
+        raise ImportError(
+            f"nnpy was imported from the source folder {_folder}, in which its C extension is not built. Run Python from "
+            "another folder to use the installed package, or build it here: pip install -e ."
+        ) from error
+    raise
+
+__all__ = ["call", "ffi", "lib"]
+
+# What was raised while C was polling, in the thread that called C.
+_raised = threading.local()
+
+
+def _keep(_type: type[BaseException], exception: BaseException, _traceback: TracebackType | None) -> None:
+    _raised.exception = exception
+
+
+@ffi.def_extern(error=1, onerror=_keep)  # type: ignore[untyped-decorator]
+def nnpy_poll(context: Any, done: int) -> int:
+    """Runs what is due in Python: signal handlers, by the interpreter itself, and the progress callback."""
+    if context != ffi.NULL:
+        ffi.from_handle(context)(done)
+    return 0
+
+
+def call(function: Callable[..., int], *args: Any, progress: Callable[[int], object] | None = None) -> None:
+    """Call a C function that ends in a monitor and returns a code.
+
+    Parameters
+    ----------
+    function : C function
+        Called as ``function(*args, monitor)`` without the GIL.
+    progress : callable, optional
+        Called with the number of whole iterations done, every few milliseconds and at the end.
+
+    Raises
+    ------
+    MemoryError
+        If C could not allocate what it needs.
+    BaseException
+        Whatever a signal handler or `progress` raised meanwhile, such as KeyboardInterrupt.
+    """
+    context = ffi.NULL if progress is None else ffi.new_handle(progress)
+    monitor = ffi.new("NNMonitor *", {"poll": lib.nnpy_poll, "context": context})
+    code = function(*args, monitor)
+    if progress is not None:
+        progress(monitor.done)
+    if code == lib.NN_STOPPED:
+        exception, _raised.exception = _raised.exception, None
+        raise exception
+    if code == lib.NN_NO_MEMORY:
+        raise MemoryError("not enough memory for the activations and gradient of the network")
+    if code != lib.NN_OK:
+        raise RuntimeError(f"unknown code {code} from C")  # pragma: no cover

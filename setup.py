@@ -1,0 +1,13 @@
+"""The compiled part of the build; everything else is in pyproject.toml."""
+
+import sysconfig
+
+from setuptools import setup
+
+# cffi compiles for the limited API, so that one wheel serves every CPython from 3.10 on. Free-threaded builds have none.
+limited_api = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+setup(
+    cffi_modules=["build_ffi.py:ffibuilder"],
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if limited_api else {},
+)
