@@ -4,7 +4,8 @@
 
 FOLDER holds the four files, train-images-idx3-ubyte and so on, gzipped (.gz) or not. A 784-30-10 network of sigmoid neurons
 learns them by plain gradient descent on shuffled batches of 10. Nielsen's cost is half of ours, so that his rate of 3.0 is 1.5
-here. He reports 95.42 % of the test images after 30 epochs.
+here. He reports 95.42 % of the test images at the best of 30 epochs, from weights that begin with a standard deviation of 1;
+ours begin smaller, as nnpy's do, which is better.
 """
 
 import argparse
@@ -90,8 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     y = np.eye(10, dtype=np.float32)[labels]
     rng = np.random.default_rng(options.seed)
-    net = nnpy.NeuralNetwork([784, 30, 10])
-    net.parameters = rng.standard_normal(net.parameters.size)  # as in the book
+    net = nnpy.NeuralNetwork([784, 30, 10], seed=options.seed)
     start = time.perf_counter()
     for epoch in range(1, options.epochs + 1):
         order = rng.permutation(len(x))

@@ -18,6 +18,7 @@ from nnpy._network import NeuralNetwork
 __all__ = ["table"]
 
 _RUNS = 5  # interleaved; the median counts
+_SECONDS = 0.2  # about how long each takes
 
 Array = NDArray[np.float32]
 # Takes steps of gradient descent on batches, from a start; returns the parameters.
@@ -138,7 +139,7 @@ def _check_agreement(work: Work, trainers: dict[str, Trainer], steps: int) -> No
 
 def _time(work: Work, trainers: dict[str, Trainer]) -> dict[str, float]:
     """Seconds per step: the median over interleaved runs of some tenths of a second each."""
-    steps = {name: _steps_for(work, train, 0.2) for name, train in trainers.items()}
+    steps = {name: _steps_for(work, train, _SECONDS) for name, train in trainers.items()}
     times: dict[str, list[float]] = {name: [] for name in trainers}
     for _ in range(_RUNS):
         for name, train in trainers.items():

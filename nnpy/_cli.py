@@ -69,6 +69,6 @@ def _rate(text: str) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 < value < float("3e38"):
+    if not 1e-38 < value < 3e38:  # as a float32
         raise argparse.ArgumentTypeError(f"a positive number is expected, got {text!r}")
     return value

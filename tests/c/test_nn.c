@@ -1,0 +1,308 @@
+/* Checks nn.h and batch.c against sums in double precision, and that running out of memory leaks and changes nothing.
+ * Prints what is wrong and returns 1, or prints two samples of mat_print and nn_print and returns 0. */
+#include <stdlib.h>
+
+static size_t num_allocated = 0, num_allowed = (size_t)-1;
+
+static void *counted_malloc(size_t size)
+{
+    if (num_allowed == 0) {
+        return NULL;
+    }
+    num_allowed--;
+    num_allocated++;
+    return malloc(size);
+}
+
+static void counted_free(void *pointer)
+{
+    num_allocated -= pointer != NULL;
+    free(pointer);
+}
+
+#define NN_MALLOC counted_malloc
+#define NN_FREE counted_free
+#define NN_IMPLEMENTATION
+#include "nn.h"
+
+#include "batch.c"
+
+static int num_failed = 0;
+
+#define CHECK(condition)                                                          \
+    do {                                                                          \
+        if (!(condition)) {                                                       \
+            printf("%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);  \
+            num_failed++;                                                         \
+        }                                                                         \
+    } while (0)
+
+static int close_to(double a, double b, double tolerance)
+{
+    return fabs(a - b) <= tolerance; /* false for NaN */
+}
+
+static void test_matrix(void)
+{
+    float table[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+    Matrix left = {3, 2, 4, table};             /* columns 0 and 1 of 3 x 4 */
+    Matrix right = {2, 3, 4, table + 1};        /* columns 1 to 3 of the first two rows */
+    Matrix backwards = {3, 2, (size_t)-4, table + 8};
+    Matrix product = mat_alloc(3, 3), copy = mat_alloc(3, 2);
+
+    CHECK(MAT_AT(left, 2, 1) == 10 && MAT_AT(right, 1, 2) == 8);
+    CHECK(MAT_AT(backwards, 0, 0) == 9 && MAT_AT(backwards, 2, 1) == 2);
+    CHECK(MAT_AT(mat_row(backwards, 1), 0, 1) == 6);
+
+    mat_dot(product, left, right);
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t j = 0; j < 3; j++) {
+            double sum = 0;
+            for (size_t k = 0; k < 2; k++) {
+                sum += (double)table[4 * i + k] * (double)table[4 * k + 1 + j];
+            }
+            CHECK(close_to((double)MAT_AT(product, i, j), sum, 0));
+        }
+    }
+    mat_cpy(copy, backwards);
+    mat_sum(copy, left);
+    CHECK(MAT_AT(copy, 0, 0) == 10 && MAT_AT(copy, 1, 1) == 12 && MAT_AT(copy, 2, 0) == 10);
+    mat_fill(copy, 0.5f);
+    mat_sigf(copy);
+    CHECK(close_to((double)MAT_AT(copy, 2, 1), 1 / (1 + exp(-0.5)), 1e-7));
+    CHECK(sigf(-1000.0f) == 0.0f && sigf(1000.0f) == 1.0f && close_to((double)sigf(0.0f), 0.5, 0));
+    mat_rand(copy, -2.0f, 3.0f);
+    for (size_t i = 0; i < 3; i++) {
+        CHECK(MAT_AT(copy, i, 0) >= -2.0f && MAT_AT(copy, i, 0) <= 3.0f);
+    }
+    mat_free(product);
+    mat_free(copy);
+}
+
+static void test_generators(void)
+{
+    uint32_t state = 1;
+    for (int i = 0; i < 10000; i++) {
+        nn_minstd_float(&state);
+    }
+    CHECK(state == 1043618065u); /* the check that Park and Miller give */
+    CHECK(nn_minstd_seed(0) != 0 && nn_minstd_seed(2147483647u) != 0 && nn_minstd_seed(69) == 69);
+    CHECK(nn_random(1, 0) != nn_random(1, 1) && nn_random(1, 0) != nn_random(2, 0));
+}
+
+/* A network, data for it, and everything around it that a test reads. */
+static const size_t archi[] = {3, 4, 2};
+#define NUM_SAMPLES 5
+
+static NeuralNetwork make_network(void)
+{
+    NeuralNetwork nn = nn_alloc(archi, ARRAY_LEN(archi) - 1);
+    nn_rand_minstd(nn, -1.0f, 1.0f, 7);
+    return nn;
+}
+
+static void make_data(float *data, Matrix *in, Matrix *out)
+{
+    Matrix all = {NUM_SAMPLES, 5, 5, data};
+    uint32_t state = 11;
+    for (size_t i = 0; i < NUM_SAMPLES; i++) {
+        for (size_t j = 0; j < 5; j++) {
+            MAT_AT(all, i, j) = nn_minstd_float(&state);
+        }
+    }
+    *in = all;
+    in->cols = 3;
+    *out = all;
+    out->cols = 2;
+    out->data += 3;
+}
+
+/* C in double precision, with parameter p changed by delta. */
+static double cost(NeuralNetwork nn, Matrix in, Matrix out, size_t p, double delta)
+{
+    double sum = 0;
+    for (size_t i = 0; i < in.rows; i++) {
+        double a[4], z[4];
+        size_t first = 0; /* of the layer's parameters */
+        for (size_t k = 0; k < in.cols; k++) {
+            a[k] = (double)MAT_AT(in, i, k);
+        }
+        for (size_t l = 0; l < nn.num_layers; l++) {
+            size_t rows = nn.archi[l], cols = nn.archi[l + 1];
+            for (size_t j = 0; j < cols; j++) {
+                z[j] = 0;
+                for (size_t k = 0; k <= rows; k++) { /* the last row is the biases */
+                    size_t index = first + k * cols + j;
+                    double value = (double)nn.weights[0].data[index] + (index == p ? delta : 0);
+                    z[j] += value * (k < rows ? a[k] : 1);
+                }
+            }
+            for (size_t j = 0; j < cols; j++) {
+                a[j] = 1 / (1 + exp(-z[j]));
+            }
+            first += (rows + 1) * cols;
+        }
+        for (size_t j = 0; j < out.cols; j++) {
+            sum += (a[j] - (double)MAT_AT(out, i, j)) * (a[j] - (double)MAT_AT(out, i, j));
+        }
+    }
+    return sum / (double)in.rows;
+}
+
+static void test_gradients(void)
+{
+    float data[5 * NUM_SAMPLES];
+    Matrix in, out;
+    NeuralNetwork nn = make_network(), grad = make_network(), approximate = make_network();
+    double largest = 0;
+
+    make_data(data, &in, &out);
+    CHECK(close_to((double)nn_mse(nn, in, out), cost(nn, in, out, 0, 0), 1e-6));
+    nn_backpropagation(nn, grad, in, out);
+    nn_finite_diff(nn, approximate, 1e-2f, in, out);
+    for (size_t p = 0; p < nn_num_parameters(nn); p++) {
+        double derivative = (cost(nn, in, out, p, 1e-5) - cost(nn, in, out, p, -1e-5)) / 2e-5;
+        CHECK(close_to((double)grad.weights[0].data[p], derivative, 1e-6));
+        CHECK(close_to((double)approximate.weights[0].data[p], derivative, 5e-3));
+        largest = fmax(largest, fabs(derivative));
+    }
+    CHECK(largest > 0.05);
+    nn_free(nn);
+    nn_free(grad);
+    nn_free(approximate);
+}
+
+static void test_network(void)
+{
+    NeuralNetwork nn = make_network();
+    float *end = nn.weights[0].data + nn_num_parameters(nn);
+    CHECK(nn_num_parameters(nn) == 3 * 4 + 4 + 4 * 2 + 2);
+    CHECK(nn.biases[0].data == nn.weights[0].data + 12 && nn.weights[1].data == nn.biases[0].data + 4);
+    CHECK(nn.biases[1].data + 2 == end);
+    nn_fill(nn, 0.25f);
+    for (const float *p = nn.weights[0].data; p < end; p++) {
+        CHECK(close_to((double)*p, 0.25, 0));
+    }
+    nn_rand(nn, -1.0f, 1.0f);
+    nn_glorot(nn, 3);
+    for (size_t i = 0; i < 12; i++) {
+        CHECK(fabsf(nn.weights[0].data[i]) <= sqrtf(6.0f / 7.0f) && nn.weights[0].data[i] != 0.0f);
+    }
+    CHECK(nn.biases[1].data[0] == 0.0f);
+    nn_free(nn);
+}
+
+static int stop_at_once(void *context, size_t done)
+{
+    (void)done;
+    return *(int *)context;
+}
+
+/* Every call with 0, 1, 2, ... allocations allowed: it fails until there are enough, and then it works. */
+static void test_out_of_memory(void)
+{
+    float data[5 * NUM_SAMPLES], result[2 * NUM_SAMPLES], mse_result;
+    Matrix in, out, results = {NUM_SAMPLES, 2, 2, result};
+    NeuralNetwork nn = make_network(), before = make_network(), grad = make_network();
+    size_t size = nn_num_parameters(nn) * sizeof(float), other = num_allocated;
+    int no = 0;
+
+    make_data(data, &in, &out);
+    for (int call = 0; call < 7; call++) {
+        int code = NN_NO_MEMORY;
+        for (size_t allowed = 0; code != NN_OK; allowed++) {
+            NNMonitor monitor = {stop_at_once, &no, 0, 0};
+            num_allowed = allowed;
+            switch (call) {
+            case 0: code = nn_gradient_descent(nn, 1.0f, in, out, 3); break;
+            case 1: code = nn_batch_gradient_descent(nn, 1.0f, 0.0f, in, out, 3, &monitor); break;
+            case 2: code = nn_batch_gradient_descent(nn, 1.0f, 0.1f, in, out, 3, &monitor); break;
+            case 3: code = nn_batch_forward(nn, in, results, &monitor); break;
+            case 4: code = nn_batch_mse(nn, in, out, &mse_result, &monitor); break;
+            case 5: code = nn_batch_backpropagation(nn, grad, in, out, &monitor); break;
+            default: code = nn_batch_finite_diff(nn, grad, 0.1f, in, out, &monitor); break;
+            }
+            num_allowed = (size_t)-1;
+            CHECK(num_allocated == other);
+            CHECK(code == NN_OK ? allowed > 0 : code == NN_NO_MEMORY && allowed < 3);
+            CHECK((code == NN_OK && call < 3) || memcmp(nn.weights[0].data, before.weights[0].data, size) == 0);
+        }
+        memcpy(nn.weights[0].data, before.weights[0].data, size);
+    }
+    num_allowed = 0;
+    CHECK(mat_alloc(2, 2).data == NULL && nn_alloc(archi, 2).archi == NULL);
+    num_allowed = (size_t)-1;
+    nn_free(nn);
+    nn_free(before);
+    nn_free(grad);
+}
+
+/* Sizes whose products a size_t does not hold. */
+static void test_overflow(void)
+{
+    size_t half = SIZE_MAX / 2;
+    size_t wide[] = {half, 3}, many[] = {1, half, 1}, byte[] = {1, SIZE_MAX / 8}, most[] = {SIZE_MAX, SIZE_MAX};
+    num_allowed = 0; /* nothing may be asked for */
+    CHECK(mat_alloc(half, 3).data == NULL && mat_alloc(half, 1).data == NULL);
+    CHECK(nn_alloc(wide, 1).archi == NULL && nn_alloc(many, 2).archi == NULL);
+    CHECK(nn_alloc(byte, 1).archi == NULL && nn_alloc(most, 1).archi == NULL);
+    num_allowed = (size_t)-1;
+}
+
+/* Stopped at once or after some of many iterations, a training leaves the state after monitor.done of them. */
+static void test_stop(void)
+{
+    float data[5 * NUM_SAMPLES];
+    Matrix in, out;
+    int yes = 1;
+    for (int i = 0; i < 2; i++) {
+        float eps = i == 0 ? 0.0f : 0.1f;
+        NeuralNetwork nn = make_network(), again = make_network();
+        NNMonitor monitor = {stop_at_once, &yes, 0, 0}, other = {stop_at_once, &yes, 0, 0};
+        size_t size = nn_num_parameters(nn) * sizeof(float);
+        make_data(data, &in, &out);
+        CHECK(nn_batch_gradient_descent(nn, 1.0f, eps, in, out, (size_t)-1, &monitor) == NN_STOPPED);
+        CHECK(monitor.done > 0);
+        CHECK(nn_batch_gradient_descent(again, 1.0f, eps, in, out, monitor.done, &other) == NN_OK);
+        CHECK(memcmp(nn.weights[0].data, again.weights[0].data, size) == 0);
+        nn_free(nn);
+        nn_free(again);
+    }
+}
+
+static void test_nonfinite(void)
+{
+    float values[] = {1, 2, 3, 4, 5, 6};
+    Matrix m = {2, 2, 3, values};
+    values[2] = NAN; /* between the rows */
+    CHECK(nn_first_nonfinite(m) == 4);
+    values[4] = -INFINITY;
+    CHECK(nn_first_nonfinite(m) == 3);
+    values[0] = NAN;
+    CHECK(nn_first_nonfinite(m) == 0);
+}
+
+int main(void)
+{
+    size_t sample_archi[] = {2, 1};
+    float sample[] = {1.5f, -2.0f, 0.0f, 0.25f};
+    Matrix m = {2, 2, 2, sample};
+    NeuralNetwork nn;
+
+    test_matrix();
+    test_generators();
+    test_network();
+    test_gradients();
+    test_out_of_memory();
+    test_overflow();
+    test_stop();
+    test_nonfinite();
+    CHECK(num_allocated == 0);
+
+    mat_print(m, "m");
+    nn = nn_alloc(sample_archi, 1);
+    nn_fill(nn, 2.0f);
+    nn_print(nn, "nn");
+    nn_free(nn);
+    return num_failed > 0;
+}
