@@ -59,10 +59,12 @@ def load(folder: Path, name: str) -> tuple[NDArray[np.float32], NDArray[np.uint8
         for kind, dimensions in (("images", 3), ("labels", 1))
     )
     if len(images) != len(labels):
-        raise ValueError(f"{folder} has {len(images)} {name} images and {len(labels)} labels: they do not belong together")
+        raise ValueError(
+            f"{folder} has {len(images)} {name} images and {len(labels)} labels: they do not belong together"
+        )
     if images.shape[1:] != (28, 28) or len(images) == 0 or labels.max() > 9:
         raise ValueError(f"{folder} has no digits of 28 x 28 in its {name} files")
-    return images.reshape(len(images), -1).astype(np.float32) / 255, labels
+    return np.divide(images.reshape(len(images), -1), 255, dtype=np.float32), labels
 
 
 def find(folder: Path, name: str) -> Path:
@@ -100,7 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
             net.gradient_descent(x[batch], y[batch], rate=1.5)
         right = np.count_nonzero(net.forward(x_test).argmax(axis=1) == labels_test)
         seconds = time.perf_counter() - start
-        print(f"epoch {epoch:2}: {right} of {len(x_test)} test images ({100 * right / len(x_test):.2f} %), {seconds:.1f} s")
+        print(
+            f"epoch {epoch:2}: {right} of {len(x_test)} test images ({100 * right / len(x_test):.2f} %), {seconds:.1f} s"
+        )
     return 0
 
 

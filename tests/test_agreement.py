@@ -22,7 +22,7 @@ def problems(draw, max_layers=4, max_neurons=40, max_samples=50):
     net = nnpy.NeuralNetwork(sizes)
     net.randomize(-1, 1, seed=seed)
     for w in net.weights:  # so that no sigmoid saturates: there 1 - a has few digits in float32
-        w /= np.sqrt(len(w))
+        w[...] /= np.sqrt(len(w))
     x = rng.uniform(-2, 2, (samples, sizes[0])).astype(np.float32)
     y = rng.uniform(0, 1, (samples, sizes[-1])).astype(np.float32)
     return net, x, y
@@ -72,7 +72,9 @@ def test_forward_and_cost(problem):
     expected = numpy_forward(net, x)[-1]
     assert_close(net.forward(x), expected)
     cost = ((expected - y) ** 2).sum(axis=1).mean()
-    tolerance = 1e-5 * cost + 2e-5 * np.sqrt(cost)  # an output is wrong by some 1e-6, its square by 2 (a - y) times that
+    tolerance = 1e-5 * cost + 2e-5 * np.sqrt(
+        cost
+    )  # an output is wrong by some 1e-6, its square by 2 (a - y) times that
     assert net.mse(x, y) == pytest.approx(cost, rel=0, abs=tolerance)
     assert lib.nn_mse(net._nn, as_matrix(x), as_matrix(y)) == pytest.approx(cost, rel=0, abs=tolerance)
 

@@ -19,7 +19,7 @@ TABLE = RNG.random((12, 12), dtype=np.float32)
 TABLE.flags.writeable = False
 
 IN_PLACE = {
-    "contiguous": lambda: TABLE[:, :3].copy(),
+    "contiguous": TABLE[:, :3].copy,
     "columns of a table": lambda: TABLE[:, 2:5],
     "every second row": lambda: TABLE[::2, 2:5],
     "backwards": lambda: TABLE[::-1, 4:7],
@@ -44,7 +44,7 @@ CONVERTED = {
     "columns backwards": lambda: TABLE[:, 2::-1],
     "rows 13 bytes apart": lambda: np.zeros(5, np.dtype([("f", "<f4", 3), ("tag", "u1")]))["f"],
     "unaligned": lambda: np.frombuffer(bytes(1 + 4 * 12), np.uint8)[1:].view("<f4").reshape(4, 3),
-    "list": lambda: TABLE[:, :3].tolist(),
+    "list": TABLE[:, :3].tolist,
     "list of tuples": lambda: [(1, 2.5, True), (0, 0, 0)],
     "memoryview": lambda: memoryview(TABLE[:, :3].copy()),
     "rows in array.array": lambda: [array.array("d", [1, 2, 3])],
@@ -97,7 +97,9 @@ def test_any_slice_gives_the_bits_of_its_copy(inputs, outputs, step, first_x, fi
     before = table.copy()
     x, y = table[::step, first_x : first_x + inputs], table[::step, first_y : first_y + outputs]
     one, other = (nnpy.NeuralNetwork([inputs, 3, outputs], seed=2) for _ in range(2))
-    np.testing.assert_array_equal(one.backpropagation(x, y).parameters, one.backpropagation(x.copy(), y.copy()).parameters)
+    np.testing.assert_array_equal(
+        one.backpropagation(x, y).parameters, one.backpropagation(x.copy(), y.copy()).parameters
+    )
     one.gradient_descent(x, y, rate=1.0, iterations=3)
     other.gradient_descent(x.copy(), y.copy(), rate=1.0, iterations=3)
     np.testing.assert_array_equal(one.parameters, other.parameters)
@@ -134,8 +136,16 @@ REFUSED = {
     "huge integers": ([[10**30, 1, 1]], TypeError, "x must be real numbers, got an array of dtype object"),
     "masked": (np.ma.masked_array(np.ones((2, 3))), TypeError, "x is a masked array"),
     "ragged": ([[1, 2, 3], [1, 2]], ValueError, "x must be a rectangular array of numbers: "),
-    "two columns": (np.ones((4, 2)), ValueError, "x must have 3 columns, one per input of the network, got shape (4, 2)"),
-    "one dimension": (np.ones(3), ValueError, "x must have shape (samples, 3), got (3,); one sample is x[np.newaxis, :]"),
+    "two columns": (
+        np.ones((4, 2)),
+        ValueError,
+        "x must have 3 columns, one per input of the network, got shape (4, 2)",
+    ),
+    "one dimension": (
+        np.ones(3),
+        ValueError,
+        "x must have shape (samples, 3), got (3,); one sample is x[np.newaxis, :]",
+    ),
     "three dimensions": (np.ones((4, 3, 1)), ValueError, "x must have shape (samples, 3), got (4, 3, 1)"),
     "a number": (1.0, ValueError, "x must have shape (samples, 3), got ()"),
     "NaN": (NAN, ValueError, "x must be finite in float32, got x[5, 1] = nan; "),

@@ -51,7 +51,9 @@ def test_run_time_requirements_are_numpy_and_cffi():
 
 
 def test_source_folder_without_the_extension_says_so(tmp_path):
-    shutil.copytree(ROOT / "nnpy", tmp_path / "nnpy", ignore=shutil.ignore_patterns("_libnn.*so", "_libnn.*pyd", "_libnn.c"))
+    shutil.copytree(
+        ROOT / "nnpy", tmp_path / "nnpy", ignore=shutil.ignore_patterns("_libnn.*so", "_libnn.*pyd", "_libnn.c")
+    )
     shutil.copy(ROOT / "build_ffi.py", tmp_path)
     program = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'ditable' not in str(f)]; import nnpy"
     result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -13,7 +13,9 @@ from nnpy import _bench, _cli
 
 
 def nnpy(*arguments, **options):
-    return subprocess.run([sys.executable, "-m", "nnpy", *arguments], capture_output=True, text=True, check=False, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "nnpy", *arguments], capture_output=True, text=True, check=False, **options
+    )
 
 
 def test_xor_prints_the_posts_table_beside_ours(capsys):
@@ -49,7 +51,10 @@ def test_xor_with_other_options_says_what_the_post_has(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["xor", "--iterations", "-1"], "argument --iterations: a whole number from 0 to 9223372036854775807 is expected"),
+        (
+            ["xor", "--iterations", "-1"],
+            "argument --iterations: a whole number from 0 to 9223372036854775807 is expected",
+        ),
         (["xor", "--iterations", "ten"], "is expected, got 'ten'"),
         (["xor", "--seed", "4294967296"], "argument --seed: a whole number from 0 to 4294967295 is expected"),
         (["xor", "--rate", "0"], "argument --rate: a positive number is expected, got '0'"),
@@ -76,7 +81,10 @@ def test_module_is_the_command(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="the test sends a signal")
 def test_ctrl_c_ends_the_command_without_a_traceback(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "nnpy", "xor", "--iterations", "1000000000000"], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        [sys.executable, "-m", "nnpy", "xor", "--iterations", "1000000000000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
     )
     time.sleep(2)
     os.kill(process.pid, signal.SIGINT)
@@ -90,7 +98,10 @@ def test_bench_prints_times_and_ratios(capsys, monkeypatch):
     assert _cli.main(["bench"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "| pure Python | numpy | nn.h | nnpy |" in lines[2]
-    assert [line.split("|")[1].strip() for line in lines[4:]] == ["XOR, 2-2-1, full batch of 4", "784-30-10, batches of 10"]
+    assert [line.split("|")[1].strip() for line in lines[4:]] == [
+        "XOR, 2-2-1, full batch of 4",
+        "784-30-10, batches of 10",
+    ]
     for line in lines[4:]:
         assert len(re.findall(r"\d (?:s|ms|us) \|", line)) == 4
 
@@ -98,5 +109,7 @@ def test_bench_prints_times_and_ratios(capsys, monkeypatch):
 def test_bench_stops_where_results_differ(monkeypatch):
     honest = _bench._nnpy
     monkeypatch.setattr(_bench, "_nnpy", lambda work, steps: honest(work, steps) * 1.01)
-    with pytest.raises(SystemExit, match=r"^nnpy bench: nnpy disagrees with pure Python on XOR, 2-2-1, full batch of 4: by "):
+    with pytest.raises(
+        SystemExit, match=r"^nnpy bench: nnpy disagrees with pure Python on XOR, 2-2-1, full batch of 4: by "
+    ):
         _bench.table()

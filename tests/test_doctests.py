@@ -8,7 +8,9 @@ import pytest
 
 import nnpy
 
-MODULES = ["nnpy"] + [f"nnpy.{m.name}" for m in pkgutil.iter_modules(nnpy.__path__) if m.name not in ("__main__", "_libnn")]
+MODULES = ["nnpy"] + [
+    f"nnpy.{m.name}" for m in pkgutil.iter_modules(nnpy.__path__) if m.name not in ("__main__", "_libnn")
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

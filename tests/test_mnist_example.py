@@ -66,14 +66,34 @@ LABELS, IMAGES = "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte.gz"
         (LABELS, shorten, r"train-labels-idx1-ubyte should have 508 bytes for an array of shape \(500,\), it has 503"),
         (IMAGES, shorten, r"t10k-images-idx3-ubyte.gz is damaged: "),
         (IMAGES, damage, r"t10k-images-idx3-ubyte.gz is damaged: "),
-        (IMAGES, lambda path: path.write_bytes(b"no gzip"), r"t10k-images-idx3-ubyte.gz is damaged: Not a gzipped file"),
+        (
+            IMAGES,
+            lambda path: path.write_bytes(b"no gzip"),
+            r"t10k-images-idx3-ubyte.gz is damaged: Not a gzipped file",
+        ),
         (LABELS, lambda path: path.unlink(), r"has no file train-labels-idx1-ubyte or train-labels-idx1-ubyte.gz"),
-        (LABELS, lambda path: path.write_bytes(b""), r"is no IDX file of bytes in 1 dimensions: it begins with nothing"),
+        (
+            LABELS,
+            lambda path: path.write_bytes(b""),
+            r"is no IDX file of bytes in 1 dimensions: it begins with nothing",
+        ),
         (LABELS, lambda path: path.write_bytes(b"\0\0\x08\1\0"), r"is no IDX file of bytes .*begins with 00 00 08 01"),
-        (LABELS, lambda path: path.write_bytes(b"\0\0\x0d\1\0\0\0\0"), r"is no IDX file of bytes .*begins with 00 00 0d 01"),
+        (
+            LABELS,
+            lambda path: path.write_bytes(b"\0\0\x0d\1\0\0\0\0"),
+            r"is no IDX file of bytes .*begins with 00 00 0d 01",
+        ),
         (LABELS, lambda path: path.write_bytes(idx(np.zeros(499, np.uint8))), r"has 500 train images and 499 labels"),
-        (LABELS, lambda path: path.write_bytes(idx(np.full(500, 10, np.uint8))), r"has no digits of 28 x 28 in its train"),
-        (IMAGES, lambda path: path.write_bytes(gzip.compress(idx(np.zeros((30, 9, 28), np.uint8)))), r"no digits of 28 x 28"),
+        (
+            LABELS,
+            lambda path: path.write_bytes(idx(np.full(500, 10, np.uint8))),
+            r"has no digits of 28 x 28 in its train",
+        ),
+        (
+            IMAGES,
+            lambda path: path.write_bytes(gzip.compress(idx(np.zeros((30, 9, 28), np.uint8)))),
+            r"no digits of 28 x 28",
+        ),
     ],
 )
 def test_bad_files(mnist, folder, capsys, name, change, message):

@@ -29,7 +29,11 @@ def net():
 def big_problem():
     """An iteration takes some 50 ms."""
     rng = np.random.default_rng(0)
-    return nnpy.NeuralNetwork([200, 50, 10], seed=1), rng.random((2000, 200), np.float32), rng.random((2000, 10), np.float32)
+    return (
+        nnpy.NeuralNetwork([200, 50, 10], seed=1),
+        rng.random((2000, 200), np.float32),
+        rng.random((2000, 10), np.float32),
+    )
 
 
 def test_views_are_of_one_block_in_the_documented_order(net):
@@ -101,7 +105,9 @@ def test_memory_is_given_back():
 
 
 @pytest.mark.parametrize(
-    "duplicate", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "deepcopy", "pickle"]
+    "duplicate",
+    [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
+    ids=["copy", "deepcopy", "pickle"],
 )
 def test_copies_are_equal_and_independent(net, duplicate):
     other = duplicate(net)
@@ -201,7 +207,11 @@ ARGUMENTS = [
     (lambda net: net.randomize("a"), TypeError, "low must be a real number, got 'a'"),
     (lambda net: net.randomize(seed=-1), ValueError, "seed must be from 0 to 4294967295, got -1"),
     (lambda net: net.randomize(seed=1.0), TypeError, "seed must be an integer, got 1.0"),
-    (lambda net: nnpy.NeuralNetwork([1, 1], seed=2**64), ValueError, "seed must be from 0 to 18446744073709551615, got"),
+    (
+        lambda net: nnpy.NeuralNetwork([1, 1], seed=2**64),
+        ValueError,
+        "seed must be from 0 to 18446744073709551615, got",
+    ),
     (lambda net: nnpy.NeuralNetwork([1, 1], seed="0"), TypeError, "seed must be an integer, got '0'"),
 ]
 
@@ -317,7 +327,9 @@ def test_ctrl_c_leaves_whole_iterations():
 
 
 @needs_signals
-@pytest.mark.parametrize("call", ["forward", "mse", "backpropagation", "finite_diff", "gradient_descent", "tiny", "check"])
+@pytest.mark.parametrize(
+    "call", ["forward", "mse", "backpropagation", "finite_diff", "gradient_descent", "tiny", "check"]
+)
 def test_ctrl_c_within_a_long_step(call):
     net, x, y = big_problem()
     x, y = (np.broadcast_to(a[0], (10**7, a.shape[1])) for a in (x, y))
