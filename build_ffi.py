@@ -1,5 +1,6 @@
 """The one list of what Python sees of C, and how the extension ``nnpy._libnn`` is compiled (cffi, API mode)."""
 
+import glob
 import os
 
 from cffi import FFI
@@ -7,31 +8,51 @@ from cffi import FFI
 CDEF = """
 typedef struct { size_t rows; size_t cols; size_t stride; float *data; } Matrix;
 typedef struct {
-    size_t *archi; size_t num_layers; Matrix *weights; Matrix *biases; Matrix *activations;
+    size_t *archi; size_t num_layers; Matrix *weights; Matrix *biases; Matrix *activations; int *functions;
 } NeuralNetwork;
-typedef struct { int (*poll)(void *context, size_t done); void *context; size_t done; ...; } NNMonitor;
 
 #define NN_OK ...
 #define NN_NO_MEMORY ...
 #define NN_STOPPED ...
+#define NN_SIGMOID ...
+#define NN_TANH ...
+#define NN_RELU ...
+#define NN_LINEAR ...
+#define NN_SOFTMAX ...
+#define NN_GRADIENT_DESCENT ...
+#define NN_ADAM ...
 
 NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers);
 void nn_free(NeuralNetwork nn);
 size_t nn_num_parameters(NeuralNetwork nn);
 void nn_rand_minstd(NeuralNetwork nn, float min, float max, uint32_t seed);
-void nn_glorot(NeuralNetwork nn, uint64_t seed);
+void nn_initialize(NeuralNetwork nn, uint64_t seed);
 
 float nn_mse(NeuralNetwork nn, Matrix train_in, Matrix train_out);
+float nn_cost(NeuralNetwork nn, Matrix train_in, Matrix train_out);
 void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix train_in, Matrix train_out);
 void nn_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix train_in, Matrix train_out);
 int nn_gradient_descent(NeuralNetwork nn, float rate, Matrix train_in, Matrix train_out, size_t iterations);
 
+typedef struct { int (*poll)(void *context, size_t done); void *context; size_t done; size_t work; } NNMonitor;
+typedef struct { int isa; int num_threads; } NNMachine;
+typedef struct { Matrix x; Matrix y; const int32_t *labels; } NNSamples;
+typedef struct { int kind; double rate, beta1, beta2, epsilon; float *moments; size_t step; } NNOptimizer;
+typedef struct {
+    size_t batch_size; size_t num_epochs; int shuffle; uint64_t seed; size_t first_epoch; float *costs;
+} NNSchedule;
+
+const char *nn_isa_name(int isa);
+int nn_threads_available(void);
+const char *nn_compiler(void);
 size_t nn_first_nonfinite(Matrix m);
-int nn_batch_forward(NeuralNetwork nn, Matrix in, Matrix out, NNMonitor *monitor);
-int nn_batch_mse(NeuralNetwork nn, Matrix in, Matrix out, float *mse, NNMonitor *monitor);
-int nn_batch_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix in, Matrix out, NNMonitor *monitor);
-int nn_batch_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);
-int nn_batch_gradient_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
+int nn_predict(NeuralNetwork nn, Matrix in, Matrix out, NNMachine machine, NNMonitor *monitor);
+int nn_evaluate(NeuralNetwork nn, NNSamples samples, int as_mse, float *cost, NNMachine machine, NNMonitor *monitor);
+int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, NNSamples samples, NNMachine machine, NNMonitor *monitor);
+int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSchedule schedule, NNMachine machine,
+             NNMonitor *monitor);
+int nn_gradient_by_differences(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);
+int nn_descend_by_differences(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
                               NNMonitor *monitor);
 
 extern "Python" int nnpy_poll(void *context, size_t done);
@@ -39,27 +60,33 @@ extern "Python" int nnpy_poll(void *context, size_t done);
 
 if os.name == "nt":
     COMPILE_ARGS = ["/O2", "/fp:precise"]
+    LINK_ARGS = []
     LIBRARIES = []
 else:
     # A compiler may not fuse or reorder what the source does not; a pointer of the wrong type is no mere warning.
     COMPILE_ARGS = [
         "-O2",
+        "-g0",
         "-ffp-contract=off",
+        "-pthread",
+        "-fvisibility=hidden",
         "-Werror=incompatible-pointer-types",
         "-Werror=int-conversion",
     ]
+    LINK_ARGS = ["-pthread"]
     LIBRARIES = ["m"]
 
 ffibuilder = FFI()
 ffibuilder.cdef(CDEF)
 ffibuilder.set_source(
     "nnpy._libnn",
-    '#include "nn.h"\n#include "batch.h"\n',
-    sources=["csrc/nn.c", "csrc/batch.c"],
-    depends=["csrc/nn.h", "csrc/batch.h"],
+    '#include "nn.h"\n#include "engine.h"\n',
+    sources=sorted(glob.glob("csrc/*.c")),
+    depends=sorted(glob.glob("csrc/*.h")),
     include_dirs=["csrc"],
     define_macros=[("NDEBUG", None)],  # the wrapper checks; nothing asserts in a user's process
     extra_compile_args=COMPILE_ARGS,
+    extra_link_args=LINK_ARGS,
     libraries=LIBRARIES,
 )
 

@@ -59,6 +59,7 @@ Matrix mat_row(Matrix m, size_t row);            /* a 1 x cols view */
 void mat_dot(Matrix dst, Matrix a, Matrix b);    /* dst = a b; dst must overlap neither */
 void mat_sum(Matrix dst, Matrix a);              /* dst += a */
 void mat_sigf(Matrix m);                         /* the sigmoid of every element */
+void mat_act(Matrix m, int function);            /* another function of every element, or the softmax of every row */
 void mat_print(Matrix m, const char *name);
 
 /* ---- NeuralNetwork: num_layers layers of weights between num_layers + 1 layers of neurons ----
@@ -67,6 +68,7 @@ void mat_print(Matrix m, const char *name);
  *     weights[l]       archi[l] x archi[l + 1]
  *     biases[l]        1 x archi[l + 1]
  *     activations[l]   1 x archi[l]; activations[0] is the input
+ *     functions[l]     what turns the sum z of layer l + 1 into its activation a; the sigmoid if nothing else is said
  *
  * nn_alloc makes all of it in one block, which archi points to. The parameters lie in it one after another, in the order
  * weights[0] (row by row), biases[0], weights[1], ...: nn_num_parameters(nn) floats from weights[0].data on. */
@@ -76,7 +78,11 @@ typedef struct {
     Matrix *weights;
     Matrix *biases;
     Matrix *activations;
+    int *functions;
 } NeuralNetwork;
+
+/* a = f(z). Softmax is for the last layer, with the cross-entropy: a_j = exp(z_j) / sum over i of exp(z_i). */
+enum { NN_SIGMOID = 0, NN_TANH, NN_RELU, NN_LINEAR, NN_SOFTMAX };
 
 #define NN_INPUT(nn) (nn).activations[0]
 #define NN_OUTPUT(nn) (nn).activations[(nn).num_layers]
@@ -94,8 +100,12 @@ void nn_print(NeuralNetwork nn, const char *name);
 /* Sets NN_OUTPUT(nn) from NN_INPUT(nn). */
 void nn_forward(NeuralNetwork nn);
 
-/* C, the cost: the squared error, summed over the outputs, averaged over the samples (the rows). */
+/* The squared error, summed over the outputs, averaged over the samples (the rows). */
 float nn_mse(NeuralNetwork nn, Matrix train_in, Matrix train_out);
+
+/* C, the cost: nn_mse or, where the last function is softmax, the cross-entropy: the sum over the outputs of -y log(a), averaged
+ * over the samples. y is a row of probabilities then, such as a single 1. */
+float nn_cost(NeuralNetwork nn, Matrix train_in, Matrix train_out);
 
 /* The gradient of C, approximately: (C(p + eps) - C(p)) / eps for every parameter p in turn. */
 void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix train_in, Matrix train_out);
@@ -131,9 +141,10 @@ void nn_srand(unsigned int seed);
 /* A generator to be asked for its n-th number: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), with the seed mixed first. */
 uint64_t nn_random(uint64_t seed, uint64_t n);
 
-/* Initial values to train from: weights uniform in [-r, r], r = sqrt(6 / (rows + cols)), and biases 0 (Glorot and Bengio,
- * "Understanding the difficulty of training deep feedforward neural networks", 2010, equation 16). */
-void nn_glorot(NeuralNetwork nn, uint64_t seed);
+/* Initial values to train from: biases 0, weights uniform in [-r, r]. r = sqrt(6 / (rows + cols)) (Glorot and Bengio,
+ * "Understanding the difficulty of training deep feedforward neural networks", 2010, equation 16) or, for the rectifier,
+ * r = sqrt(6 / rows) (He et al., "Delving deep into rectifiers", 2015, equation 10). */
+void nn_initialize(NeuralNetwork nn, uint64_t seed);
 
 #ifdef __cplusplus
 }
@@ -308,6 +319,56 @@ void mat_sigf(Matrix m)
     }
 }
 
+static float nn_function(int function, float z)
+{
+    switch (function) {
+    case NN_SIGMOID: return sigf(z);
+    case NN_TANH: return tanhf(z);
+    case NN_RELU: return z < 0.0f ? 0.0f : z;
+    default: return z;
+    }
+}
+
+/* da/dz, from a. */
+static float nn_derivative(int function, float a)
+{
+    switch (function) {
+    case NN_SIGMOID: return a * (1 - a);
+    case NN_TANH: return 1 - a * a;
+    case NN_RELU: return a > 0.0f ? 1.0f : 0.0f;
+    default: return 1.0f;
+    }
+}
+
+/* Of a row; the largest is taken off first, so that exp cannot overflow. */
+static void mat_softmax_row(Matrix row)
+{
+    float max = MAT_AT(row, 0, 0), sum = 0.0f;
+    for (size_t j = 1; j < row.cols; j++) {
+        max = MAT_AT(row, 0, j) > max ? MAT_AT(row, 0, j) : max;
+    }
+    for (size_t j = 0; j < row.cols; j++) {
+        MAT_AT(row, 0, j) = expf(MAT_AT(row, 0, j) - max);
+        sum += MAT_AT(row, 0, j);
+    }
+    for (size_t j = 0; j < row.cols; j++) {
+        MAT_AT(row, 0, j) /= sum;
+    }
+}
+
+void mat_act(Matrix m, int function)
+{
+    for (size_t i = 0; i < m.rows; i++) {
+        if (function == NN_SOFTMAX) {
+            mat_softmax_row(mat_row(m, i));
+            continue;
+        }
+        for (size_t j = 0; j < m.cols; j++) {
+            MAT_AT(m, i, j) = nn_function(function, MAT_AT(m, i, j));
+        }
+    }
+}
+
 static void nn_print_matrix(Matrix m, const char *name, size_t number, int indent)
 {
     if (number == SIZE_MAX) {
@@ -345,7 +406,7 @@ static size_t nn_block_size(const size_t *archi, size_t num_layers)
         }
         num_floats += num;
     }
-    total = (num_layers + 1) * sizeof(size_t) + (3 * num_layers + 1) * sizeof(Matrix);
+    total = (num_layers + 1) * sizeof(size_t) + (3 * num_layers + 1) * sizeof(Matrix) + num_layers * sizeof(int);
     if (!nn_multiply(num_floats, sizeof(float), &size) || size > SIZE_MAX - total) {
         return 0;
     }
@@ -362,7 +423,7 @@ static Matrix nn_take(float **data, size_t rows, size_t cols)
 
 NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers)
 {
-    NeuralNetwork nn = {NULL, 0, NULL, NULL, NULL};
+    NeuralNetwork nn = {NULL, 0, NULL, NULL, NULL, NULL};
     float *data;
     size_t size;
 
@@ -376,12 +437,14 @@ NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers)
     nn.weights = (Matrix *)(void *)(nn.archi + num_layers + 1);
     nn.biases = nn.weights + num_layers;
     nn.activations = nn.biases + num_layers;
-    data = (float *)(void *)(nn.activations + num_layers + 1);
+    nn.functions = (int *)(void *)(nn.activations + num_layers + 1);
+    data = (float *)(void *)(nn.functions + num_layers);
 
     for (size_t l = 0; l <= num_layers; l++) {
         nn.archi[l] = archi[l];
     }
     for (size_t l = 0; l < num_layers; l++) {
+        nn.functions[l] = NN_SIGMOID;
         nn.weights[l] = nn_take(&data, archi[l], archi[l + 1]);
         nn.biases[l] = nn_take(&data, 1, archi[l + 1]);
     }
@@ -430,11 +493,12 @@ void nn_rand_minstd(NeuralNetwork nn, float min, float max, uint32_t seed)
     }
 }
 
-void nn_glorot(NeuralNetwork nn, uint64_t seed)
+void nn_initialize(NeuralNetwork nn, uint64_t seed)
 {
     uint64_t n = 0;
     for (size_t l = 0; l < nn.num_layers; l++) {
-        float range = sqrtf(6.0f / ((float)nn.weights[l].rows + (float)nn.weights[l].cols));
+        float outgoing = nn.functions[l] == NN_RELU ? 0.0f : (float)nn.weights[l].cols;
+        float range = sqrtf(6.0f / ((float)nn.weights[l].rows + outgoing));
         for (size_t i = 0; i < nn.weights[l].rows; i++) {
             for (size_t j = 0; j < nn.weights[l].cols; j++) {
                 float uniform = (float)(nn_random(seed, n++) >> 40) / 16777216.0f; /* 24 bits: in [0, 1) */
@@ -468,33 +532,53 @@ void nn_forward(NeuralNetwork nn)
     for (size_t l = 0; l < nn.num_layers; l++) {
         mat_dot(nn.activations[l + 1], nn.activations[l], nn.weights[l]);
         mat_sum(nn.activations[l + 1], nn.biases[l]);
-        mat_sigf(nn.activations[l + 1]);
+        mat_act(nn.activations[l + 1], nn.functions[l]);
     }
 }
 
 /* ---- The cost and its gradient ---- */
 
-/* C_i = sum over j of (a_j - y_j)^2 */
+/* C_i = sum over j of (a_j - y_j)^2 or, for softmax, of -y_j log(a_j) */
 float nn_sample_cost(NeuralNetwork nn, Matrix sample_in, Matrix sample_out)
 {
     float cost = 0.0f;
     mat_cpy(NN_INPUT(nn), sample_in);
     nn_forward(nn);
     for (size_t j = 0; j < sample_out.cols; j++) {
-        float diff = MAT_AT(NN_OUTPUT(nn), 0, j) - MAT_AT(sample_out, 0, j);
-        cost += diff * diff;
+        float a = MAT_AT(NN_OUTPUT(nn), 0, j), y = MAT_AT(sample_out, 0, j);
+        if (nn.functions[nn.num_layers - 1] != NN_SOFTMAX) {
+            cost += (a - y) * (a - y);
+        } else if (y != 0.0f) {
+            cost -= y * logf(a);
+        }
     }
     return cost;
 }
 
 /* C = 1/n sum over i of C_i */
-float nn_mse(NeuralNetwork nn, Matrix train_in, Matrix train_out)
+float nn_cost(NeuralNetwork nn, Matrix train_in, Matrix train_out)
 {
     float cost = 0.0f;
     NN_ASSERT(train_in.rows == train_out.rows && train_in.rows > 0);
     NN_ASSERT(train_out.cols == NN_OUTPUT(nn).cols);
     for (size_t i = 0; i < train_in.rows; i++) {
         cost += nn_sample_cost(nn, mat_row(train_in, i), mat_row(train_out, i));
+    }
+    return cost / (float)train_in.rows;
+}
+
+float nn_mse(NeuralNetwork nn, Matrix train_in, Matrix train_out)
+{
+    float cost = 0.0f;
+    NN_ASSERT(train_in.rows == train_out.rows && train_in.rows > 0);
+    NN_ASSERT(train_out.cols == NN_OUTPUT(nn).cols);
+    for (size_t i = 0; i < train_in.rows; i++) {
+        mat_cpy(NN_INPUT(nn), mat_row(train_in, i));
+        nn_forward(nn);
+        for (size_t j = 0; j < train_out.cols; j++) {
+            float diff = MAT_AT(NN_OUTPUT(nn), 0, j) - MAT_AT(train_out, i, j);
+            cost += diff * diff;
+        }
     }
     return cost / (float)train_in.rows;
 }
@@ -506,7 +590,7 @@ static void nn_finite_diff_matrix(NeuralNetwork nn, Matrix m, Matrix dm, float e
         for (size_t j = 0; j < m.cols; j++) {
             float saved = MAT_AT(m, i, j);
             MAT_AT(m, i, j) += eps;
-            MAT_AT(dm, i, j) = (nn_mse(nn, ti, to) - cost) / eps;
+            MAT_AT(dm, i, j) = (nn_cost(nn, ti, to) - cost) / eps;
             MAT_AT(m, i, j) = saved;
         }
     }
@@ -514,15 +598,16 @@ static void nn_finite_diff_matrix(NeuralNetwork nn, Matrix m, Matrix dm, float e
 
 void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix train_in, Matrix train_out)
 {
-    float cost = nn_mse(nn, train_in, train_out);
+    float cost = nn_cost(nn, train_in, train_out);
     for (size_t l = 0; l < nn.num_layers; l++) {
         nn_finite_diff_matrix(nn, nn.weights[l], grad.weights[l], eps, train_in, train_out, cost);
         nn_finite_diff_matrix(nn, nn.biases[l], grad.biases[l], eps, train_in, train_out, cost);
     }
 }
 
-/* One sample's share. grad.activations[l] holds dC_i/dz of layer l, where z is what the sigmoid is taken of: a = sigma(z),
- * so da/dz = a (1 - a). From the output, where dC_i/da = 2 (a - y), it goes backwards through the weights. */
+/* One sample's share. grad.activations[l] holds dC_i/dz of layer l, where z is what the function is taken of: a = f(z), and for
+ * the sigmoid da/dz = a (1 - a). From the output, where dC_i/da = 2 (a - y), it goes backwards through the weights. Softmax and
+ * the cross-entropy together have dC_i/dz = a - y. */
 void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix sample_in, Matrix sample_out)
 {
     /* Forward */
@@ -533,8 +618,9 @@ void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix samp
         mat_fill(grad.activations[l], 0.0f);
     }
     for (size_t j = 0; j < sample_out.cols; j++) {
-        float a = MAT_AT(NN_OUTPUT(nn), 0, j);
-        MAT_AT(NN_OUTPUT(grad), 0, j) = 2 * (a - MAT_AT(sample_out, 0, j)) * a * (1 - a);
+        float a = MAT_AT(NN_OUTPUT(nn), 0, j), y = MAT_AT(sample_out, 0, j);
+        int function = nn.functions[nn.num_layers - 1];
+        MAT_AT(NN_OUTPUT(grad), 0, j) = function == NN_SOFTMAX ? a - y : 2 * (a - y) * nn_derivative(function, a);
     }
 
     /* Backward: l over the layers, j over the neurons of layer l, k over those of the previous one */
@@ -546,7 +632,8 @@ void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix samp
                 float a = MAT_AT(nn.activations[l - 1], 0, k);
                 MAT_AT(grad.weights[l - 1], k, j) += dC_dz * a;
                 if (l > 1) { /* the input has nothing to learn */
-                    MAT_AT(grad.activations[l - 1], 0, k) += dC_dz * MAT_AT(nn.weights[l - 1], k, j) * a * (1 - a);
+                    MAT_AT(grad.activations[l - 1], 0, k) +=
+                        dC_dz * MAT_AT(nn.weights[l - 1], k, j) * nn_derivative(nn.functions[l - 2], a);
                 }
             }
         }

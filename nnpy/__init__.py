@@ -9,8 +9,20 @@
 2.5e-05
 """
 
+from nnpy._machine import get_num_threads, set_num_threads, show_config
 from nnpy._network import Gradient, NeuralNetwork
+from nnpy._training import Adam, GradientDescent, History
 
-__all__ = ["Gradient", "NeuralNetwork", "__version__"]
+__all__ = [
+    "Adam",
+    "Gradient",
+    "GradientDescent",
+    "History",
+    "NeuralNetwork",
+    "__version__",
+    "get_num_threads",
+    "set_num_threads",
+    "show_config",
+]
 
 __version__ = "0.1.0"

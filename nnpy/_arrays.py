@@ -1,13 +1,13 @@
 """Arrays in: the one place that checks what a caller passes and describes it to C as a strided Matrix."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._c import ffi, lib
 
-__all__ = ["as_array", "as_matrix", "as_training_set"]
+__all__ = ["Samples", "as_array", "as_matrix", "as_samples"]
 
 _ROWS_PER_CHECK = 1 << 22  # elements checked between two looks at Ctrl-C
 _SIZE_MAX = 2 ** (8 * ffi.sizeof("size_t")) - 1
@@ -71,17 +71,60 @@ def as_array(values: ArrayLike, name: str, columns: int, *, what: str) -> NDArra
     return array
 
 
-def as_training_set(
-    x: ArrayLike, y: ArrayLike, inputs: int, outputs: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Check inputs x and targets y, as `as_array` does, and that they go together."""
-    x = as_array(x, "x", inputs, what="input")
-    y = as_array(y, "y", outputs, what="output")
-    if len(x) != len(y):
-        raise ValueError(f"x and y must have the same number of rows, got {len(x)} and {len(y)}")
+class Samples(NamedTuple):
+    """Inputs and targets, checked, and as C knows them. The arrays are what C reads."""
+
+    c: Any
+    x: NDArray[np.float32]
+    y: NDArray[np.float32] | NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def as_samples(
+    x: ArrayLike, y: ArrayLike, columns: tuple[int, int], *, labels: bool = False, apart_from: NDArray[np.float32] | None = None
+) -> Samples:
+    """Check inputs x and targets y, as `as_array` does, and that they go together.
+
+    Parameters
+    ----------
+    x, y : array_like
+        The inputs and the targets.
+    columns : tuple of int
+        How many of each there have to be.
+    labels : bool
+        Whether y may be integers of shape (n,), numbers of outputs, instead.
+    apart_from : ndarray, optional
+        Memory that is going to be written to: x and y are copied if they are views of it.
+    """
+    x = as_array(x, "x", columns[0], what="input")
+    classes = _as_labels(y, columns[1]) if labels else None
+    targets = as_array(y, "y", columns[1], what="output") if classes is None else classes
+    if len(x) != len(targets):
+        raise ValueError(f"x and y must have the same number of rows, got {len(x)} and {len(targets)}")
     if len(x) == 0:
         raise ValueError("x and y must have at least one row, got none")
-    return x, y
+    if apart_from is not None:
+        x, targets = (a.copy() if np.may_share_memory(a, apart_from) else a for a in (x, targets))
+    if classes is None:
+        return Samples(ffi.new("NNSamples *", (as_matrix(x), as_matrix(targets))), x, targets)
+    pointer = ffi.cast("int32_t *", targets.__array_interface__["data"][0])
+    return Samples(ffi.new("NNSamples *", {"x": as_matrix(x), "labels": pointer}), x, targets)
+
+
+def _as_labels(y: ArrayLike, num_classes: int) -> NDArray[np.int32] | None:
+    """Return y as numbers of outputs if that is what it holds, None if it has two dimensions."""
+    array = y if isinstance(y, np.ndarray) else _to_array(y, "y")
+    if array.ndim != 1:
+        return None
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"y must be integer labels, or rows of {num_classes} probabilities, got {array.dtype} of shape {array.shape}")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError("y is a masked array, which nnpy does not read: fill or drop the masked values first")
+    if len(array) and not (0 <= array.min() and array.max() < num_classes):
+        raise ValueError(f"y must be labels from 0 to {num_classes - 1}, got {array.min()} to {array.max()}")
+    return np.ascontiguousarray(array, dtype=np.int32)
 
 
 def _to_array(values: ArrayLike, name: str) -> NDArray[Any]:

@@ -1,9 +1,8 @@
 """Networks and gradients: one C allocation each, seen through numpy views."""
 
-import math
-import operator
 import secrets
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +12,15 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy._arrays import as_array, as_matrix, as_training_set
+from nnpy._arrays import Samples, as_array, as_matrix, as_samples
 from nnpy._c import call, ffi, lib
+from nnpy._checks import FLOAT_MAX, FUNCTIONS, check_functions, check_layer_sizes, integer, positive, real
+from nnpy._machine import machine
+from nnpy._training import Adam, History, Optimizer, epochs_per_call
 
 __all__ = ["Gradient", "NeuralNetwork"]
 
-_FLOAT_MAX = float(np.finfo(np.float32).max)
+_EPOCHS_MAX = 2**63 - 1
 
 
 class ParameterList(Sequence[NDArray[np.float32]]):
@@ -54,14 +56,17 @@ class Parameters:
     The base of `NeuralNetwork` and `Gradient`.
     """
 
-    __slots__ = ("__weakref__", "_biases", "_layer_sizes", "_nn", "_parameters", "_weights")
+    __slots__ = ("__weakref__", "_activations", "_biases", "_layer_sizes", "_nn", "_parameters", "_weights")
 
-    def _allocate(self, layer_sizes: tuple[int, ...]) -> None:
+    def _allocate(self, layer_sizes: tuple[int, ...], activations: tuple[str, ...]) -> None:
         """Allocate the block, all zero, and lay the views over it."""
         self._layer_sizes = layer_sizes
+        self._activations = activations
         nn = lib.nn_alloc(layer_sizes, len(layer_sizes) - 1)
         if nn.archi == ffi.NULL:
             raise MemoryError(f"not enough memory for a network with layers of {list(layer_sizes)} neurons")
+        for layer, name in enumerate(activations):
+            nn.functions[layer] = FUNCTIONS[name]
         size = lib.nn_num_parameters(nn)
         owner = ffi.gc(nn.weights[0].data, lambda _: lib.nn_free(nn), 4 * size)
         # The views keep the buffer, the buffer keeps the owner: the block lives as long as any of them.
@@ -103,12 +108,17 @@ class Parameters:
         return f"{type(self).__name__}({list(self._layer_sizes)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"version": 1, "layer_sizes": self._layer_sizes, "parameters": self._parameters.astype("<f4")}
+        return {
+            "version": 1,
+            "layer_sizes": self._layer_sizes,
+            "activations": self._activations,
+            "parameters": self._parameters.astype("<f4"),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state.get("version") != 1:
             raise ValueError(f"cannot read a pickled {type(self).__name__} of version {state.get('version')!r}")
-        self._allocate(state["layer_sizes"])
+        self._allocate(state["layer_sizes"], state["activations"])
         self._parameters[...] = state["parameters"]
 
 
@@ -122,16 +132,20 @@ class Gradient(Parameters):
     __slots__ = ()
 
     def __init__(self, layer_sizes: Sequence[int]) -> None:
-        self._allocate(_layer_sizes(layer_sizes))
+        sizes = check_layer_sizes(layer_sizes)
+        self._allocate(sizes, ("linear",) * (len(sizes) - 1))
 
 
 class NeuralNetwork(Parameters):
-    """A fully connected network of sigmoid layers, a = sigmoid(a_previous @ weights + biases).
+    """A fully connected network: in every layer, a = f(a_previous @ weights + biases).
 
     Parameters
     ----------
     layer_sizes : sequence of int
         Number of neurons in each layer, the inputs first: ``[2, 2, 1]`` has two inputs, two hidden neurons, one output.
+    activations : str or sequence of str
+        The function f of all layers, or of each layer but the inputs: "sigmoid", "tanh", "relu", "linear" or, for the last layer,
+        "softmax".
     seed : int, optional
         Of the initial weights, 0 to 2**64 - 1; the same seed gives the same network on every platform. Without it they are
         different each time.
@@ -139,43 +153,62 @@ class NeuralNetwork(Parameters):
     Raises
     ------
     TypeError, ValueError
-        If `layer_sizes` is not a sequence of at least two positive integers, or `seed` is out of range.
+        If `layer_sizes` is not a sequence of at least two positive integers, an activation is unknown, or `seed` is out of range.
     MemoryError
         If the parameters do not fit into memory.
 
     Notes
     -----
-    Weights begin uniform in [-r, r] with r = sqrt(6 / (fan_in + fan_out)), biases at zero [1]_.
+    Weights begin uniform in [-r, r], with r = sqrt(6 / (fan_in + fan_out)) [1]_ or, in a layer of "relu", sqrt(6 / fan_in) [2]_;
+    biases begin at zero.
 
-    Many threads may call `forward`, `mse`, `backpropagation` and `finite_diff` of one network at once. Calls that change it
-    take turns. What is computed while another thread changes the parameters uses some mixture of the old and the new.
+    The loss is the squared error, summed over the outputs and averaged over the samples; with "softmax" it is the cross-entropy,
+    -log of the probability of the right output, averaged over the samples.
+
+    What is computed depends on the numbers alone: the bits are the same for any number of threads, on every processor.
+
+    Many threads may call `predict`, `loss`, `mse`, `backpropagation` and `finite_diff` of one network at once. Calls that change
+    it take turns. What is computed while another thread changes the parameters uses some mixture of the old and the new.
 
     References
     ----------
     .. [1] X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
        2010, equation 16.
+    .. [2] K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", ICCV 2015, equation 10.
 
     Examples
     --------
     >>> import nnpy
-    >>> net = nnpy.NeuralNetwork([3, 2], seed=0)
+    >>> net = nnpy.NeuralNetwork([3, 4, 2], ["relu", "softmax"], seed=0)
     >>> net
-    NeuralNetwork([3, 2])
+    NeuralNetwork([3, 4, 2], ['relu', 'softmax'])
     >>> net.weights[0].shape, net.biases[0].shape, net.parameters.shape
-    ((3, 2), (2,), (8,))
+    ((3, 4), (4,), (26,))
     """
 
     __slots__ = ("_lock",)
 
-    def __init__(self, layer_sizes: Sequence[int], *, seed: int | None = None) -> None:
-        sizes = _layer_sizes(layer_sizes)
-        seed = secrets.randbits(64) if seed is None else _integer(seed, "seed", 0, 2**64 - 1)
-        self._allocate(sizes)
-        lib.nn_glorot(self._nn, seed)
+    def __init__(
+        self, layer_sizes: Sequence[int], activations: str | Sequence[str] = "sigmoid", *, seed: int | None = None
+    ) -> None:
+        sizes = check_layer_sizes(layer_sizes)
+        names = check_functions(activations, len(sizes) - 1)
+        seed = secrets.randbits(64) if seed is None else integer(seed, "seed", 0, 2**64 - 1)
+        self._allocate(sizes, names)
+        lib.nn_initialize(self._nn, seed)
 
-    def _allocate(self, layer_sizes: tuple[int, ...]) -> None:
-        super()._allocate(layer_sizes)
+    def _allocate(self, layer_sizes: tuple[int, ...], activations: tuple[str, ...]) -> None:
+        super()._allocate(layer_sizes, activations)
         self._lock = threading.Lock()
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Name of the function of each layer but the inputs."""
+        return self._activations
+
+    def __repr__(self) -> str:
+        functions = "" if set(self._activations) == {"sigmoid"} else f", {list(self._activations)}"
+        return f"{type(self).__name__}({list(self._layer_sizes)}{functions})"
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
@@ -213,12 +246,12 @@ class NeuralNetwork(Parameters):
         >>> net.parameters
         array([-0.99891996, -0.84778523, -0.7264655 ], dtype=float32)
         """
-        low, high = _real(low, "low"), _real(high, "high")
+        low, high = real(low, "low"), real(high, "high")
         if low > high:
             raise ValueError(f"low must not be above high, got {low} and {high}")
-        if high - low > _FLOAT_MAX:
+        if high - low > FLOAT_MAX:
             raise ValueError(f"high - low must be finite in float32, got {low} and {high}")
-        seed = secrets.randbits(32) if seed is None else _integer(seed, "seed", 0, 2**32 - 1)
+        seed = secrets.randbits(32) if seed is None else integer(seed, "seed", 0, 2**32 - 1)
         with self._lock:
             lib.nn_rand_minstd(self._nn, low, high, seed)
 
@@ -251,8 +284,33 @@ class NeuralNetwork(Parameters):
         """
         x = as_array(x, "x", self._layer_sizes[0], what="input")
         out = np.empty((len(x), self._layer_sizes[-1]), dtype=np.float32)
-        call(lib.nn_batch_forward, self._nn, as_matrix(x), as_matrix(out))
+        call(lib.nn_predict, self._nn, as_matrix(x), as_matrix(out), machine[0])
         return out
+
+    predict = forward
+
+    def loss(self, x: ArrayLike, y: ArrayLike) -> float:
+        """Compute the loss: `mse`, or the cross-entropy if the last layer is "softmax".
+
+        Parameters
+        ----------
+        x : array_like of real numbers, shape (n, n_inputs)
+            Inputs, one sample a row.
+        y : array_like of real numbers, shape (n, n_outputs)
+            Targets; shape (n,) will do for a network with one output. With "softmax", rows of probabilities or integer labels
+            of shape (n,).
+
+        Returns
+        -------
+        loss : float
+            Averaged over the samples. The cross-entropy of a sample is -sum_j y_j log(a_j), with the natural logarithm.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` and `y` are not finite real numbers in those shapes, or have no rows.
+        """
+        return self._evaluate(self._samples(x, y), as_mse=False)
 
     def mse(self, x: ArrayLike, y: ArrayLike) -> float:
         """Compute the cost, C = 1/n sum_i sum_j (a_ij - y_ij)**2: summed over the outputs, averaged over the samples.
@@ -274,10 +332,7 @@ class NeuralNetwork(Parameters):
         TypeError, ValueError
             If `x` and `y` are not finite real numbers in those shapes, or have no rows.
         """
-        x, y = self._training_set(x, y)
-        result = ffi.new("float *")
-        call(lib.nn_batch_mse, self._nn, as_matrix(x), as_matrix(y), result)
-        return float(result[0])
+        return self._evaluate(as_samples(x, y, self._columns), as_mse=True)
 
     def backpropagation(self, x: ArrayLike, y: ArrayLike) -> Gradient:
         """Compute the gradient of `mse` with respect to every weight and bias, exactly.
@@ -287,7 +342,8 @@ class NeuralNetwork(Parameters):
         x : array_like of real numbers, shape (n, n_inputs)
             Inputs, one sample a row.
         y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output.
+            Targets; shape (n,) will do for a network with one output. With "softmax", rows of probabilities or integer labels
+            of shape (n,).
 
         Returns
         -------
@@ -305,9 +361,9 @@ class NeuralNetwork(Parameters):
         323, 1986: with d = dC_i/dz, for the output layer d_j = 2 (a_j - y_j) a_j (1 - a_j), and for a layer before it
         d_k = sum_j d_j w_kj a_k (1 - a_k); then dC_i/dw_kj = d_j a_k and dC_i/db_j = d_j.
         """
-        x, y = self._training_set(x, y)
+        samples = self._samples(x, y)
         grad = Gradient(self._layer_sizes)
-        call(lib.nn_batch_backpropagation, self._nn, grad._nn, as_matrix(x), as_matrix(y))
+        call(lib.nn_gradient, self._nn, grad._nn, samples.c[0], machine[0])
         return grad
 
     def finite_diff(self, x: ArrayLike, y: ArrayLike, *, eps: float = 1e-1) -> Gradient:
@@ -318,7 +374,8 @@ class NeuralNetwork(Parameters):
         x : array_like of real numbers, shape (n, n_inputs)
             Inputs, one sample a row.
         y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output.
+            Targets; shape (n,) will do for a network with one output. With "softmax", rows of probabilities or integer labels
+            of shape (n,).
         eps : float
             The step, positive. A small one loses the digits of float32: its error grows as 1e-7 / eps, that of the formula
             as eps.
@@ -333,10 +390,10 @@ class NeuralNetwork(Parameters):
         TypeError, ValueError
             If `x` and `y` are not finite real numbers in those shapes, or have no rows, or `eps` is not positive.
         """
-        eps = _positive(eps, "eps")
-        x, y = self._training_set(x, y)
+        eps = positive(eps, "eps")
+        samples = as_samples(x, y, self._columns)
         grad = Gradient(self._layer_sizes)
-        call(lib.nn_batch_finite_diff, self._nn, grad._nn, eps, as_matrix(x), as_matrix(y))
+        call(lib.nn_gradient_by_differences, self._nn, grad._nn, eps, samples.c.x, samples.c.y)
         return grad
 
     def gradient_descent(
@@ -356,7 +413,8 @@ class NeuralNetwork(Parameters):
         x : array_like of real numbers, shape (n, n_inputs)
             Inputs, one sample a row.
         y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output.
+            Targets; shape (n,) will do for a network with one output. With "softmax", rows of probabilities or integer labels
+            of shape (n,).
         rate : float
             The learning rate, positive.
         iterations : int
@@ -390,36 +448,135 @@ class NeuralNetwork(Parameters):
         >>> print(net.forward(x).round(2).ravel())
         [0.   1.   0.99 0.  ]
         """
-        rate = _positive(rate, "rate")
-        iterations = _integer(iterations, "iterations", 0, 2**63 - 1)
-        eps = 0.0 if eps is None else _positive(eps, "eps")
-        x, y = (self._not_ours(array) for array in self._training_set(x, y))
-        with _progress_bar(iterations, progress) as update, self._lock:
-            call(
-                lib.nn_batch_gradient_descent,
-                self._nn,
-                rate,
-                eps,
-                as_matrix(x),
-                as_matrix(y),
-                iterations,
-                progress=update,
-            )
+        rate = positive(rate, "rate")
+        iterations = integer(iterations, "iterations", 0, _EPOCHS_MAX)
+        if eps is None:
+            samples = self._samples(x, y, apart=True)
+            optimizer = ffi.new("NNOptimizer *", {"kind": lib.NN_GRADIENT_DESCENT, "rate": rate})
+            schedule = ffi.new("NNSchedule *", {"batch_size": len(samples), "num_epochs": iterations})
+            train, arguments = lib.nn_train, (samples.c[0], optimizer, schedule[0], machine[0])
+        else:
+            eps = positive(eps, "eps")
+            samples = as_samples(x, y, self._columns, apart_from=self._parameters)
+            train, arguments = lib.nn_descend_by_differences, (rate, eps, samples.c.x, samples.c.y, iterations)
+        with _progress_bar(iterations, "iteration", progress) as update, self._lock:
+            call(train, self._nn, *arguments, progress=update)
+        self._warn_if_not_finite(rate)
+
+    def fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        optimizer: Optimizer | None = None,
+        epochs: int = 10,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int | None = None,
+        progress: bool = False,
+    ) -> History:
+        """Train by mini-batches.
+
+        Parameters
+        ----------
+        x : array_like of real numbers, shape (n, n_inputs)
+            Inputs, one sample a row.
+        y : array_like of real numbers, shape (n, n_outputs)
+            Targets; shape (n,) will do for a network with one output. With "softmax", rows of probabilities or integer labels
+            of shape (n,).
+        optimizer : GradientDescent or Adam, optional
+            How the parameters follow the gradient. By default ``nnpy.Adam()``.
+        epochs : int
+            How many times to go through the samples.
+        batch_size : int
+            How many samples make a step; the last step of an epoch takes what is left.
+        shuffle : bool
+            Whether the samples come in another order in each epoch.
+        seed : int, optional
+            Of that order, 0 to 2**64 - 1. Without it the order is different each time.
+        progress : bool
+            Show a progress bar (needs tqdm, the ``progress`` extra).
+
+        Returns
+        -------
+        history : History
+            ``history.loss`` has the mean loss of each epoch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not of that form. The network is unchanged then.
+        ImportError
+            If `progress` is asked for and tqdm is not installed. The network is unchanged then.
+        KeyboardInterrupt
+            On Ctrl-C, within a fraction of a second. The network is in the state after some whole number of steps.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the parameters are no longer finite: the rate was too large for the data.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import nnpy
+        >>> x = np.linspace(-1, 1, 200).reshape(-1, 1)
+        >>> net = nnpy.NeuralNetwork([1, 16, 1], ["tanh", "linear"], seed=0)
+        >>> history = net.fit(x, x**2, optimizer=nnpy.Adam(0.01), epochs=100, seed=0)
+        >>> bool(history.loss[-1] < 1e-3)
+        True
+        """
+        optimizer = Adam() if optimizer is None else optimizer
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer must be nnpy.GradientDescent or nnpy.Adam, got {optimizer!r}")
+        epochs = integer(epochs, "epochs", 0, _EPOCHS_MAX)
+        batch_size = integer(batch_size, "batch_size", 1, _EPOCHS_MAX)
+        seed = secrets.randbits(64) if seed is None else integer(seed, "seed", 0, 2**64 - 1)
+        samples = self._samples(x, y, apart=True)
+        moments = np.zeros(2 * self._parameters.size if isinstance(optimizer, Adam) else 0, dtype=np.float32)
+        state = ffi.new("NNOptimizer *", {**optimizer._fields(), "moments": ffi.from_buffer("float[]", moments)})
+        losses: list[NDArray[np.float32]] = []
+        done, now = 0, 1
+        with _progress_bar(epochs, "epoch", progress) as update, self._lock:
+            while done < epochs:
+                costs = np.empty(min(now, epochs - done), dtype=np.float32)
+                schedule = ffi.new(
+                    "NNSchedule *",
+                    (batch_size, len(costs), shuffle, seed, done, ffi.from_buffer("float[]", costs)),
+                )
+                start = time.perf_counter()
+                call(lib.nn_train, self._nn, samples.c[0], state, schedule[0], machine[0])
+                now = epochs_per_call((time.perf_counter() - start) / len(costs))
+                losses.append(costs)
+                done += len(costs)
+                if update is not None:
+                    update(done)
+        self._warn_if_not_finite(optimizer.rate)
+        return History(np.concatenate(losses) if losses else np.empty(0, dtype=np.float32))
+
+    @property
+    def _columns(self) -> tuple[int, int]:
+        return self._layer_sizes[0], self._layer_sizes[-1]
+
+    def _samples(self, x: ArrayLike, y: ArrayLike, *, apart: bool = False) -> Samples:
+        """Check inputs and targets; `apart` from the parameters if those are going to change."""
+        labels = self._activations[-1] == "softmax"
+        return as_samples(x, y, self._columns, labels=labels, apart_from=self._parameters if apart else None)
+
+    def _evaluate(self, samples: Samples, *, as_mse: bool) -> float:
+        result = ffi.new("float *")
+        call(lib.nn_evaluate, self._nn, samples.c[0], as_mse, result, machine[0])
+        return float(result[0])
+
+    def _warn_if_not_finite(self, rate: float) -> None:
         if lib.nn_first_nonfinite(as_matrix(self._parameters[np.newaxis, :])) < self._parameters.size:
             warnings.warn(
-                f"the parameters are no longer finite: the rate {rate} is too large", RuntimeWarning, stacklevel=2
+                f"the parameters are no longer finite: the rate {rate} is too large", RuntimeWarning, stacklevel=3
             )
-
-    def _training_set(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return as_training_set(x, y, self._layer_sizes[0], self._layer_sizes[-1])
-
-    def _not_ours(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The array, or a copy if it is a view of the parameters, which training is going to change."""
-        return array.copy() if np.may_share_memory(array, self._parameters) else array
 
 
 @contextmanager
-def _progress_bar(total: int, wanted: bool) -> Iterator[Callable[[int], object] | None]:
+def _progress_bar(total: int, unit: str, wanted: bool) -> Iterator[Callable[[int], object] | None]:
     if not wanted:
         yield None
         return
@@ -427,51 +584,5 @@ def _progress_bar(total: int, wanted: bool) -> Iterator[Callable[[int], object] 
         from tqdm import tqdm
     except ImportError as error:
         raise ImportError("progress=True needs tqdm: pip install 'nnpy[progress]'") from error
-    with tqdm(total=total, unit="iteration") as bar:
+    with tqdm(total=total, unit=unit) as bar:
         yield lambda done: bar.update(done - bar.n)
-
-
-def _layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    try:
-        if isinstance(sizes, (str, bytes)):
-            raise TypeError
-        sizes = tuple(map(operator.index, sizes))
-    except TypeError:
-        raise TypeError(f"layer_sizes must be a sequence of integers such as [2, 2, 1], got {sizes!r}") from None
-    if len(sizes) < 2:
-        raise ValueError(f"layer_sizes must have at least 2 entries, the inputs and the outputs, got {list(sizes)}")
-    if min(sizes) < 1:
-        raise ValueError(f"layer_sizes must be positive, got {list(sizes)}")
-    if max(sizes) >= 2**63 or math.prod(sizes[:2]) >= 2**63:
-        raise MemoryError(f"not enough memory for a network with layers of {list(sizes)} neurons")
-    return sizes
-
-
-def _integer(value: int, name: str, low: int, high: int) -> int:
-    if isinstance(value, (bool, np.bool_)) or not hasattr(type(value), "__index__"):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    value = operator.index(value)
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {high}, got {value}")
-    return value
-
-
-def _real(value: float, name: str) -> float:
-    if isinstance(value, (bool, np.bool_, str, bytes)):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a real number, got {value!r}") from None
-    except OverflowError:
-        number = math.inf
-    if not abs(number) <= _FLOAT_MAX:
-        raise ValueError(f"{name} must be finite in float32, got {value!r}")
-    return number
-
-
-def _positive(value: float, name: str) -> float:
-    number = _real(value, name)
-    if np.float32(number) <= 0:
-        raise ValueError(f"{name} must be positive in float32, got {value!r}")
-    return number

@@ -1,0 +1,388 @@
+/* kernel.h: the kernels of kernels.h for the vectors of one isa_*.c file, which includes it. */
+
+#include "functions.h"
+#include "kernels.h"
+
+#include <math.h>
+
+#define DEPTH_BLOCK 512 /* rows of a panel that stay in the cache while the samples go by: 512 x 64 floats, 128 KiB */
+#define TILE_COLUMNS (TILE_VECTORS * VL)
+
+/* ---- Functions of a layer, over rows ---- */
+
+/* c = f(c), or d = d f'(act), for num_rows x width numbers. `function` is a constant in each copy. */
+NN_INLINE void activate_rows(int function, float *c, size_t stride, size_t num_rows, size_t width)
+{
+    for (size_t i = 0; i < num_rows; i++) {
+        for (size_t j = 0; j < width; j += VL) {
+            v_store(c + i * stride + j, activate(function, v_load(c + i * stride + j)));
+        }
+    }
+}
+
+NN_INLINE void derive_rows(int function, const float *act, float *d, size_t stride, size_t num_rows, size_t width)
+{
+    for (size_t i = 0; i < num_rows; i++) {
+        for (size_t j = 0; j < width; j += VL) {
+            size_t at = i * stride + j;
+            v_store(d + at, v_mul(v_load(d + at), derivative(function, v_load(act + at))));
+        }
+    }
+}
+
+#define EACH_FUNCTION(call, function, ...)                            \
+    do {                                                              \
+        switch (function) {                                           \
+        case NN_SIGMOID: call(NN_SIGMOID, __VA_ARGS__); break;        \
+        case NN_TANH: call(NN_TANH, __VA_ARGS__); break;              \
+        case NN_RELU: call(NN_RELU, __VA_ARGS__); break;              \
+        default: break;                                               \
+        }                                                             \
+    } while (0)
+
+static void math(int function, const float *in, float *out, size_t n)
+{
+    for (size_t i = 0; i < n; i += VL) {
+        V x = v_load(in + i);
+        switch (function) {
+        case NN_MATH_EXP: v_store(out + i, v_exp(x)); break;
+        case NN_MATH_TANH: v_store(out + i, v_tanh(x)); break;
+        case NN_MATH_LOG: v_store(out + i, v_log(x)); break;
+        default: v_store(out + i, v_sigmoid(x)); break;
+        }
+    }
+}
+
+/* ---- The tile: c = base + (init + a b), num_rows x num_vectors of sums in registers ---- */
+
+/* A row of the tile in each of these matrices begins stride after the one before. base may be NULL for 0. */
+typedef struct {
+    const float *base, *init;
+    float *c;
+    size_t base_stride, init_stride, c_stride;
+} Ends;
+
+/* Element (r, t) of a is a[r][t + first] or, where a is transposed, a[t][r + first]. num_rows, num_vectors and transposed are
+ * constants in each copy. */
+NN_INLINE void tile(int num_rows, int num_vectors, int transposed, const float *const *a, size_t first, size_t depth,
+                    const float *b, size_t b_stride, Ends ends)
+{
+    V sum[NN_TILE_ROWS][TILE_VECTORS], column[TILE_VECTORS];
+    const float *row[NN_TILE_ROWS];
+    NN_UNROLL
+    for (int r = 0; r < num_rows; r++) {
+        if (!transposed) {
+            row[r] = a[r] + first;
+        }
+        NN_UNROLL
+        for (int v = 0; v < num_vectors; v++) {
+            sum[r][v] = v_load(ends.init + (size_t)r * ends.init_stride + v * VL);
+        }
+    }
+    for (size_t t = 0; t < depth; t++) {
+        const float *at = transposed ? a[t] + first : NULL;
+        NN_UNROLL
+        for (int v = 0; v < num_vectors; v++) {
+            column[v] = v_load(b + t * b_stride + v * VL);
+        }
+        NN_UNROLL
+        for (int r = 0; r < num_rows; r++) {
+            V x = v_set(transposed ? at[r] : row[r][t]);
+            NN_UNROLL
+            for (int v = 0; v < num_vectors; v++) {
+                sum[r][v] = v_fma(x, column[v], sum[r][v]);
+            }
+        }
+    }
+    NN_UNROLL
+    for (int r = 0; r < num_rows; r++) {
+        NN_UNROLL
+        for (int v = 0; v < num_vectors; v++) {
+            V s = sum[r][v];
+            if (transposed && ends.base != NULL) {
+                s = v_add(v_load(ends.base + (size_t)r * ends.base_stride + v * VL), s);
+            }
+            v_store(ends.c + (size_t)r * ends.c_stride + v * VL, s);
+        }
+    }
+}
+
+/* A tile of any number of rows; num_vectors and transposed are constants. */
+#define TILE_OF_ROWS(name, num_vectors, transposed)                                                                       \
+    static void name(size_t num_rows, const float *const *a, size_t first, size_t depth, const float *b, size_t b_stride, \
+                     Ends ends)                                                                                           \
+    {                                                                                                                     \
+        switch (num_rows) {                                                                                               \
+        case 1: tile(1, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                              \
+        case 2: tile(2, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                              \
+        case 3: tile(3, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                              \
+        case 4: tile(4, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                              \
+        case 5: tile(5, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                              \
+        default: tile(6, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                             \
+        }                                                                                                                 \
+    }
+
+/* A panel is as wide as a tile may be, or narrower by multiples of 16 columns. */
+#if TILE_COLUMNS == 64
+TILE_OF_ROWS(tile_16, 16 / VL, 0)
+TILE_OF_ROWS(tile_32, 32 / VL, 0)
+TILE_OF_ROWS(tile_48, 48 / VL, 0)
+TILE_OF_ROWS(tile_64, 64 / VL, 0)
+TILE_OF_ROWS(tile_transposed_16, 16 / VL, 1)
+TILE_OF_ROWS(tile_transposed_32, 32 / VL, 1)
+TILE_OF_ROWS(tile_transposed_48, 48 / VL, 1)
+TILE_OF_ROWS(tile_transposed_64, 64 / VL, 1)
+
+NN_INLINE void any_tile(int transposed, size_t num_rows, size_t width, const float *const *a, size_t first, size_t depth,
+                        const float *b, size_t b_stride, Ends ends)
+{
+    switch (width) {
+    case 16: (transposed ? tile_transposed_16 : tile_16)(num_rows, a, first, depth, b, b_stride, ends); break;
+    case 32: (transposed ? tile_transposed_32 : tile_32)(num_rows, a, first, depth, b, b_stride, ends); break;
+    case 48: (transposed ? tile_transposed_48 : tile_48)(num_rows, a, first, depth, b, b_stride, ends); break;
+    default: (transposed ? tile_transposed_64 : tile_64)(num_rows, a, first, depth, b, b_stride, ends); break;
+    }
+}
+#elif TILE_COLUMNS == 16
+TILE_OF_ROWS(tile_16, TILE_VECTORS, 0)
+TILE_OF_ROWS(tile_transposed_16, TILE_VECTORS, 1)
+
+NN_INLINE void any_tile(int transposed, size_t num_rows, size_t width, const float *const *a, size_t first, size_t depth,
+                        const float *b, size_t b_stride, Ends ends)
+{
+    (void)width;
+    (transposed ? tile_transposed_16 : tile_16)(num_rows, a, first, depth, b, b_stride, ends);
+}
+#else
+#error "a tile has 16 or 64 columns"
+#endif
+
+/* ---- Products ---- */
+
+static const float zeros[NN_PANEL];
+
+/* c = init + a b, with init the row `bias`; then what is left for the caller is to apply a function. The rows of b are taken in
+ * blocks that stay in the cache; what they have summed up goes through c. */
+NN_INLINE void product(const float *const *a, size_t num_rows, size_t depth, const float *b, size_t width, const float *bias,
+                       float *c, size_t c_stride)
+{
+    size_t step = width < TILE_COLUMNS ? width : TILE_COLUMNS;
+    size_t t = 0;
+    do {
+        size_t block = depth - t < DEPTH_BLOCK ? depth - t : DEPTH_BLOCK;
+        for (size_t j = 0; j < width; j += step) {
+            for (size_t i = 0; i < num_rows; i += NN_TILE_ROWS) {
+                size_t rows = num_rows - i < NN_TILE_ROWS ? num_rows - i : NN_TILE_ROWS;
+                float *out = c + i * c_stride + j;
+                Ends ends = {NULL, t == 0 ? bias + j : out, out, 0, t == 0 ? 0 : c_stride, c_stride};
+                any_tile(0, rows, step, a + i, t, block, b + t * width + j, width, ends);
+            }
+        }
+        t += block;
+    } while (t < depth);
+}
+
+static void forward(int function, const float *const *a, size_t num_rows, size_t depth, const float *w, size_t width,
+                    const float *bias, float *c, size_t c_stride)
+{
+    product(a, num_rows, depth, w, width, bias, c, c_stride);
+    EACH_FUNCTION(activate_rows, function, c, c_stride, num_rows, width);
+}
+
+static void delta(int function, const float *const *e, size_t num_rows, size_t depth, const float *wt, size_t width,
+                  const float *act, float *d, size_t stride)
+{
+    product(e, num_rows, depth, wt, width, zeros, d, stride);
+    EACH_FUNCTION(derive_rows, function, act, d, stride, num_rows, width);
+}
+
+static void update(const float *const *x, size_t num_samples, size_t first, size_t last, const float *d, size_t d_stride,
+                   const float *w, const float *sum, float *out, size_t width)
+{
+    size_t step = width < TILE_COLUMNS ? width : TILE_COLUMNS;
+    for (size_t j = 0; j < width; j += step) {
+        for (size_t k = first; k < last; k += NN_TILE_ROWS) {
+            size_t rows = last - k < NN_TILE_ROWS ? last - k : NN_TILE_ROWS;
+            size_t at = k * width + j;
+            Ends ends = {w == NULL ? NULL : w + at, sum == NULL ? zeros : sum + at, out + at, width, sum == NULL ? 0 : width, width};
+            any_tile(1, rows, step, x, k, num_samples, d + j, d_stride, ends);
+        }
+    }
+}
+
+static void update_bias(const float *d, size_t num_samples, size_t d_stride, const float *b, const float *sum, float *out,
+                        size_t num_columns)
+{
+    for (size_t j = 0; j < num_columns; j += VL) {
+        V total = sum == NULL ? v_set(0.0f) : v_load(sum + j);
+        for (size_t i = 0; i < num_samples; i++) {
+            total = v_add(total, v_load(d + i * d_stride + j));
+        }
+        v_store(out + j, b == NULL ? total : v_add(v_load(b + j), total));
+    }
+}
+
+static void adam_step(const NNAdam *adam, const float *g, float *m, float *v, float *w, size_t n)
+{
+    for (size_t i = 0; i < n; i += VL) {
+        V gi = v_load(g + i), mi = v_load(m + i), vi = v_load(v + i), root;
+        mi = v_fma(v_set(adam->one_less_beta1), v_sub(gi, mi), mi);
+        vi = v_fma(v_set(adam->beta2), vi, v_mul(v_mul(v_set(adam->one_less_beta2), gi), gi));
+        root = v_fma(v_sqrt(vi), v_set(adam->root), v_set(adam->epsilon));
+        v_store(m + i, mi);
+        v_store(v + i, vi);
+        v_store(w + i, v_sub(v_load(w + i), v_div(v_mul(v_set(adam->rate), mi), root)));
+    }
+}
+
+static void transpose(const float *from, size_t from_stride, size_t num_rows, size_t num_columns, float *to, size_t to_stride)
+{
+    for (size_t k0 = 0; k0 < num_rows; k0 += 16) {
+        size_t k1 = num_rows - k0 < 16 ? num_rows : k0 + 16;
+        for (size_t j = 0; j < num_columns; j++) {
+            for (size_t k = k0; k < k1; k++) {
+                to[j * to_stride + k] = from[k * from_stride + j];
+            }
+        }
+    }
+}
+
+/* ---- The output layer, one sample ---- */
+
+/* d = d * slope, and not beyond the last column. */
+NN_INLINE void multiply_by_slope(int function, const float *a, float *d, size_t num_columns)
+{
+    for (size_t j = 0; j < num_columns; j += VL) {
+        float lanes[VL];
+        v_store(lanes, v_mul(v_load(d + j), derivative(function, v_load(a + j))));
+        for (size_t l = 0; l < VL && j + l < num_columns; l++) {
+            d[j + l] = lanes[l];
+        }
+    }
+}
+
+static float output_mse(int function, const float *a, const float *y, float scale, float *d, size_t num_columns)
+{
+    float cost = 0.0f;
+    for (size_t j = 0; j < num_columns; j++) {
+        float diff = a[j] - y[j];
+        cost = fmaf(diff, diff, cost);
+        if (d != NULL) {
+            d[j] = diff * scale;
+        }
+    }
+    if (d != NULL) {
+        EACH_FUNCTION(multiply_by_slope, function, a, d, num_columns);
+    }
+    return cost;
+}
+
+NN_INLINE float largest(const float *z, size_t num_columns)
+{
+    float max = z[0];
+    for (size_t j = 1; j < num_columns; j++) {
+        max = z[j] > max ? z[j] : max;
+    }
+    return max;
+}
+
+/* z = exp(z - max) / sum; returns the sum, which is added up in order. */
+static float normalize(float *z, float max, size_t num_columns)
+{
+    float sum = 0.0f;
+    for (size_t j = 0; j < num_columns; j += VL) {
+        v_store(z + j, v_exp(v_sub(v_load(z + j), v_set(max))));
+    }
+    for (size_t j = 0; j < num_columns; j++) {
+        sum += z[j];
+    }
+    for (size_t j = 0; j < num_columns; j += VL) {
+        v_store(z + j, v_div(v_load(z + j), v_set(sum)));
+    }
+    return sum;
+}
+
+static void softmax(float *z, size_t num_columns)
+{
+    normalize(z, largest(z, num_columns), num_columns);
+}
+
+/* C = sum over j of -y_j log(p_j), and log(p_j) = z_j - max - log(sum). */
+static float output_cross_entropy(float *z, const float *y, size_t label, float scale, float *d, size_t num_columns)
+{
+    float max = largest(z, num_columns), total = 1.0f, distance, sum, log_sum[VL];
+    if (y == NULL) {
+        distance = max - z[label];
+    } else {
+        total = distance = 0.0f;
+        for (size_t j = 0; j < num_columns; j++) {
+            total += y[j];
+            distance = fmaf(y[j], max - z[j], distance);
+        }
+    }
+    sum = normalize(z, max, num_columns);
+    v_store(log_sum, v_log(v_set(sum)));
+    for (size_t j = 0; d != NULL && j < num_columns; j++) {
+        float target = y != NULL ? y[j] : j == label ? 1.0f : 0.0f;
+        d[j] = fmaf(total, z[j], -target) * scale;
+    }
+    return fmaf(total, log_sum[0], distance);
+}
+
+/* ---- Few samples ---- */
+
+/* z_j = b_j + x w for num_vectors vectors of columns from j on. */
+NN_INLINE void direct_columns(int num_vectors, const float *x, Matrix w, const float *bias, size_t j, float *z)
+{
+    V sum[4];
+    NN_UNROLL
+    for (int v = 0; v < num_vectors; v++) {
+        sum[v] = v_load(bias + j + v * VL);
+    }
+    for (size_t k = 0; k < w.rows; k++) {
+        const float *row = w.data + k * w.stride + j;
+        V xk = v_set(x[k]);
+        NN_UNROLL
+        for (int v = 0; v < num_vectors; v++) {
+            sum[v] = v_fma(xk, v_load(row + v * VL), sum[v]);
+        }
+    }
+    NN_UNROLL
+    for (int v = 0; v < num_vectors; v++) {
+        v_store(z + j + v * VL, sum[v]);
+    }
+}
+
+static float *forward_direct(NeuralNetwork nn, const float *x, float *scratch, size_t scratch_stride)
+{
+    float *z = NULL;
+    for (size_t l = 0; l < nn.num_layers; l++) {
+        Matrix w = nn.weights[l];
+        const float *bias = nn.biases[l].data;
+        z = scratch + (l % 2) * scratch_stride;
+        size_t j = 0;
+        for (; j + 4 * VL <= w.cols; j += 4 * VL) {
+            direct_columns(4, x, w, bias, j, z);
+        }
+        for (; j + VL <= w.cols; j += VL) {
+            direct_columns(1, x, w, bias, j, z);
+        }
+        for (; j < w.cols; j++) {
+            float sum = bias[j];
+            for (size_t k = 0; k < w.rows; k++) {
+                sum = fmaf(x[k], w.data[k * w.stride + j], sum);
+            }
+            z[j] = sum;
+        }
+        EACH_FUNCTION(activate_rows, nn.functions[l], z, 0, 1, w.cols);
+        x = z;
+    }
+    return z;
+}
+
+#include "kernel_tiny.h"
+
+const NNKernels KERNELS = {
+    VECTORS, IS_SLOW, math, forward, delta, update, update_bias, adam_step, transpose, output_mse, softmax, output_cross_entropy, forward_direct,
+    descend_tiny,
+};

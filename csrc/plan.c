@@ -1,0 +1,213 @@
+/* plan.c: see plan.h. */
+#include "plan.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "team.h"
+
+#define LINE 64 /* bytes of a cache line */
+
+/* Between two polls: about as many multiply-adds as take 1 to 10 ms. */
+#define WORK_BETWEEN_POLLS ((size_t)1 << 24)
+
+/* Below these a second thread costs more than it brings. */
+#define WORK_OF_A_STEP ((size_t)1 << 20)
+#define WORK_OF_A_CALL ((size_t)1 << 23)
+
+size_t nn_first_nonfinite(Matrix m)
+{
+    for (size_t i = 0; i < m.rows; i++) {
+        const float *row = nn_row(m, i);
+        int finite = 1;
+        for (size_t j = 0; j < m.cols; j++) { /* without a branch, so that it vectorises */
+            finite &= fabsf(row[j]) < INFINITY;
+        }
+        for (size_t j = 0; !finite; j++) {
+            if (!(fabsf(row[j]) < INFINITY)) {
+                return i * m.cols + j;
+            }
+        }
+    }
+    return m.rows * m.cols;
+}
+
+int nn_poll(NNMonitor *monitor, size_t work)
+{
+    monitor->work += work;
+    if (monitor->work < WORK_BETWEEN_POLLS) {
+        return 0;
+    }
+    monitor->work = 0;
+    return monitor->poll(monitor->context, monitor->done);
+}
+
+size_t nn_work(NeuralNetwork nn)
+{
+    size_t work = 0;
+    for (size_t l = 0; l < nn.num_layers; l++) {
+        work += (nn.archi[l] + 10) * nn.archi[l + 1];
+    }
+    return work;
+}
+
+int nn_worthwhile_threads(NeuralNetwork nn, size_t samples_per_step, size_t samples, int limit)
+{
+    size_t work = nn_work(nn);
+    if (samples_per_step < WORK_OF_A_STEP / work || samples < WORK_OF_A_CALL / work) {
+        return 1;
+    }
+    return limit;
+}
+
+NNRange nn_share(size_t total, int number, int size)
+{
+    NNRange range = {total * (size_t)number / (size_t)size, total * (size_t)(number + 1) / (size_t)size};
+    return range;
+}
+
+/* ---- Memory: one block, laid out twice, the first time to see how large it has to be ---- */
+
+typedef struct {
+    char *base; /* NULL the first time */
+    size_t used;
+    int overflow;
+} Arena;
+
+static void *take(Arena *arena, size_t count, size_t size)
+{
+    void *at = arena->base == NULL ? NULL : arena->base + arena->used;
+    if (size > 0 && count > (SIZE_MAX / 2 - arena->used) / size) {
+        arena->overflow = 1;
+        return NULL;
+    }
+    arena->used += (count * size + LINE - 1) / LINE * LINE;
+    return at;
+}
+
+static float *take_floats(Arena *arena, size_t rows, size_t cols)
+{
+    if (cols > 0 && rows > SIZE_MAX / 2 / cols) {
+        arena->overflow = 1;
+        return NULL;
+    }
+    return (float *)take(arena, rows * cols, sizeof(float));
+}
+
+static size_t padded(size_t cols)
+{
+    return (cols + NN_PAD - 1) / NN_PAD * NN_PAD;
+}
+
+static void lay_out_layer(Arena *arena, const NNPlan *plan, NNLayer *layer, size_t l, int what)
+{
+    layer->rows = plan->nn.archi[l];
+    layer->cols = plan->nn.archi[l + 1];
+    layer->function = plan->nn.functions[l];
+    layer->padded = padded(layer->cols);
+    /* An odd number of cache lines: the same columns of all samples do not fall into one set of a cache. */
+    layer->stride = layer->padded + (layer->padded / NN_PAD % 2 == 0 ? NN_PAD : 0);
+    layer->num_weights = layer->rows * layer->padded;
+    layer->w = take_floats(arena, layer->rows, layer->padded);
+    layer->b = take_floats(arena, 1, layer->padded);
+    if (what & NN_PLAN_GRADIENT) {
+        layer->grad_w = take_floats(arena, layer->rows, layer->padded);
+        layer->grad_b = take_floats(arena, 1, layer->padded);
+    }
+    if (what & NN_PLAN_MOMENTS) {
+        layer->m = take_floats(arena, layer->rows + 1, layer->padded);
+        layer->v = take_floats(arena, layer->rows + 1, layer->padded);
+    }
+    layer->a = take_floats(arena, plan->block, layer->stride);
+    layer->a_rows = (const float **)take(arena, plan->block, sizeof(float *));
+    if (what & NN_PLAN_DELTAS) {
+        layer->wt = l > 0 ? take_floats(arena, layer->cols, padded(layer->rows)) : NULL;
+        layer->d = take_floats(arena, plan->block, layer->stride);
+        layer->d_rows = (const float **)take(arena, plan->block, sizeof(float *));
+    }
+}
+
+static void lay_out(Arena *arena, NNPlan *plan, int what)
+{
+    NNLayer unused, *layers = (NNLayer *)take(arena, plan->num_layers, sizeof(NNLayer));
+    plan->layers = layers;
+    for (size_t l = 0; l < plan->num_layers && !arena->overflow; l++) {
+        lay_out_layer(arena, plan, layers == NULL ? &unused : &layers[l], l, what);
+    }
+    plan->costs = take_floats(arena, 1, plan->block);
+    plan->x_rows = (const float **)take(arena, plan->block * (size_t)plan->num_threads, sizeof(float *));
+}
+
+NNPlan nn_plan(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int what)
+{
+    NNPlan plan = {nn, kernels, nn.num_layers, NULL, block, num_threads, NULL, NULL, NULL};
+    Arena arena = {NULL, 0, 0};
+    lay_out(&arena, &plan, what);
+    plan.memory = arena.overflow ? NULL : malloc(arena.used + LINE);
+    if (plan.memory == NULL) {
+        return plan;
+    }
+    arena.base = (char *)plan.memory + LINE - (uintptr_t)plan.memory % LINE;
+    memset(arena.base, 0, arena.used);
+    arena.used = 0;
+    lay_out(&arena, &plan, what);
+    for (size_t l = 0; l < plan.num_layers; l++) {
+        NNLayer *layer = &plan.layers[l];
+        for (size_t i = 0; i < block; i++) {
+            layer->a_rows[i] = layer->a + i * layer->stride;
+            if (what & NN_PLAN_DELTAS) {
+                layer->d_rows[i] = layer->d + i * layer->stride;
+            }
+        }
+    }
+    nn_pack(&plan, NN_PACK_PARAMETERS, nn.weights[0].data);
+    return plan;
+}
+
+void nn_plan_free(NNPlan *plan)
+{
+    free(plan->memory);
+}
+
+/* ---- Packing ---- */
+
+static void chosen(const NNLayer *layer, int which, float **w, float **b)
+{
+    switch (which) {
+    case NN_PACK_PARAMETERS: *w = layer->w; *b = layer->b; break;
+    case NN_PACK_GRADIENT: *w = layer->grad_w; *b = layer->grad_b; break;
+    case NN_PACK_M: *w = layer->m; *b = layer->m + layer->num_weights; break;
+    default: *w = layer->v; *b = layer->v + layer->num_weights; break;
+    }
+}
+
+/* Copies each stretch of columns between flat and the panels, one way or the other. */
+static void walk(const NNPlan *plan, int which, float *flat, int to_flat)
+{
+    for (size_t l = 0; l < plan->num_layers; l++) {
+        const NNLayer *layer = &plan->layers[l];
+        float *w, *b;
+        chosen(layer, which, &w, &b);
+        for (size_t j = 0; j < layer->padded; j += NN_PANEL) {
+            size_t width = layer->padded - j < NN_PANEL ? layer->padded - j : NN_PANEL;
+            size_t size = (layer->cols - j < width ? layer->cols - j : width) * sizeof(float);
+            for (size_t k = 0; k < layer->rows; k++) {
+                float *packed = w + j * layer->rows + k * width, *plain = flat + k * layer->cols + j;
+                memcpy(to_flat ? plain : packed, to_flat ? packed : plain, size);
+            }
+        }
+        flat += layer->rows * layer->cols;
+        memcpy(to_flat ? flat : b, to_flat ? b : flat, layer->cols * sizeof(float));
+        flat += layer->cols;
+    }
+}
+
+void nn_pack(const NNPlan *plan, int which, float *flat)
+{
+    walk(plan, which, flat, 0);
+}
+
+void nn_unpack(const NNPlan *plan, int which, float *flat)
+{
+    walk(plan, which, flat, 1);
+}

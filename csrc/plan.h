@@ -1,0 +1,69 @@
+/* plan.h: a network as the engine computes with it. For the files of the engine.
+ *
+ * A plan holds the parameters packed in panels (see kernels.h) and the workspace of a call, all in one block of memory. */
+#ifndef NN_PLAN_H_
+#define NN_PLAN_H_
+
+#include "engine.h"
+#include "kernels.h"
+
+typedef struct {
+    size_t rows, cols;   /* of the weights */
+    size_t padded;       /* cols, rounded up to 16 */
+    size_t stride;       /* from one sample's activations to the next's */
+    size_t num_weights;  /* rows * padded */
+    int function;
+    float *w, *b;        /* the weights in panels, the biases: padded */
+    float *grad_w, *grad_b; /* what an update adds, where it cannot be added at once */
+    float *m, *v;        /* Adam's moments, of the weights and then of the biases */
+    float *wt;           /* the weights transposed, in panels */
+    float *a, *d;        /* num_samples x stride: activations and deltas */
+    const float **a_rows, **d_rows;
+} NNLayer;
+
+typedef struct {
+    NeuralNetwork nn;
+    const NNKernels *kernels;
+    size_t num_layers;
+    NNLayer *layers;
+    size_t block;       /* samples at a time */
+    int num_threads;
+    float *costs;       /* of each sample of a block */
+    const float **x_rows; /* num_threads x block */
+    void *memory;
+} NNPlan;
+
+/* What a plan is for: how much it has to hold. */
+enum { NN_PLAN_DELTAS = 1, NN_PLAN_GRADIENT = 2, NN_PLAN_MOMENTS = 4 };
+
+/* plan->memory is NULL where there was not enough. The parameters are packed. */
+NNPlan nn_plan(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int what);
+void nn_plan_free(NNPlan *plan);
+
+/* Between parameters in the order of a NeuralNetwork and the panels of a plan: layer by layer, from `flat` or into it. */
+enum { NN_PACK_PARAMETERS, NN_PACK_GRADIENT, NN_PACK_M, NN_PACK_V };
+void nn_pack(const NNPlan *plan, int which, float *flat); /* flat is read */
+void nn_unpack(const NNPlan *plan, int which, float *flat);
+
+/* The part number `number` of `size` of total things: first to last. */
+typedef struct {
+    size_t first, last;
+} NNRange;
+NNRange nn_share(size_t total, int number, int size);
+
+/* Multiply-adds of a forward pass of one sample; a sigmoid counts for some. */
+size_t nn_work(NeuralNetwork nn);
+
+/* The threads that are worth having, for steps of so many samples and a call of so many. */
+int nn_worthwhile_threads(NeuralNetwork nn, size_t samples_per_step, size_t samples, int limit);
+
+/* Counts work; not 0 if the monitor wants to stop. */
+int nn_poll(NNMonitor *monitor, size_t work);
+
+/* Row i of a matrix whose stride may be negative. */
+static inline const float *nn_row(Matrix m, size_t i)
+{
+    return &MAT_AT(m, i, 0);
+}
+
+#endif /* NN_PLAN_H_ */

@@ -1,0 +1,158 @@
+/* predict.c: outputs and costs, without a gradient. See engine.h.
+ *
+ * The threads share out the samples and go their own ways; each takes some samples at a time through all layers, few enough for
+ * their activations to stay in the cache. */
+#include <string.h>
+
+#include "plan.h"
+#include "team.h"
+
+#define BLOCK 96      /* samples at a time, a multiple of the rows of a tile; what costs are summed by, too */
+#define FEW_SAMPLES 8 /* up to so many go straight through the weights as they lie: packing would take longer */
+
+typedef struct {
+    NNPlan plan; /* with a block of samples for each thread */
+    NNSamples samples;
+    Matrix out;    /* of nn_predict */
+    double *costs; /* of nn_evaluate: of each block; NULL where the outputs are wanted */
+    int as_mse;
+    NNMonitor *monitor;
+    int stop; /* written by thread 0, read by all when they look */
+} Prediction;
+
+/* The cost of a sample, or its outputs, from the last layer's row. */
+static double finish(const Prediction *p, const NNKernels *kernels, int function, float *row, size_t num_columns, size_t sample)
+{
+    const float *y = p->samples.y.data == NULL ? NULL : nn_row(p->samples.y, sample);
+    if (function == NN_SOFTMAX && p->costs != NULL && !p->as_mse) {
+        size_t label = y == NULL ? (size_t)p->samples.labels[sample] : 0;
+        return (double)kernels->output_cross_entropy(row, y, label, 0, NULL, num_columns);
+    }
+    if (function == NN_SOFTMAX) {
+        kernels->softmax(row, num_columns);
+    }
+    if (p->costs == NULL) {
+        memcpy(&MAT_AT(p->out, sample, 0), row, num_columns * sizeof(float));
+        return 0;
+    }
+    return (double)kernels->output_mse(function, row, y, 0, NULL, num_columns);
+}
+
+static void do_block(const Prediction *p, size_t first, size_t num, int number)
+{
+    const NNPlan *plan = &p->plan;
+    const NNLayer *last = &plan->layers[plan->num_layers - 1];
+    size_t own = (size_t)number * BLOCK; /* the thread's samples in the workspace */
+    const float **x_rows = plan->x_rows + own;
+    const float *const *a = x_rows;
+    double cost = 0;
+
+    for (size_t i = 0; i < num; i++) {
+        x_rows[i] = nn_row(p->samples.x, first + i);
+    }
+    for (size_t l = 0; l < plan->num_layers; l++) {
+        const NNLayer *layer = &plan->layers[l];
+        for (size_t j = 0; j < layer->padded; j += NN_PANEL) {
+            size_t width = layer->padded - j < NN_PANEL ? layer->padded - j : NN_PANEL;
+            plan->kernels->forward(layer->function, a, num, layer->rows, layer->w + j * layer->rows, width, layer->b + j,
+                                   layer->a + own * layer->stride + j, layer->stride);
+        }
+        a = layer->a_rows + own;
+    }
+    for (size_t i = 0; i < num; i++) {
+        cost += finish(p, plan->kernels, last->function, last->a + (own + i) * last->stride, last->cols, first + i);
+    }
+    if (p->costs != NULL) {
+        p->costs[first / BLOCK] = cost;
+    }
+}
+
+static void predict(void *context, NNTeam *team, int number)
+{
+    Prediction *p = (Prediction *)context;
+    size_t num = p->samples.x.rows;
+    NNRange range = nn_share((num + BLOCK - 1) / BLOCK, number, team->size);
+    for (size_t i = range.first; i < range.last; i++) {
+        size_t first = i * BLOCK, size = num - first < BLOCK ? num - first : BLOCK;
+        int stop;
+        do_block(p, first, size, number);
+        if (number == 0 && nn_poll(p->monitor, size * nn_work(p->plan.nn))) {
+            __atomic_store_n(&p->stop, 1, __ATOMIC_RELAXED);
+        }
+        stop = __atomic_load_n(&p->stop, __ATOMIC_RELAXED);
+        if (stop) {
+            return;
+        }
+    }
+}
+
+/* The few samples one by one; there is no plan. */
+static int predict_few(Prediction *p, NeuralNetwork nn, const NNKernels *kernels)
+{
+    size_t widest = 0, last = nn.num_layers - 1;
+    float *scratch;
+    for (size_t l = 1; l <= nn.num_layers; l++) {
+        widest = nn.archi[l] > widest ? nn.archi[l] : widest;
+    }
+    widest += NN_PAD;
+    scratch = (float *)malloc(2 * widest * sizeof(float));
+    if (scratch == NULL) {
+        return NN_NO_MEMORY;
+    }
+    if (p->costs != NULL) {
+        p->costs[0] = 0;
+    }
+    for (size_t i = 0; i < p->samples.x.rows; i++) {
+        float *row = kernels->forward_direct(nn, nn_row(p->samples.x, i), scratch, widest);
+        double cost = finish(p, kernels, nn.functions[last], row, nn.archi[nn.num_layers], i);
+        if (p->costs != NULL) {
+            p->costs[0] += cost;
+        }
+    }
+    free(scratch);
+    return NN_OK;
+}
+
+static int run(Prediction *p, NeuralNetwork nn, NNMachine machine)
+{
+    const NNKernels *kernels = nn_kernels_available(machine.isa);
+    size_t num = p->samples.x.rows;
+    int num_threads = nn_worthwhile_threads(nn, BLOCK, num, machine.num_threads);
+
+    if (num <= FEW_SAMPLES) {
+        return predict_few(p, nn, kernels);
+    }
+    p->plan = nn_plan(nn, kernels, BLOCK * (size_t)num_threads, num_threads, 0);
+    if (p->plan.memory == NULL) {
+        return NN_NO_MEMORY;
+    }
+    nn_team_run(num_threads, predict, p);
+    nn_plan_free(&p->plan);
+    return p->stop ? NN_STOPPED : NN_OK;
+}
+
+int nn_predict(NeuralNetwork nn, Matrix in, Matrix out, NNMachine machine, NNMonitor *monitor)
+{
+    Prediction p = {.samples = {.x = in}, .out = out, .monitor = monitor};
+    return run(&p, nn, machine);
+}
+
+int nn_evaluate(NeuralNetwork nn, NNSamples samples, int as_mse, float *cost, NNMachine machine, NNMonitor *monitor)
+{
+    Prediction p = {.samples = samples, .as_mse = as_mse, .monitor = monitor};
+    size_t num = samples.x.rows, num_blocks = (num + BLOCK - 1) / BLOCK;
+    double sum = 0;
+    int code;
+
+    p.costs = (double *)malloc(num_blocks * sizeof(double));
+    if (p.costs == NULL) {
+        return NN_NO_MEMORY;
+    }
+    code = run(&p, nn, machine);
+    for (size_t i = 0; i < num_blocks && code == NN_OK; i++) {
+        sum += p.costs[i];
+    }
+    *cost = (float)(sum / (double)num);
+    free(p.costs);
+    return code;
+}

@@ -1,0 +1,96 @@
+/* vmath.h: exp, tanh, log and the sigmoid of vectors, from the operations of isa.h: the same bits on every machine.
+ *
+ * Polynomials and constants are those of Cephes (S. L. Moshier, Methods and Programs for Mathematical Functions, 1989), the
+ * arrangement is ours. tests/c/math_error.c measures the largest errors over all floats. */
+
+#define V_ROUND 12582912.0f /* 1.5 2^23: x + V_ROUND has round(x) in its low bits */
+
+/* exp(r) - 1 - r for |r| <= ln(2) / 2, over r^2. */
+NN_INLINE V v_exp_tail(V r, V r2)
+{
+    V low = v_fma(v_set(1.6666665459e-1f), r, v_set(5.0000001201e-1f));
+    V middle = v_fma(v_set(8.3334519073e-3f), r, v_set(4.1665795894e-2f));
+    V high = v_fma(v_set(1.9875691500e-4f), r, v_set(1.3981999507e-3f));
+    return v_fma(v_fma(high, r2, middle), r2, low);
+}
+
+/* x = n ln(2) + r; t has n in its low bits; returns exp(r). */
+NN_INLINE V v_exp_reduced(V x, V *t)
+{
+    V n, r, r2;
+    *t = v_fma(x, v_set(1.44269504f), v_set(V_ROUND));
+    n = v_sub(*t, v_set(V_ROUND));
+    r = v_fma(n, v_set(-0.693359375f), x);
+    r = v_fma(n, v_set(2.12194440e-4f), r);
+    r2 = v_mul(r, r);
+    return v_fma(v_exp_tail(r, r2), r2, v_add(r, v_set(1.0f)));
+}
+
+/* exp(x) for |x| <= 87, where neither it nor its reciprocal is subnormal. */
+NN_INLINE V v_exp_bounded(V x)
+{
+    V t, p = v_exp_reduced(x, &t), zero = v_set(V_ROUND);
+    return v_scale(p, v_if_less(t, v_set(2.0f * V_ROUND), t, zero)); /* a NaN stays one, whatever its bits */
+}
+
+/* exp(x) for every float: 0 below -103.97, subnormals, infinity above 88.72, NaN. 2^n goes in two halves, each a normal number. */
+NN_INLINE V v_exp(V x)
+{
+    V t, n, t1, t2, p, one = v_set(1.0f), round = v_set(V_ROUND);
+    x = v_max(v_set(-104.0f), v_min(v_set(89.0f), x));
+    p = v_exp_reduced(x, &t);
+    n = v_sub(t, round);
+    t1 = v_fma(n, v_set(0.5f), round);
+    t2 = v_add(v_sub(n, v_sub(t1, round)), round);
+    return v_mul(v_mul(p, v_scale(one, t1)), v_scale(one, t2));
+}
+
+/* 1 / (1 + exp(-x)); below -87, where it is under 1.7e-38, 0. */
+NN_INLINE V v_sigmoid(V x)
+{
+    V bounded = v_max(v_set(-87.0f), v_min(v_set(87.0f), x));
+    V s = v_div(v_set(1.0f), v_add(v_set(1.0f), v_exp_bounded(v_neg(bounded))));
+    return v_if_less(x, v_set(-87.0f), v_set(0.0f), s);
+}
+
+/* tanh(x): x + x^3 P(x^2) near 0, 1 - 2 / (exp(2 |x|) + 1) beyond. */
+NN_INLINE V v_tanh(V x)
+{
+    V y = v_abs(x), z = v_mul(x, x), p, e, near_zero, beyond;
+    p = v_fma(v_set(-5.70498872745e-3f), z, v_set(2.06390887954e-2f));
+    p = v_fma(p, z, v_set(-5.37397155531e-2f));
+    p = v_fma(p, z, v_set(1.33314422036e-1f));
+    p = v_fma(p, z, v_set(-3.33332819422e-1f));
+    near_zero = v_fma(v_mul(p, z), x, x);
+    e = v_exp_bounded(v_min(v_set(40.0f), v_add(y, y)));
+    beyond = v_sub(v_set(1.0f), v_div(v_set(2.0f), v_add(e, v_set(1.0f))));
+    return v_if_less(v_set(0.625f), y, v_copysign(beyond, x), near_zero);
+}
+
+/* log(x): -infinity at 0, NaN below, infinity at infinity. With x = m 2^e and f = m - 1 it is
+ * f - f^2 / 2 + f^3 P(f) + e ln(2). */
+NN_INLINE V v_log(V x)
+{
+    V e, m, f, f2, p, r, infinity = v_set(3.402823466e38f), zero = v_set(0.0f);
+    V small = v_set(1.17549435e-38f), normal = v_if_less(x, small, v_mul(x, v_set(8388608.0f)), x);
+    m = v_split(normal, &e);
+    e = v_sub(e, v_if_less(x, small, v_set(23.0f), zero));
+    f = v_sub(m, v_set(1.0f));
+    f2 = v_mul(f, f);
+    p = v_fma(v_set(7.0376836292e-2f), f, v_set(-1.1514610310e-1f));
+    p = v_fma(p, f, v_set(1.1676998740e-1f));
+    p = v_fma(p, f, v_set(-1.2420140846e-1f));
+    p = v_fma(p, f, v_set(1.4249322787e-1f));
+    p = v_fma(p, f, v_set(-1.6668057665e-1f));
+    p = v_fma(p, f, v_set(2.0000714765e-1f));
+    p = v_fma(p, f, v_set(-2.4999993993e-1f));
+    p = v_fma(p, f, v_set(3.3333331174e-1f));
+    r = v_fma(e, v_set(-2.12194440e-4f), v_mul(v_mul(f, f2), p));
+    r = v_add(f, v_fma(v_set(-0.5f), f2, r));
+    r = v_fma(e, v_set(0.693359375f), r);
+    r = v_if_less(infinity, x, x, r);                       /* infinity */
+    r = v_if_less(x, zero, v_sub(x, x), r);                 /* below 0: NaN, made next */
+    r = v_if_less(x, zero, v_div(zero, v_sub(x, x)), r);
+    r = v_if_less(zero, v_abs(x), r, v_div(v_set(-1.0f), v_mul(x, x))); /* 0 gives -infinity, NaN stays */
+    return r;
+}

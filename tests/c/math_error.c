@@ -1,0 +1,89 @@
+/* The largest error of the vector functions of csrc/vmath.h over all floats, in units in the last place of the correct result,
+ * against the C library's in double precision; and whether they give the same bits with each instruction set.
+ *
+ *     cc -O2 -ffp-contract=off -Icsrc -o math_error tests/c/math_error.c csrc/kernels.c csrc/isa_*.c -lm && ./math_error [STEP]
+ *
+ * With STEP only every STEP-th float is tried. Prints a line per function; returns 1 if an error is above its bound. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels.h"
+
+#define CHUNK 4096
+
+static double exact_sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+static const struct {
+    const char *name;
+    int function;
+    double (*exact)(double);
+    double bound; /* ulp */
+    float lowest; /* below it the result is 0 by design */
+} functions[] = {
+    {"exp", NN_MATH_EXP, exp, 1.5, -INFINITY},
+    {"tanh", NN_MATH_TANH, tanh, 2.0, -INFINITY},
+    {"log", NN_MATH_LOG, log, 1.5, -INFINITY},
+    {"sigmoid", NN_MATH_SIGMOID, exact_sigmoid, 3.0, -87.0f},
+};
+
+/* The error of y in units of the last place of the float nearest to `exact`. */
+static double error_in_ulp(float y, double exact)
+{
+    float nearest = (float)exact;
+    int exponent;
+    if (isnan(exact) || isnan(y)) {
+        return isnan(exact) && isnan(y) ? 0 : INFINITY;
+    }
+    if (isinf(nearest) || isinf(y) || nearest == 0) { /* a rounding more or less at the edge of the range */
+        return y == nearest || fabs((double)y - exact) <= (nearest == 0 ? 1.5e-45 : 0) ? 0 : fabs(exact) < 3.4028237e38 ? 1 : INFINITY;
+    }
+    frexpf(nearest, &exponent);
+    return fabs((double)y - exact) / ldexp(1, exponent - 24 < -149 ? -149 : exponent - 24);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long step = argc > 1 ? strtoul(argv[1], NULL, 10) : 1;
+    int failed = 0;
+    for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
+        double largest = 0;
+        float where = 0;
+        unsigned long tried = 0, different = 0;
+        for (unsigned long first = 0; first < 1ul << 32; first += CHUNK * step) {
+            float x[CHUNK], y[CHUNK], other[CHUNK];
+            size_t n = 0;
+            for (unsigned long i = first; i < 1ul << 32 && n < CHUNK; i += step) {
+                unsigned int bits = (unsigned int)i;
+                memcpy(&x[n++], &bits, sizeof bits);
+            }
+            while (n % 16 != 0) {
+                x[n++] = 1;
+            }
+            nn_kernels_available(0)->math(functions[f].function, x, y, n);
+            for (int k = 1; nn_kernels_available(k) != NULL && (step > 1 || first % (64 * CHUNK) == 0); k++) {
+                nn_kernels_available(k)->math(functions[f].function, x, other, n);
+                for (size_t i = 0; i < n; i++) {
+                    different += memcmp(&y[i], &other[i], sizeof(float)) != 0 && !(isnan(y[i]) && isnan(other[i]));
+                }
+            }
+            for (size_t i = 0; i < n; i++) {
+                double error = x[i] < functions[f].lowest ? (y[i] == 0 ? 0 : INFINITY)
+                                                          : error_in_ulp(y[i], functions[f].exact((double)x[i]));
+                tried++;
+                if (!(error <= largest)) {
+                    largest = error;
+                    where = x[i];
+                }
+            }
+        }
+        printf("%-8s %.3f ulp at %.9g of %lu floats; %lu differ between instruction sets\n", functions[f].name, largest,
+               (double)where, tried, different);
+        failed |= !(largest <= functions[f].bound) || different > 0;
+    }
+    return failed;
+}
