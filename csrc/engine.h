@@ -21,7 +21,8 @@ typedef struct {
     size_t work; /* the engine's own */
 } NNMonitor;
 
-/* How a call is to be computed: by which kernels (nn_isa_name), and by how many threads at the most. */
+/* How a call is to be computed: by which kernels (nn_isa_name), and by how many threads at the most. A negative number of threads
+ * is for tests: so many even where they do not pay. */
 typedef struct {
     int isa;
     int num_threads;

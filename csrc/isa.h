@@ -4,7 +4,7 @@
  * kernel_tiny.h. The operations, in terms of the floats x, y, ... of a lane:
  *
  *     v_load(p), v_store(p, x), v_set(number)            no alignment is needed
- *     v_add, v_sub, v_mul, v_div(x, y), v_sqrt(x)        rounded as IEEE 754 has it
+ *     v_add, v_sub, v_mul, v_div(x, y), v_sqrt(x)        rounded as IEEE 754 has it (kernel_tiny.h takes no root)
  *     v_fma(x, y, z)                                     x y + z with one rounding
  *     v_max(bound, x), v_min(bound, x)                   NaN if x is NaN
  *     v_if_less(x, y, a, b)                              x < y ? a : b

@@ -22,7 +22,6 @@ NN_INLINE V v_add(V x, V y) { return _mm_add_ps(x, y); }
 NN_INLINE V v_sub(V x, V y) { return _mm_sub_ps(x, y); }
 NN_INLINE V v_mul(V x, V y) { return _mm_mul_ps(x, y); }
 NN_INLINE V v_div(V x, V y) { return _mm_div_ps(x, y); }
-NN_INLINE V v_sqrt(V x) { return _mm_sqrt_ps(x); }
 NN_INLINE V v_fma(V x, V y, V z) { return _mm_fmadd_ps(x, y, z); }
 NN_INLINE V v_max(V bound, V x) { return _mm_max_ps(bound, x); }
 NN_INLINE V v_min(V bound, V x) { return _mm_min_ps(bound, x); }

@@ -5,7 +5,9 @@
 
 #include <math.h>
 
-#define DEPTH_BLOCK 512 /* rows of a panel that stay in the cache while the samples go by: 512 x 64 floats, 128 KiB */
+#ifndef DEPTH_BLOCK /* rows of a panel that stay in the cache while the samples go by: 512 x 64 floats, 128 KiB */
+#define DEPTH_BLOCK 512
+#endif
 #define TILE_COLUMNS (TILE_VECTORS * VL)
 
 /* ---- Functions of a layer, over rows ---- */

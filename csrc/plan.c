@@ -54,6 +54,9 @@ size_t nn_work(NeuralNetwork nn)
 int nn_worthwhile_threads(NeuralNetwork nn, size_t samples_per_step, size_t samples, int limit)
 {
     size_t work = nn_work(nn);
+    if (limit < 0) {
+        return -limit;
+    }
     if (samples_per_step < WORK_OF_A_STEP / work || samples < WORK_OF_A_CALL / work) {
         return 1;
     }

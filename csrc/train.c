@@ -11,8 +11,10 @@
 #include "team.h"
 #include "tiny.h"
 
+#ifndef MAX_BLOCK /* the tests make do with a few */
 #define MAX_BLOCK 1024
 #define MIN_BLOCK 64
+#endif
 #define WORK_OF_A_BLOCK ((size_t)3 << 29) /* multiply-adds of a forward pass: a poll comes often enough */
 
 /* A call to nn_train or nn_gradient, as its threads see it. */
