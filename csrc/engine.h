@@ -1,7 +1,7 @@
 /* engine.h: nn.h at the machine's speed, for a caller that is not a C program.
  *
  * Whole batches, vectors, threads, on the structs of nn.h. Nothing here asserts, prints or exits; the caller has checked the
- * shapes and that the numbers are finite, and what can fail returns a code. An input is never written to. Each call has a
+ * shapes, and what can fail returns a code. Inputs are checked on the way, where they are in the cache anyway; targets are not. An input is never written to. Each call has a
  * workspace of its own, so that many threads may read one network at once.
  *
  * The result depends on the numbers, the shapes and the order of the samples alone: not on the number of threads, the instruction
@@ -11,7 +11,8 @@
 
 #include "nn.h"
 
-enum { NN_STOPPED = 2 }; /* the monitor said so; beside NN_OK and NN_NO_MEMORY */
+/* Beside NN_OK and NN_NO_MEMORY: the monitor said so; an input is infinite or NaN, and nothing has been changed. */
+enum { NN_STOPPED = 2, NN_NOT_FINITE = 3 };
 
 /* poll is called every few milliseconds, with the whole iterations or epochs done so far; anything but 0 stops the call. */
 typedef struct {
@@ -50,7 +51,7 @@ typedef struct {
     size_t num_epochs;
     int shuffle;          /* another order in each epoch, from the seed and the number of the epoch */
     uint64_t seed;
-    size_t first_epoch;
+    size_t first_epoch;   /* 0 if the inputs have not been through a call before; in later ones they are not checked again */
     float *costs;         /* the mean cost of each epoch, as it was before each step; or NULL */
 } NNSchedule;
 

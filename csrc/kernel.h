@@ -55,6 +55,26 @@ static void math(int function, const float *in, float *out, size_t n)
     }
 }
 
+/* 0 x is 0 for every number and NaN for everything else. */
+static int are_finite(const float *x, size_t n)
+{
+    V zero = v_set(0.0f), sum0 = zero, sum1 = zero;
+    float lanes[VL], sum = 0.0f;
+    size_t i = 0;
+    for (; i + 2 * VL <= n; i += 2 * VL) {
+        sum0 = v_fma(zero, v_load(x + i), sum0);
+        sum1 = v_fma(zero, v_load(x + i + VL), sum1);
+    }
+    for (; i < n; i++) {
+        sum += 0.0f * x[i];
+    }
+    v_store(lanes, v_add(sum0, sum1));
+    for (int l = 0; l < VL; l++) {
+        sum += lanes[l];
+    }
+    return sum == 0.0f;
+}
+
 /* ---- The tile: c = base + (init + a b), num_rows x num_vectors of sums in registers ---- */
 
 /* A row of the tile in each of these matrices begins stride after the one before. base may be NULL for 0. */
@@ -385,6 +405,6 @@ static float *forward_direct(NeuralNetwork nn, const float *x, float *scratch, s
 #include "kernel_tiny.h"
 
 const NNKernels KERNELS = {
-    VECTORS, IS_SLOW, math, forward, delta, update, update_bias, adam_step, transpose, output_mse, softmax, output_cross_entropy, forward_direct,
+    VECTORS, IS_SLOW, math, are_finite, forward, delta, update, update_bias, adam_step, transpose, output_mse, softmax, output_cross_entropy, forward_direct,
     descend_tiny,
 };

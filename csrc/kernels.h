@@ -52,6 +52,9 @@ typedef struct {
     /* out[i] = function(in[i]); n is a multiple of 16. */
     void (*math)(int function, const float *in, float *out, size_t n);
 
+    /* Whether n floats, any number of them, are neither infinite nor NaN. */
+    int (*are_finite)(const float *x, size_t n);
+
     /* c = f(bias + a w), for one panel: a is num_rows x depth, w is depth x width, c has rows c_stride apart. */
     void (*forward)(int function, const float *const *a, size_t num_rows, size_t depth, const float *w, size_t width,
                     const float *bias, float *c, size_t c_stride);

@@ -17,7 +17,7 @@ typedef struct {
     double *costs; /* of nn_evaluate: of each block; NULL where the outputs are wanted */
     int as_mse;
     NNMonitor *monitor;
-    int stop; /* written by thread 0, read by all when they look */
+    int stop; /* a code, written by any thread, read by all when they look */
 } Prediction;
 
 /* The cost of a sample, or its outputs, from the last layer's row. */
@@ -38,7 +38,8 @@ static double finish(const Prediction *p, const NNKernels *kernels, int function
     return (double)kernels->output_mse(function, row, y, 0, NULL, num_columns);
 }
 
-static void do_block(const Prediction *p, size_t first, size_t num, int number)
+/* A code. */
+static int do_block(const Prediction *p, size_t first, size_t num, int number)
 {
     const NNPlan *plan = &p->plan;
     const NNLayer *last = &plan->layers[plan->num_layers - 1];
@@ -49,6 +50,9 @@ static void do_block(const Prediction *p, size_t first, size_t num, int number)
 
     for (size_t i = 0; i < num; i++) {
         x_rows[i] = nn_row(p->samples.x, first + i);
+        if (!plan->kernels->are_finite(x_rows[i], p->samples.x.cols)) {
+            return NN_NOT_FINITE;
+        }
     }
     for (size_t l = 0; l < plan->num_layers; l++) {
         const NNLayer *layer = &plan->layers[l];
@@ -65,6 +69,7 @@ static void do_block(const Prediction *p, size_t first, size_t num, int number)
     if (p->costs != NULL) {
         p->costs[first / BLOCK] = cost;
     }
+    return NN_OK;
 }
 
 static void predict(void *context, NNTeam *team, int number)
@@ -74,13 +79,14 @@ static void predict(void *context, NNTeam *team, int number)
     NNRange range = nn_share((num + BLOCK - 1) / BLOCK, number, team->size);
     for (size_t i = range.first; i < range.last; i++) {
         size_t first = i * BLOCK, size = num - first < BLOCK ? num - first : BLOCK;
-        int stop;
-        do_block(p, first, size, number);
-        if (number == 0 && nn_poll(p->monitor, size * nn_work(p->plan.nn))) {
-            __atomic_store_n(&p->stop, 1, __ATOMIC_RELAXED);
+        int code = do_block(p, first, size, number);
+        if (code == NN_OK && number == 0 && nn_poll(p->monitor, size * nn_work(p->plan.nn))) {
+            code = NN_STOPPED;
         }
-        stop = __atomic_load_n(&p->stop, __ATOMIC_RELAXED);
-        if (stop) {
+        if (code != NN_OK) {
+            __atomic_store_n(&p->stop, code, __ATOMIC_RELAXED);
+        }
+        if (__atomic_load_n(&p->stop, __ATOMIC_RELAXED) != NN_OK) {
             return;
         }
     }
@@ -98,6 +104,12 @@ static int predict_few(Prediction *p, NeuralNetwork nn, const NNKernels *kernels
     scratch = (float *)malloc(2 * widest * sizeof(float));
     if (scratch == NULL) {
         return NN_NO_MEMORY;
+    }
+    for (size_t i = 0; i < p->samples.x.rows; i++) {
+        if (!kernels->are_finite(nn_row(p->samples.x, i), p->samples.x.cols)) {
+            free(scratch);
+            return NN_NOT_FINITE;
+        }
     }
     if (p->costs != NULL) {
         p->costs[0] = 0;
@@ -128,7 +140,7 @@ static int run(Prediction *p, NeuralNetwork nn, NNMachine machine)
     }
     nn_team_run(num_threads, predict, p);
     nn_plan_free(&p->plan);
-    return p->stop ? NN_STOPPED : NN_OK;
+    return p->stop;
 }
 
 int nn_predict(NeuralNetwork nn, Matrix in, Matrix out, NNMachine machine, NNMonitor *monitor)

@@ -57,6 +57,9 @@ int nn_train_tiny(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, N
         lanes = 4;
     }
 #endif
+    if (nn_first_nonfinite(samples.x) < samples.x.rows * samples.x.cols) {
+        return NN_NOT_FINITE;
+    }
     tiny.stride = (samples.x.rows + lanes - 1) / lanes * lanes;
     for (size_t l = 0; l <= nn.num_layers; l++) {
         num_units += 2 * nn.archi[l];

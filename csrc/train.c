@@ -15,6 +15,8 @@
 #define MAX_BLOCK 1024
 #define MIN_BLOCK 64
 #endif
+#define LINE_FLOATS 16
+#define ROWS_PER_FETCH 48
 #define WORK_OF_A_BLOCK ((size_t)3 << 29) /* multiply-adds of a forward pass: a poll comes often enough */
 
 /* A call to nn_train or nn_gradient, as its threads see it. */
@@ -26,8 +28,9 @@ typedef struct {
     NNMonitor *monitor;
     NNAdam adam;
     size_t *order;          /* of the samples, where they are shuffled */
-    size_t *done;           /* whole epochs */
-    int stop;               /* written by thread 0 between two barriers, read by all after */
+    int stop;               /* a code, written by thread 0 between two barriers, read by all after */
+    int unchecked;          /* whether inputs are still to be looked at: in the first epoch */
+    int not_finite;         /* written by any thread that sees one */
 } Training;
 
 /* One step: `size` samples of the order from `first` on, in blocks. */
@@ -141,37 +144,96 @@ static void delta_phase(Training *t, size_t l, size_t num, int number, int team_
     }
 }
 
+/* Asks for the rows of samples that come next, number first to last of the order, to be brought into the cache. */
+static void fetch(const Training *t, size_t first, size_t last)
+{
+#ifdef __GNUC__
+    for (size_t i = first; i < last; i++) {
+        const float *row = nn_row(t->samples.x, sample_at(t, i));
+        for (size_t k = 0; k < t->samples.x.cols; k += LINE_FLOATS) {
+            __builtin_prefetch(row + k, 0, 2);
+        }
+        __asm__ __volatile__(""); /* or GCC takes a function that only prefetches for one that does nothing */
+    }
+#else
+    (void)t, (void)first, (void)last;
+#endif
+}
+
+/* Of a step. */
+typedef struct {
+    size_t num; /* samples */
+    int is_first, is_last;
+} Block;
+
 /* What the block adds to the parameters of a layer. On the last block of a step of gradient descent it goes into them at once,
  * otherwise it is summed up in grad_w and grad_b; Adam follows on the last. */
-static void update_phase(Training *t, size_t l, const float *const *a, size_t num, int is_first, int is_last, int number,
-                         int team_size)
+static void update_tiles(Training *t, NNLayer *layer, const float *const *a, Block block, Tiles tiles)
 {
-    NNLayer *layer = &t->plan.layers[l];
     const NNKernels *kernels = t->plan.kernels;
-    int at_once = is_last && t->optimizer != NULL && t->optimizer->kind == NN_GRADIENT_DESCENT;
-    int is_adam = is_last && t->optimizer != NULL && t->optimizer->kind == NN_ADAM;
-    NNRange bias = nn_share(layer->padded / NN_PAD, number, team_size);
-    size_t b = bias.first * NN_PAD, num_b = (bias.last - bias.first) * NN_PAD, of_b = layer->num_weights + b;
-    Tiles tiles = share_tiles(layer->padded, layer->rows, number, team_size);
+    int kind = t->optimizer == NULL ? -1 : t->optimizer->kind;
+    int at_once = block.is_last && kind == NN_GRADIENT_DESCENT;
+    size_t panel = tiles.column * layer->rows, at = panel + tiles.row * tiles.width;
+    float *w = at_once ? layer->w + panel : NULL, *sum = block.is_first ? NULL : layer->grad_w + panel;
 
-    while (next_tiles(&tiles)) {
-        size_t panel = tiles.column * layer->rows, at = panel + tiles.row * tiles.width;
-        float *w = at_once ? layer->w + panel : NULL, *sum = is_first ? NULL : layer->grad_w + panel;
-        kernels->update(a, num, tiles.row, tiles.last_row, layer->d + tiles.column, layer->stride, w, sum,
-                        at_once ? w : layer->grad_w + panel, tiles.width);
-        if (is_adam) {
-            kernels->adam(&t->adam, layer->grad_w + at, layer->m + at, layer->v + at, layer->w + at,
-                          (tiles.last_row - tiles.row) * tiles.width);
-        }
-    }
-    kernels->update_bias(layer->d + b, num, layer->stride, at_once ? layer->b + b : NULL, is_first ? NULL : layer->grad_b + b,
-                         (at_once ? layer->b : layer->grad_b) + b, num_b);
-    if (is_adam) {
-        kernels->adam(&t->adam, layer->grad_b + b, layer->m + of_b, layer->v + of_b, layer->b + b, num_b);
+    kernels->update(a, block.num, tiles.row, tiles.last_row, layer->d + tiles.column, layer->stride, w, sum,
+                    at_once ? w : layer->grad_w + panel, tiles.width);
+    if (block.is_last && kind == NN_ADAM) {
+        kernels->adam(&t->adam, layer->grad_w + at, layer->m + at, layer->v + at, layer->w + at,
+                      (tiles.last_row - tiles.row) * tiles.width);
     }
 }
 
+static void update_biases(Training *t, NNLayer *layer, Block block, int number, int team_size)
+{
+    int kind = t->optimizer == NULL ? -1 : t->optimizer->kind;
+    int at_once = block.is_last && kind == NN_GRADIENT_DESCENT;
+    NNRange range = nn_share(layer->padded / NN_PAD, number, team_size);
+    size_t b = range.first * NN_PAD, num = (range.last - range.first) * NN_PAD, moment = layer->num_weights + b;
+
+    t->plan.kernels->update_bias(layer->d + b, block.num, layer->stride, at_once ? layer->b + b : NULL,
+                                 block.is_first ? NULL : layer->grad_b + b, (at_once ? layer->b : layer->grad_b) + b, num);
+    if (block.is_last && kind == NN_ADAM) {
+        t->plan.kernels->adam(&t->adam, layer->grad_b + b, layer->m + moment, layer->v + moment, layer->b + b, num);
+    }
+}
+
+/* On the way the thread fetches its share of the samples first to last, which the next block will begin with. */
+static void update_phase(Training *t, size_t l, const float *const *a, Block block, NNRange next, int number, int team_size)
+{
+    NNLayer *layer = &t->plan.layers[l];
+    Tiles tiles = share_tiles(layer->padded, layer->rows, number, team_size);
+    size_t num_left = (tiles.end - tiles.position) * NN_TILE_ROWS / ROWS_PER_FETCH + 1;
+    NNRange own = nn_share(next.last - next.first, number, team_size);
+    own.first += next.first;
+    own.last += next.first;
+
+    while (next_tiles(&tiles)) {
+        Tiles part = tiles;
+        for (; part.row < tiles.last_row; part.row = part.last_row) {
+            size_t now = (own.last - own.first) / num_left;
+            part.last_row = part.row + ROWS_PER_FETCH < tiles.last_row ? part.row + ROWS_PER_FETCH : tiles.last_row;
+            fetch(t, own.first, own.first + now);
+            own.first += now;
+            num_left -= num_left > 1;
+            update_tiles(t, layer, a, block, part);
+        }
+    }
+    fetch(t, own.first, own.last);
+    update_biases(t, layer, block, number, team_size);
+}
+
 /* ---- A step ---- */
+
+static void check_inputs(Training *t, const float *const *x, size_t num, int number, int team_size)
+{
+    NNRange range = nn_share(num, number, team_size);
+    for (size_t i = range.first; i < range.last; i++) {
+        if (!t->plan.kernels->are_finite(x[i], t->samples.x.cols)) {
+            __atomic_store_n(&t->not_finite, 1, __ATOMIC_RELAXED); /* read after a barrier */
+        }
+    }
+}
 
 /* Not 0 if the call is to stop; the parameters are as before the step then. *cost is added to, by thread 0. */
 static int do_block(Training *t, Step step, size_t done, double *cost, NNTeam *team, int number)
@@ -180,9 +242,15 @@ static int do_block(Training *t, Step step, size_t done, double *cost, NNTeam *t
     size_t first = step.first + done, left = step.size - done, num = left < plan->block ? left : plan->block;
     const float **x_rows = plan->x_rows + (size_t)number * plan->block; /* each thread has its own */
     const float *const *a = x_rows;
+    Block block = {num, done == 0, done + num == step.size};
+    NNRange next = {first + num, first + num + plan->block};
 
+    next.last = next.last < t->samples.x.rows ? next.last : t->samples.x.rows;
     for (size_t i = 0; i < num; i++) {
         x_rows[i] = nn_row(t->samples.x, sample_at(t, first + i));
+    }
+    if (t->unchecked) {
+        check_inputs(t, a, num, number, team->size);
     }
     for (size_t l = 0; l < plan->num_layers; l++) {
         forward_phase(t, l, a, num, number, team->size);
@@ -192,7 +260,8 @@ static int do_block(Training *t, Step step, size_t done, double *cost, NNTeam *t
     output_phase(t, first, num, step.scale, number, team->size);
     transpose_phase(t, number, team->size);
     if (number == 0) {
-        t->stop = nn_poll(t->monitor, 3 * num * nn_work(plan->nn));
+        t->stop = nn_poll(t->monitor, 3 * num * nn_work(plan->nn)) ? NN_STOPPED : NN_OK;
+        t->stop = t->not_finite ? NN_NOT_FINITE : t->stop;
     }
     nn_team_wait(team);
     if (t->stop) {
@@ -205,7 +274,12 @@ static int do_block(Training *t, Step step, size_t done, double *cost, NNTeam *t
         if (l > 0) {
             delta_phase(t, l, num, number, team->size);
         }
-        update_phase(t, l, l > 0 ? plan->layers[l - 1].a_rows : x_rows, num, done == 0, done + num == step.size, number, team->size);
+        if (l > 0) {
+            NNRange none = {0, 0};
+            update_phase(t, l, plan->layers[l - 1].a_rows, block, none, number, team->size);
+        } else {
+            update_phase(t, l, x_rows, block, next, number, team->size);
+        }
         nn_team_wait(team);
     }
     return 0;
@@ -298,6 +372,7 @@ static void train(void *context, NNTeam *team, int number)
             }
         }
         if (number == 0) {
+            t->unchecked = 0;
             t->monitor->done++;
             if (t->schedule.costs != NULL) {
                 t->schedule.costs[epoch] = (float)(cost / (double)num_samples);
@@ -325,7 +400,7 @@ static size_t block_for(NeuralNetwork nn, size_t step_size, const NNKernels *ker
 
 int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, NNSamples samples, NNMachine machine, NNMonitor *monitor)
 {
-    Training t = {.samples = samples, .monitor = monitor};
+    Training t = {.samples = samples, .monitor = monitor, .unchecked = 1};
     size_t num = samples.x.rows;
     const NNKernels *kernels = nn_kernels_available(machine.isa);
     size_t block = block_for(nn, num, kernels);
@@ -340,7 +415,7 @@ int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, NNSamples samples, NNMachi
         nn_unpack(&t.plan, NN_PACK_GRADIENT, grad.weights[0].data);
     }
     nn_plan_free(&t.plan);
-    return t.stop ? NN_STOPPED : NN_OK;
+    return t.stop;
 }
 
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSchedule schedule, NNMachine machine,
@@ -358,6 +433,7 @@ int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSche
     if (nn_is_tiny(nn, samples, optimizer, &schedule)) {
         return nn_train_tiny(nn, samples, optimizer, schedule, machine, monitor);
     }
+    t.unchecked = schedule.first_epoch == 0;
     t.plan = nn_plan(nn, kernels, block, num_threads, NN_PLAN_DELTAS | what);
     if (schedule.shuffle) {
         t.order = (size_t *)malloc(num * sizeof(size_t));
@@ -372,12 +448,14 @@ int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSche
         nn_pack(&t.plan, NN_PACK_V, optimizer->moments + num_parameters);
     }
     nn_team_run(num_threads, train, &t);
-    nn_unpack(&t.plan, NN_PACK_PARAMETERS, nn.weights[0].data);
-    if (is_adam) {
+    if (t.stop != NN_NOT_FINITE) {
+        nn_unpack(&t.plan, NN_PACK_PARAMETERS, nn.weights[0].data);
+    }
+    if (is_adam && t.stop != NN_NOT_FINITE) {
         nn_unpack(&t.plan, NN_PACK_M, optimizer->moments);
         nn_unpack(&t.plan, NN_PACK_V, optimizer->moments + num_parameters);
     }
     nn_plan_free(&t.plan);
     free(t.order);
-    return t.stop ? NN_STOPPED : NN_OK;
+    return t.stop;
 }

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nnpy._c import ffi, lib
 
-__all__ = ["Samples", "as_array", "as_matrix", "as_samples"]
+__all__ = ["Samples", "as_array", "as_matrix", "as_samples", "check_finite"]
 
 _ROWS_PER_CHECK = 1 << 22  # elements checked between two looks at Ctrl-C
 _SIZE_MAX = 2 ** (8 * ffi.sizeof("size_t")) - 1
@@ -27,6 +27,8 @@ def as_matrix(array: NDArray[np.float32]) -> Any:
 
 def as_array(values: ArrayLike, name: str, columns: int, *, what: str) -> NDArray[np.float32]:
     """Check samples, and return them as an array that `as_matrix` takes: the very same memory where that is possible.
+
+    Whether they are finite is left to `check_finite`, or to C where it reads them.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ def as_array(values: ArrayLike, name: str, columns: int, *, what: str) -> NDArra
     TypeError
         If `values` are not real numbers.
     ValueError
-        If the shape is another, or a value is NaN, infinite, or too large for float32.
+        If the shape is another.
     """
     array = values if isinstance(values, np.ndarray) else _to_array(values, name)
     if isinstance(array, np.ma.MaskedArray):
@@ -67,12 +69,11 @@ def as_array(values: ArrayLike, name: str, columns: int, *, what: str) -> NDArra
     if array.dtype != np.float32 or not _fits(array):
         with np.errstate(over="ignore"):  # told below, with the place
             array = np.array(array, dtype=np.float32, order="C")
-    _check_finite(array, name)
     return array
 
 
 class Samples(NamedTuple):
-    """Inputs and targets, checked, and as C knows them. The arrays are what C reads."""
+    """Inputs and targets as C knows them, checked but for whether x is finite. The arrays are what C reads."""
 
     c: Any
     x: NDArray[np.float32]
@@ -80,6 +81,10 @@ class Samples(NamedTuple):
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def refuse(self) -> None:
+        """Raise the error that says which input is not finite."""
+        check_finite(self.x, "x")
 
 
 def as_samples(
@@ -105,6 +110,8 @@ def as_samples(
         raise ValueError(f"x and y must have the same number of rows, got {len(x)} and {len(targets)}")
     if len(x) == 0:
         raise ValueError("x and y must have at least one row, got none")
+    if classes is None:
+        check_finite(targets, "y")
     if apart_from is not None:
         x, targets = (a.copy() if np.may_share_memory(a, apart_from) else a for a in (x, targets))
     if classes is None:
@@ -144,7 +151,8 @@ def _fits(array: NDArray[Any]) -> bool:
     )
 
 
-def _check_finite(array: NDArray[np.float32], name: str) -> None:
+def check_finite(array: NDArray[np.float32], name: str) -> None:
+    """Raise a ValueError that names the first element that is NaN, infinite, or was too large for float32."""
     rows, columns = array.shape
     step = max(1, _ROWS_PER_CHECK // columns)
     for start in range(0, rows, step):

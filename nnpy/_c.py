@@ -35,7 +35,12 @@ def nnpy_poll(context: Any, done: int) -> int:
     return 0
 
 
-def call(function: Callable[..., int], *args: Any, progress: Callable[[int], object] | None = None) -> None:
+def call(
+    function: Callable[..., int],
+    *args: Any,
+    progress: Callable[[int], object] | None = None,
+    refuse: Callable[[], object] | None = None,
+) -> None:
     """Call a C function that ends in a monitor and returns a code.
 
     Parameters
@@ -44,6 +49,8 @@ def call(function: Callable[..., int], *args: Any, progress: Callable[[int], obj
         Called as ``function(*args, monitor)`` without the GIL.
     progress : callable, optional
         Called with the number of whole iterations done, every few milliseconds and at the end.
+    refuse : callable, optional
+        Raises the error that says which of the inputs is not finite.
 
     Raises
     ------
@@ -60,7 +67,9 @@ def call(function: Callable[..., int], *args: Any, progress: Callable[[int], obj
     if code == lib.NN_STOPPED:
         exception, _raised.exception = _raised.exception, None
         raise exception
+    if code == lib.NN_NOT_FINITE and refuse is not None:
+        refuse()
     if code == lib.NN_NO_MEMORY:
-        raise MemoryError("not enough memory for the activations and gradient of the network")
+        raise MemoryError("not enough memory to compute with the network")
     if code != lib.NN_OK:
         raise RuntimeError(f"unknown code {code} from C")  # pragma: no cover

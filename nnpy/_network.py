@@ -12,7 +12,7 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy._arrays import Samples, as_array, as_matrix, as_samples
+from nnpy._arrays import Samples, as_array, as_matrix, as_samples, check_finite
 from nnpy._c import call, ffi, lib
 from nnpy._checks import FLOAT_MAX, FUNCTIONS, check_functions, check_layer_sizes, integer, positive, real
 from nnpy._machine import machine
@@ -284,7 +284,7 @@ class NeuralNetwork(Parameters):
         """
         x = as_array(x, "x", self._layer_sizes[0], what="input")
         out = np.empty((len(x), self._layer_sizes[-1]), dtype=np.float32)
-        call(lib.nn_predict, self._nn, as_matrix(x), as_matrix(out), machine[0])
+        call(lib.nn_predict, self._nn, as_matrix(x), as_matrix(out), machine[0], refuse=lambda: check_finite(x, "x"))
         return out
 
     predict = forward
@@ -363,7 +363,7 @@ class NeuralNetwork(Parameters):
         """
         samples = self._samples(x, y)
         grad = Gradient(self._layer_sizes)
-        call(lib.nn_gradient, self._nn, grad._nn, samples.c[0], machine[0])
+        call(lib.nn_gradient, self._nn, grad._nn, samples.c[0], machine[0], refuse=samples.refuse)
         return grad
 
     def finite_diff(self, x: ArrayLike, y: ArrayLike, *, eps: float = 1e-1) -> Gradient:
@@ -393,7 +393,7 @@ class NeuralNetwork(Parameters):
         eps = positive(eps, "eps")
         samples = as_samples(x, y, self._columns)
         grad = Gradient(self._layer_sizes)
-        call(lib.nn_gradient_by_differences, self._nn, grad._nn, eps, samples.c.x, samples.c.y)
+        call(lib.nn_gradient_by_differences, self._nn, grad._nn, eps, samples.c.x, samples.c.y, refuse=samples.refuse)
         return grad
 
     def gradient_descent(
@@ -460,7 +460,7 @@ class NeuralNetwork(Parameters):
             samples = as_samples(x, y, self._columns, apart_from=self._parameters)
             train, arguments = lib.nn_descend_by_differences, (rate, eps, samples.c.x, samples.c.y, iterations)
         with _progress_bar(iterations, "iteration", progress) as update, self._lock:
-            call(train, self._nn, *arguments, progress=update)
+            call(train, self._nn, *arguments, progress=update, refuse=samples.refuse)
         self._warn_if_not_finite(rate)
 
     def fit(
@@ -545,7 +545,7 @@ class NeuralNetwork(Parameters):
                     (batch_size, len(costs), shuffle, seed, done, ffi.from_buffer("float[]", costs)),
                 )
                 start = time.perf_counter()
-                call(lib.nn_train, self._nn, samples.c[0], state, schedule[0], machine[0])
+                call(lib.nn_train, self._nn, samples.c[0], state, schedule[0], machine[0], refuse=samples.refuse)
                 now = epochs_per_call((time.perf_counter() - start) / len(costs))
                 losses.append(costs)
                 done += len(costs)
@@ -565,7 +565,7 @@ class NeuralNetwork(Parameters):
 
     def _evaluate(self, samples: Samples, *, as_mse: bool) -> float:
         result = ffi.new("float *")
-        call(lib.nn_evaluate, self._nn, samples.c[0], as_mse, result, machine[0])
+        call(lib.nn_evaluate, self._nn, samples.c[0], as_mse, result, machine[0], refuse=samples.refuse)
         return float(result[0])
 
     def _warn_if_not_finite(self, rate: float) -> None:
