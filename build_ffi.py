@@ -48,6 +48,7 @@ int nn_threads_available(void);
 const char *nn_compiler(void);
 size_t nn_first_nonfinite(Matrix m);
 int nn_predict(NeuralNetwork nn, Matrix in, Matrix out, NNMachine machine, NNMonitor *monitor);
+int nn_predict_one(const NeuralNetwork *nn, const void *x, void *out, int isa);
 int nn_evaluate(NeuralNetwork nn, NNSamples samples, int as_mse, float *cost, NNMachine machine, NNMonitor *monitor);
 int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, NNSamples samples, NNMachine machine, NNMonitor *monitor);
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSchedule schedule, NNMachine machine,

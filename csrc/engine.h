@@ -66,6 +66,9 @@ size_t nn_first_nonfinite(Matrix m);
 /* out: in.rows x outputs. */
 int nn_predict(NeuralNetwork nn, Matrix in, Matrix out, NNMachine machine, NNMonitor *monitor);
 
+/* One sample, its inputs next to each other, with as little ado as can be. isa is that of an NNMachine. */
+int nn_predict_one(const NeuralNetwork *nn, const void *x, void *out, int isa);
+
 /* The cost: the squared error or, if the last function is softmax, the cross-entropy. With as_mse always the squared error. */
 int nn_evaluate(NeuralNetwork nn, NNSamples samples, int as_mse, float *cost, NNMachine machine, NNMonitor *monitor);
 

@@ -13,21 +13,24 @@ extern const NNKernels nn_kernels_portable;
 
 const NNKernels *nn_kernels_available(int index)
 {
-    const NNKernels *available[4] = {NULL, NULL, NULL, NULL};
-    int num = 0;
+    const NNKernels *available[] = {
 #if defined(__x86_64__) && defined(__GNUC__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl")) {
-        available[num++] = &nn_kernels_avx512;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        available[num++] = &nn_kernels_avx2;
-    }
+        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512vl")
+            ? &nn_kernels_avx512
+            : NULL,
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &nn_kernels_avx2 : NULL,
 #elif defined(__aarch64__) && defined(__ARM_NEON)
-    available[num++] = &nn_kernels_neon;
+        &nn_kernels_neon,
 #endif
-    available[num++] = &nn_kernels_portable;
-    return index >= 0 && index < num ? available[index] : NULL;
+        &nn_kernels_portable,
+    };
+    for (size_t i = 0; i < sizeof available / sizeof *available; i++) {
+        if (available[i] != NULL && index-- == 0) {
+            return available[i];
+        }
+    }
+    return NULL;
 }
 
 const char *nn_isa_name(int isa)

@@ -10,6 +10,8 @@
 #define BLOCK 96      /* samples at a time, a multiple of the rows of a tile; what costs are summed by, too */
 #define FEW_SAMPLES 8 /* up to so many go straight through the weights as they lie: packing would take longer */
 
+#define SCRATCH 512   /* floats on the stack, for the activations of a layer of few samples */
+
 typedef struct {
     NNPlan plan; /* with a block of samples for each thread */
     NNSamples samples;
@@ -95,34 +97,41 @@ static void predict(void *context, NNTeam *team, int number)
 /* The few samples one by one; there is no plan. */
 static int predict_few(Prediction *p, NeuralNetwork nn, const NNKernels *kernels)
 {
-    size_t widest = 0, last = nn.num_layers - 1;
-    float *scratch;
+    size_t widest = 0, num_columns = nn.archi[nn.num_layers];
+    float on_stack[2 * SCRATCH], *scratch = on_stack;
+    double sum = 0;
+
+    for (size_t i = 0; i < p->samples.x.rows; i++) {
+        if (!kernels->are_finite(nn_row(p->samples.x, i), p->samples.x.cols)) {
+            return NN_NOT_FINITE;
+        }
+    }
     for (size_t l = 1; l <= nn.num_layers; l++) {
         widest = nn.archi[l] > widest ? nn.archi[l] : widest;
     }
     widest += NN_PAD;
-    scratch = (float *)malloc(2 * widest * sizeof(float));
-    if (scratch == NULL) {
+    if (widest > SCRATCH && (scratch = (float *)malloc(2 * widest * sizeof(float))) == NULL) {
         return NN_NO_MEMORY;
     }
     for (size_t i = 0; i < p->samples.x.rows; i++) {
-        if (!kernels->are_finite(nn_row(p->samples.x, i), p->samples.x.cols)) {
-            free(scratch);
-            return NN_NOT_FINITE;
-        }
+        float *row = kernels->forward_direct(nn, nn_row(p->samples.x, i), scratch, widest);
+        sum += finish(p, kernels, nn.functions[nn.num_layers - 1], row, num_columns, i);
     }
     if (p->costs != NULL) {
-        p->costs[0] = 0;
+        p->costs[0] = sum;
     }
-    for (size_t i = 0; i < p->samples.x.rows; i++) {
-        float *row = kernels->forward_direct(nn, nn_row(p->samples.x, i), scratch, widest);
-        double cost = finish(p, kernels, nn.functions[last], row, nn.archi[nn.num_layers], i);
-        if (p->costs != NULL) {
-            p->costs[0] += cost;
-        }
+    if (scratch != on_stack) {
+        free(scratch);
     }
-    free(scratch);
     return NN_OK;
+}
+
+int nn_predict_one(const NeuralNetwork *nn, const void *x, void *out, int isa)
+{
+    size_t inputs = nn->archi[0], outputs = nn->archi[nn->num_layers];
+    Matrix in = {1, inputs, inputs, (float *)(uintptr_t)x}, result = {1, outputs, outputs, (float *)out}; /* in is only read */
+    Prediction p = {.samples = {.x = in}, .out = result};
+    return predict_few(&p, *nn, nn_kernels_available(isa));
 }
 
 static int run(Prediction *p, NeuralNetwork nn, NNMachine machine)
