@@ -11,12 +11,14 @@
  *     v_neg(x), v_abs(x), v_copysign(x, y)
  *     v_scale(x, t)                                      the low bits of t, an integer n in two's complement, added to the
  *                                                        exponent of x: x 2^n, as long as neither is subnormal or infinite
+ *     transpose4(from, from_stride, to, to_stride)       to[j][k] = from[k][j] for j, k < 4; not a vector operation
  *     v_split(x, &e)                                     x = m 2^e with m in [sqrt(1/2), sqrt(2)), for a normal x > 0
  *
  * Whoever computes with them gets the same bits from each. */
 #ifndef NN_ISA_H_
 #define NN_ISA_H_
 
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -25,6 +27,29 @@
 #else
 #define NN_INLINE static inline
 #define NN_UNROLL
+#endif
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+NN_INLINE void transpose4(const float *from, size_t from_stride, float *to, size_t to_stride)
+{
+    __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + from_stride);
+    __m128 c = _mm_loadu_ps(from + 2 * from_stride), d = _mm_loadu_ps(from + 3 * from_stride);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(to, a);
+    _mm_storeu_ps(to + to_stride, b);
+    _mm_storeu_ps(to + 2 * to_stride, c);
+    _mm_storeu_ps(to + 3 * to_stride, d);
+}
+#else
+NN_INLINE void transpose4(const float *from, size_t from_stride, float *to, size_t to_stride)
+{
+    for (size_t j = 0; j < 4; j++) {
+        for (size_t k = 0; k < 4; k++) {
+            to[j * to_stride + k] = from[k * from_stride + j];
+        }
+    }
+}
 #endif
 
 #endif /* NN_ISA_H_ */

@@ -259,12 +259,15 @@ static void adam_step(const NNAdam *adam, const float *g, float *m, float *v, fl
 
 static void transpose(const float *from, size_t from_stride, size_t num_rows, size_t num_columns, float *to, size_t to_stride)
 {
-    for (size_t k0 = 0; k0 < num_rows; k0 += 16) {
-        size_t k1 = num_rows - k0 < 16 ? num_rows : k0 + 16;
-        for (size_t j = 0; j < num_columns; j++) {
-            for (size_t k = k0; k < k1; k++) {
-                to[j * to_stride + k] = from[k * from_stride + j];
-            }
+    size_t whole_rows = num_rows / 4 * 4, whole_columns = num_columns / 4 * 4;
+    for (size_t k = 0; k < whole_rows; k += 4) {
+        for (size_t j = 0; j < whole_columns; j += 4) {
+            transpose4(from + k * from_stride + j, from_stride, to + j * to_stride + k, to_stride);
+        }
+    }
+    for (size_t k = 0; k < num_rows; k++) {
+        for (size_t j = k < whole_rows ? whole_columns : 0; j < num_columns; j++) {
+            to[j * to_stride + k] = from[k * from_stride + j];
         }
     }
 }
