@@ -1,7 +1,7 @@
 """The one list of what Python sees of C, and how the extension ``nnpy._libnn`` is compiled (cffi, API mode)."""
 
-import glob
 import os
+from pathlib import Path
 
 from cffi import FFI
 
@@ -83,8 +83,8 @@ ffibuilder.cdef(CDEF)
 ffibuilder.set_source(
     "nnpy._libnn",
     '#include "nn.h"\n#include "engine.h"\n',
-    sources=sorted(glob.glob("csrc/*.c")),
-    depends=sorted(glob.glob("csrc/*.h")),
+    sources=sorted(map(str, Path("csrc").glob("*.c"))),
+    depends=sorted(map(str, Path("csrc").glob("*.h"))),
     include_dirs=["csrc"],
     define_macros=[("NDEBUG", None)],  # the wrapper checks; nothing asserts in a user's process
     extra_compile_args=COMPILE_ARGS,

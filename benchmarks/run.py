@@ -2,8 +2,8 @@
 
     pip install '.[bench]' && python benchmarks/run.py [--rounds 3] [--work NAME ...] [--readme]
 
-Each library runs in a process of its own, checks its result and then takes the time (see work.py); the processes take turns, some
-rounds, and the median over all repetitions of all rounds counts. Libraries that are not installed are left out. Writes
+Each library runs in a process of its own, checks its result and then takes the time (see work.py); the processes take turns,
+some rounds, and the median over all repetitions of all rounds counts. Libraries that are not installed are left out. Writes
 benchmarks/results.json, prints the table, and with --readme puts it into README.md, between its two benchmark comments.
 """
 
@@ -26,7 +26,7 @@ MARKS = ("<!-- benchmark: written by benchmarks/run.py -->", "<!-- end of benchm
 
 
 class Row(NamedTuple):
-    """A piece of work, who does it, and what nnpy is to reach: a ratio to the time of a peer, or seconds where there is none."""
+    """A piece of work, who does it, and what nnpy is to reach: a ratio to the time of a peer, or seconds."""
 
     title: str
     libraries: tuple[str, ...]
@@ -38,7 +38,9 @@ class Row(NamedTuple):
 TRAINERS = ("nnpy", "jax", "torch", "sklearn", "numpy")
 PREDICTORS = ("nnpy", "jax", "torch", "sklearn", "numpy", "onnxruntime")
 ROWS = {
-    "xor": Row("XOR, 2-2-1, full batch, an iteration", ("nnpy", "jax", "torch", "numpy", "book", "python"), 0.65, "jax"),
+    "xor": Row(
+        "XOR, 2-2-1, full batch, an iteration", ("nnpy", "jax", "torch", "numpy", "book", "python"), 0.65, "jax"
+    ),
     "mnist-32": Row("784-128-10, 60,000 rows, batches of 32, an epoch", TRAINERS, 0.5, "jax"),
     "mnist-128": Row("the same, batches of 128", TRAINERS, 0.65, "jax"),
     "large-512": Row("1024-1024-1024-10, 16,384 rows, batches of 512, an epoch", TRAINERS, 0.83, None),
@@ -96,7 +98,11 @@ def machine() -> dict[str, Any]:
     if (info := Path("/proc/cpuinfo")).exists() and (found := re.search(r"model name\s*: (.*)", info.read_text())):
         cpu = found.group(1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = {n: importlib.metadata.version(DISTRIBUTIONS.get(n, n)) for n in NAMES if n not in ("book", "python") and installed(n)}
+    versions = {
+        n: importlib.metadata.version(DISTRIBUTIONS.get(n, n))
+        for n in NAMES
+        if n not in ("book", "python") and installed(n)
+    }
     import nnpy._machine as m
 
     isa = list(m._available())[m.machine.isa]
@@ -152,7 +158,9 @@ def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description="Time nnpy beside its peers.")
     parser.add_argument("--rounds", type=int, default=3, help="how often each process is started (default: 3)")
-    parser.add_argument("--work", nargs="+", choices=ROWS, default=list(ROWS), help="which pieces of work (default: all)")
+    parser.add_argument(
+        "--work", nargs="+", choices=ROWS, default=list(ROWS), help="which pieces of work (default: all)"
+    )
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     options = parser.parse_args()
     if options.rounds < 1:

@@ -1,9 +1,12 @@
-"""The pieces of work, and how each library does them. Run by run.py, a process for each library and piece:
+"""The pieces of work, and how each library does them.
+
+run.py starts a process for each library and piece:
 
     python benchmarks/work.py LIBRARY WORK
 
-prints a JSON object with the seconds of some repetitions, after one that is not counted; none if the library does not do the work.
-Before the time is taken the result is checked against float64 numpy; a library that computes something else is an error.
+It prints a JSON object with the seconds of some repetitions, after one that is not counted; none if the library does not do
+the work. Before the time is taken the result is checked against float64 numpy; a library that computes something else is an
+error.
 """
 
 import json
@@ -13,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +64,7 @@ XOR_Y = np.array([[0], [1], [1], [0]], np.float32)
 def start(sizes: tuple[int, ...]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Weights and biases to begin with: the same for every library."""
     rng = np.random.default_rng(1)
-    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    pairs = list(pairwise(sizes))
     w = [(rng.standard_normal(pair) * (2 / pair[0]) ** 0.5).astype(np.float32) for pair in pairs]
     return w, [np.full(pair[1], 0.01, np.float32) for pair in pairs]
 
@@ -161,7 +165,8 @@ def nnpy_net(sizes: tuple[int, ...], last: str) -> Any:
     import nnpy
 
     net = nnpy.NeuralNetwork(sizes, ["relu"] * (len(sizes) - 2) + [last])
-    for own, given in zip((*net.weights, *net.biases), sum(start(sizes), []), strict=True):
+    w, b = start(sizes)
+    for own, given in zip((*net.weights, *net.biases), w + b, strict=True):
         own[...] = given
     return net
 
@@ -224,7 +229,11 @@ def torch_train(work: Training) -> Run:
         for i in range(0, len(x), work.batch):
             rows = order[i : i + work.batch]
             out = net(x[rows])
-            loss = torch.nn.functional.mse_loss(out, y[rows]) if work.adam else torch.nn.functional.cross_entropy(out, y[rows])
+            loss = (
+                torch.nn.functional.mse_loss(out, y[rows])
+                if work.adam
+                else torch.nn.functional.cross_entropy(out, y[rows])
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -324,7 +333,12 @@ def jax_train(work: Training) -> Run:
 
     def new() -> Any:
         parameters = [(jnp.array(w), jnp.array(b)) for w, b in zip(*start(work.sizes), strict=True)]
-        return parameters, jax.tree.map(jnp.zeros_like, parameters), jax.tree.map(jnp.zeros_like, parameters), jnp.zeros(())
+        return (
+            parameters,
+            jax.tree.map(jnp.zeros_like, parameters),
+            jax.tree.map(jnp.zeros_like, parameters),
+            jnp.zeros(()),
+        )
 
     def few(x: np.ndarray, y: np.ndarray) -> list:
         return [w for w, _ in compiled(new(), jnp.arange(len(x)), jnp.array(x), jnp.array(y))[0]]
@@ -365,7 +379,9 @@ def jax_xor(iterations: int) -> tuple[Run, int]:
         return jnp.mean(jnp.sum((out - XOR_Y) ** 2, axis=1))
 
     def train(p: Any) -> Any:
-        return jax.lax.fori_loop(0, iterations, lambda _, q: jax.tree.map(lambda a, g: a - 10 * g, q, jax.grad(loss)(q)), p)
+        return jax.lax.fori_loop(
+            0, iterations, lambda _, q: jax.tree.map(lambda a, g: a - 10 * g, q, jax.grad(loss)(q)), p
+        )
 
     compiled = jax.jit(train)
 
@@ -506,8 +522,13 @@ def onnxruntime_predict(work: Prediction) -> Run:
         helper.make_node("Gemm", ["a0", "w1", "b1"], ["z1"]),
         helper.make_node("Softmax", ["z1"], ["y"], axis=1),
     ]
-    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, s]) for n, s in (("x", work.sizes[0]), ("y", work.sizes[-1]))]
-    graph = helper.make_graph(nodes, "net", values[:1], values[1:], [numpy_helper.from_array(p, n) for n, p in named.items()])
+    values = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, s])
+        for n, s in (("x", work.sizes[0]), ("y", work.sizes[-1]))
+    ]
+    graph = helper.make_graph(
+        nodes, "net", values[:1], values[1:], [numpy_helper.from_array(p, n) for n, p in named.items()]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -537,7 +558,10 @@ def book_xor_seconds(iterations: int, repetitions: int) -> list[float]:
         program = Path(folder) / "book"
         command = [os.environ.get("CC", "cc"), "-O3", "-march=native", "-I", here.parent / "csrc"]
         subprocess.run([*command, "-o", program, here / "book.c", "-lm"], check=True)
-        run = [subprocess.run([program, str(n)], capture_output=True, text=True, check=True).stdout.split() for n in [10_000]]
+        run = [
+            subprocess.run([program, str(n)], capture_output=True, text=True, check=True).stdout.split()
+            for n in [10_000]
+        ]
         check_xor(np.array(run[0][1:], float))
         outputs = [
             subprocess.run([program, str(iterations)], capture_output=True, text=True, check=True).stdout.split()

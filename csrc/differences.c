@@ -52,7 +52,7 @@ static int differences(NeuralNetwork own, NeuralNetwork grad, float eps, Matrix 
 int nn_gradient_by_differences(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor)
 {
     NeuralNetwork own = copy(nn); /* others may be reading nn */
-    int code = nn_first_nonfinite(in) < in.rows * in.cols ? NN_NOT_FINITE : own.archi == NULL ? NN_NO_MEMORY : differences(own, grad, eps, in, out, monitor);
+    int code = own.archi == NULL ? NN_NO_MEMORY : differences(own, grad, eps, in, out, monitor);
     nn_free(own);
     return code;
 }
@@ -63,9 +63,6 @@ int nn_descend_by_differences(NeuralNetwork nn, float rate, float eps, Matrix in
     NeuralNetwork own = copy(nn);
     NeuralNetwork grad = nn_alloc(nn.archi, nn.num_layers);
     int code = own.archi == NULL || grad.archi == NULL ? NN_NO_MEMORY : NN_OK;
-    if (nn_first_nonfinite(in) < in.rows * in.cols) {
-        code = NN_NOT_FINITE;
-    }
     while (code == NN_OK && monitor->done < iterations) {
         code = differences(own, grad, eps, in, out, monitor);
         if (code == NN_OK) {

@@ -79,7 +79,7 @@ int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, NNSamples samples, NNMachi
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSchedule schedule, NNMachine machine,
              NNMonitor *monitor);
 
-/* By finite differences, with the functions of nn.h: the gradient, and gradient descent on the whole set. */
+/* By finite differences, with the functions of nn.h: the gradient, and gradient descent on the whole set. Nothing is checked. */
 int nn_gradient_by_differences(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);
 int nn_descend_by_differences(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
                               NNMonitor *monitor);

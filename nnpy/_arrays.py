@@ -18,11 +18,14 @@ def as_matrix(array: NDArray[np.float32]) -> Any:
 
     The array is one that `as_array` returned, or a new one: 2-D, native float32, its columns next to each other.
     """
+    return ffi.new("Matrix *", _fields(array))[0]
+
+
+def _fields(array: NDArray[np.float32]) -> tuple[int, int, int, Any]:
+    """rows, cols, stride and data. A negative stride goes through size_t wrapped round; MAT_AT brings it back."""
     rows, columns = array.shape
     stride = array.strides[0] // array.itemsize if rows > 1 else columns
-    address = array.__array_interface__["data"][0]
-    # A negative stride goes through size_t wrapped round; MAT_AT brings it back.
-    return ffi.new("Matrix *", (rows, columns, stride & _SIZE_MAX, ffi.cast("float *", address)))[0]
+    return rows, columns, stride & _SIZE_MAX, ffi.cast("float *", array.__array_interface__["data"][0])
 
 
 def as_array(values: ArrayLike, name: str, columns: int, *, what: str) -> NDArray[np.float32]:
@@ -88,7 +91,12 @@ class Samples(NamedTuple):
 
 
 def as_samples(
-    x: ArrayLike, y: ArrayLike, columns: tuple[int, int], *, labels: bool = False, apart_from: NDArray[np.float32] | None = None
+    x: ArrayLike,
+    y: ArrayLike,
+    columns: tuple[int, int],
+    *,
+    labels: bool = False,
+    apart_from: NDArray[np.float32] | None = None,
 ) -> Samples:
     """Check inputs x and targets y, as `as_array` does, and that they go together.
 
@@ -103,21 +111,21 @@ def as_samples(
     apart_from : ndarray, optional
         Memory that is going to be written to: x and y are copied if they are views of it.
     """
-    x = as_array(x, "x", columns[0], what="input")
+    inputs = as_array(x, "x", columns[0], what="input")
     classes = _as_labels(y, columns[1]) if labels else None
-    targets = as_array(y, "y", columns[1], what="output") if classes is None else classes
-    if len(x) != len(targets):
-        raise ValueError(f"x and y must have the same number of rows, got {len(x)} and {len(targets)}")
-    if len(x) == 0:
+    targets = as_array(y, "y", columns[1], what="output") if classes is None else np.empty((0, columns[1]), np.float32)
+    num_targets = len(targets) if classes is None else len(classes)
+    if len(inputs) != num_targets:
+        raise ValueError(f"x and y must have the same number of rows, got {len(inputs)} and {num_targets}")
+    if len(inputs) == 0:
         raise ValueError("x and y must have at least one row, got none")
-    if classes is None:
-        check_finite(targets, "y")
+    check_finite(targets, "y")
     if apart_from is not None:
-        x, targets = (a.copy() if np.may_share_memory(a, apart_from) else a for a in (x, targets))
+        inputs, targets = (a.copy() if np.may_share_memory(a, apart_from) else a for a in (inputs, targets))
     if classes is None:
-        return Samples(ffi.new("NNSamples *", (as_matrix(x), as_matrix(targets))), x, targets)
-    pointer = ffi.cast("int32_t *", targets.__array_interface__["data"][0])
-    return Samples(ffi.new("NNSamples *", {"x": as_matrix(x), "labels": pointer}), x, targets)
+        return Samples(ffi.new("NNSamples *", (_fields(inputs), _fields(targets))), inputs, targets)
+    pointer = ffi.cast("int32_t *", classes.__array_interface__["data"][0])
+    return Samples(ffi.new("NNSamples *", {"x": _fields(inputs), "labels": pointer}), inputs, classes)
 
 
 def _as_labels(y: ArrayLike, num_classes: int) -> NDArray[np.int32] | None:
@@ -126,10 +134,12 @@ def _as_labels(y: ArrayLike, num_classes: int) -> NDArray[np.int32] | None:
     if array.ndim != 1:
         return None
     if array.dtype.kind not in "iu":
-        raise TypeError(f"y must be integer labels, or rows of {num_classes} probabilities, got {array.dtype} of shape {array.shape}")
+        raise TypeError(
+            f"y must be integer labels, or rows of {num_classes} probabilities, got {array.dtype} of shape {array.shape}"
+        )
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError("y is a masked array, which nnpy does not read: fill or drop the masked values first")
-    if len(array) and not (0 <= array.min() and array.max() < num_classes):
+    if len(array) and (array.min() < 0 or array.max() >= num_classes):
         raise ValueError(f"y must be labels from 0 to {num_classes - 1}, got {array.min()} to {array.max()}")
     return np.ascontiguousarray(array, dtype=np.int32)
 

@@ -14,6 +14,7 @@ from nnpy import _xor, reference
 from nnpy._arrays import as_matrix
 from nnpy._c import lib
 from nnpy._network import NeuralNetwork
+from nnpy._training import GradientDescent
 
 __all__ = ["table"]
 
@@ -26,11 +27,13 @@ Trainer = Callable[["Work", int], Array]
 
 
 class Work(NamedTuple):
-    """Steps of gradient descent: step s takes batch s % len(batches)."""
+    """Steps of gradient descent: step s takes batch s % len(batches), of x and y."""
 
     name: str
     sizes: tuple[int, ...]
     start: Array
+    x: Array
+    y: Array
     batches: list[tuple[Array, Array]]
     rate: float
 
@@ -56,9 +59,8 @@ def table() -> str:
 def _xor_work() -> Work:
     net = NeuralNetwork([2, 2, 1])
     net.randomize(0.0, 1.0, seed=69)
-    return Work(
-        "XOR, 2-2-1, full batch of 4", (2, 2, 1), net.parameters.copy(), [(_xor.DATA[:, :2], _xor.DATA[:, 2:])], 10.0
-    )
+    x, y = _xor.DATA[:, :2], _xor.DATA[:, 2:]
+    return Work("XOR, 2-2-1, full batch of 4", (2, 2, 1), net.parameters.copy(), x, y, [(x, y)], 10.0)
 
 
 def _batch_work() -> Work:
@@ -68,7 +70,7 @@ def _batch_work() -> Work:
     y = np.eye(10, dtype=np.float32)[rng.integers(0, 10, 2000)]
     batches = [(x[i : i + 10], y[i : i + 10]) for i in range(0, len(x), 10)]
     net = NeuralNetwork([784, 30, 10], seed=0)
-    return Work("784-30-10, batches of 10", (784, 30, 10), net.parameters.copy(), batches, 1.5)
+    return Work("784-30-10, batches of 10", (784, 30, 10), net.parameters.copy(), x, y, batches, 1.5)
 
 
 def _python(work: Work, steps: int) -> Array:
@@ -120,8 +122,16 @@ def _nnpy(work: Work, steps: int) -> Array:
     if len(work.batches) == 1:
         net.gradient_descent(*work.batches[0], rate=work.rate, iterations=steps)
         return net.parameters
-    for step in range(steps):
-        net.gradient_descent(*work.batches[step % len(work.batches)], rate=work.rate)
+    for first in range(0, steps, len(work.batches)):  # epoch by epoch, the last one perhaps in part
+        rows = min(steps - first, len(work.batches)) * len(work.batches[0][0])
+        net.fit(
+            work.x[:rows],
+            work.y[:rows],
+            optimizer=GradientDescent(work.rate),
+            epochs=1,
+            batch_size=len(work.batches[0][0]),
+            shuffle=False,
+        )
     return net.parameters
 
 

@@ -45,7 +45,9 @@ def check_functions(activations: str | Sequence[str], num_layers: int) -> tuple[
         if not isinstance(name, str) or name not in FUNCTIONS:
             raise ValueError(f"an activation must be one of {', '.join(FUNCTIONS)}, got {name!r}")
     if len(names) != num_layers:
-        raise ValueError(f"activations must be one name, or {num_layers}, one for each layer but the inputs, got {list(names)}")
+        raise ValueError(
+            f"activations must be one name, or {num_layers}, one for each layer but the inputs, got {list(names)}"
+        )
     if "softmax" in names[:-1]:
         raise ValueError(f"softmax is for the last layer alone, got {list(names)}")
     return names

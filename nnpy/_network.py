@@ -23,7 +23,9 @@ __all__ = ["Gradient", "NeuralNetwork"]
 _EPOCHS_MAX = 2**63 - 1
 
 # Looked up once: `forward` of one sample takes about as long as a few look-ups.
-_FLOAT32, _empty, _from_buffer, _predict_one = np.dtype(np.float32), np.empty, ffi.from_buffer, lib.nn_predict_one
+_FLOAT32: "np.dtype[np.float32]" = np.dtype(np.float32)
+_from_buffer, _predict_one = ffi.from_buffer, lib.nn_predict_one
+_empty: Callable[..., NDArray[np.float32]] = np.empty
 
 
 class ParameterList(Sequence[NDArray[np.float32]]):
@@ -147,8 +149,8 @@ class NeuralNetwork(Parameters):
     layer_sizes : sequence of int
         Number of neurons in each layer, the inputs first: ``[2, 2, 1]`` has two inputs, two hidden neurons, one output.
     activations : str or sequence of str
-        The function f of all layers, or of each layer but the inputs: "sigmoid", "tanh", "relu", "linear" or, for the last layer,
-        "softmax".
+        The function f of all layers, or of each layer but the inputs: "sigmoid", "tanh", "relu", "linear" or, for the last
+        layer, "softmax".
     seed : int, optional
         Of the initial weights, 0 to 2**64 - 1; the same seed gives the same network on every platform. Without it they are
         different each time.
@@ -156,22 +158,25 @@ class NeuralNetwork(Parameters):
     Raises
     ------
     TypeError, ValueError
-        If `layer_sizes` is not a sequence of at least two positive integers, an activation is unknown, or `seed` is out of range.
+        If `layer_sizes` is not a sequence of at least two positive integers, an activation is unknown, or `seed` is out of
+        range.
     MemoryError
         If the parameters do not fit into memory.
 
     Notes
     -----
-    Weights begin uniform in [-r, r], with r = sqrt(6 / (fan_in + fan_out)) [1]_ or, in a layer of "relu", sqrt(6 / fan_in) [2]_;
-    biases begin at zero.
+    Weights begin uniform in [-r, r], with r = sqrt(6 / (fan_in + fan_out)) [1]_ or, in a layer of "relu",
+    r = sqrt(6 / fan_in) [2]_; biases begin at zero.
 
-    The loss is the squared error, summed over the outputs and averaged over the samples; with "softmax" it is the cross-entropy,
-    -log of the probability of the right output, averaged over the samples.
+    The loss is the squared error, summed over the outputs and averaged over the samples; with "softmax" it is the
+    cross-entropy, -log of the probability of the right output, averaged over the samples.
 
     What is computed depends on the numbers alone: the bits are the same for any number of threads, on every processor.
+    (`finite_diff` is an exception: it uses the C library's exp.)
 
-    Many threads may call `predict`, `loss`, `mse`, `backpropagation` and `finite_diff` of one network at once. Calls that change
-    it take turns. What is computed while another thread changes the parameters uses some mixture of the old and the new.
+    Many threads may call `predict`, `loss`, `mse`, `backpropagation` and `finite_diff` of one network at once. Calls that
+    change it take turns. What is computed while another thread changes the parameters uses some mixture of the old and the
+    new.
 
     References
     ----------
@@ -287,6 +292,7 @@ class NeuralNetwork(Parameters):
         array([[0.5],
                [0.5]], dtype=float32)
         """
+        out: NDArray[np.float32]
         if type(x) is np.ndarray and x.shape == self._one_row and x.dtype is _FLOAT32:
             out = _empty(self._one_result, _FLOAT32)
             try:
@@ -294,9 +300,16 @@ class NeuralNetwork(Parameters):
                     return out
             except ValueError:  # its numbers do not lie next to each other
                 pass
-        x = as_array(x, "x", self._layer_sizes[0], what="input")
-        out = np.empty((len(x), self._layer_sizes[-1]), dtype=np.float32)
-        call(lib.nn_predict, self._nn, as_matrix(x), as_matrix(out), machine[0], refuse=lambda: check_finite(x, "x"))
+        inputs = as_array(x, "x", self._layer_sizes[0], what="input")
+        out = np.empty((len(inputs), self._layer_sizes[-1]), dtype=np.float32)
+        call(
+            lib.nn_predict,
+            self._nn,
+            as_matrix(inputs),
+            as_matrix(out),
+            machine[0],
+            refuse=lambda: check_finite(inputs, "x"),
+        )
         return out
 
     predict = forward
@@ -404,8 +417,9 @@ class NeuralNetwork(Parameters):
         """
         eps = positive(eps, "eps")
         samples = as_samples(x, y, self._columns)
+        check_finite(samples.x, "x")
         grad = Gradient(self._layer_sizes)
-        call(lib.nn_gradient_by_differences, self._nn, grad._nn, eps, samples.c.x, samples.c.y, refuse=samples.refuse)
+        call(lib.nn_gradient_by_differences, self._nn, grad._nn, eps, samples.c.x, samples.c.y)
         return grad
 
     def gradient_descent(
@@ -466,11 +480,12 @@ class NeuralNetwork(Parameters):
             samples = self._samples(x, y, apart=True)
             optimizer = ffi.new("NNOptimizer *", {"kind": lib.NN_GRADIENT_DESCENT, "rate": rate})
             schedule = ffi.new("NNSchedule *", {"batch_size": len(samples), "num_epochs": iterations})
-            train, arguments = lib.nn_train, (samples.c[0], optimizer, schedule[0], machine[0])
+            train, arguments = lib.nn_train, [samples.c[0], optimizer, schedule[0], machine[0]]
         else:
             eps = positive(eps, "eps")
             samples = as_samples(x, y, self._columns, apart_from=self._parameters)
-            train, arguments = lib.nn_descend_by_differences, (rate, eps, samples.c.x, samples.c.y, iterations)
+            check_finite(samples.x, "x")
+            train, arguments = lib.nn_descend_by_differences, [rate, eps, samples.c.x, samples.c.y, iterations]
         with _progress_bar(iterations, "iteration", progress) as update, self._lock:
             call(train, self._nn, *arguments, progress=update, refuse=samples.refuse)
         self._warn_if_not_finite(rate)
@@ -535,8 +550,8 @@ class NeuralNetwork(Parameters):
         >>> x = np.linspace(-1, 1, 200).reshape(-1, 1)
         >>> net = nnpy.NeuralNetwork([1, 16, 1], ["tanh", "linear"], seed=0)
         >>> history = net.fit(x, x**2, optimizer=nnpy.Adam(0.01), epochs=100, seed=0)
-        >>> bool(history.loss[-1] < 1e-3)
-        True
+        >>> history
+        <History of 100 epochs, loss 0.1496 to 0.001696>
         """
         optimizer = Adam() if optimizer is None else optimizer
         if not isinstance(optimizer, Optimizer):

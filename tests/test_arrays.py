@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import nnpy
 from nnpy import _arrays
-from nnpy._arrays import as_array, as_matrix
+from nnpy._arrays import as_array, as_matrix, check_finite
 from nnpy._c import lib
 
 RNG = np.random.default_rng(3)
@@ -213,7 +213,7 @@ def test_nan_is_found_in_any_part_of_a_long_array(monkeypatch, step):
         x = np.zeros((100, 3), np.float32)[::step]
         x[row, 2] = np.nan
         with pytest.raises(ValueError, match=rf"got x\[{row}, 2\] = nan"):
-            as_array(x, "x", 3, what="input")
+            check_finite(x, "x")
 
 
 def test_matrix_describes_the_array():

@@ -24,15 +24,19 @@ def build(folder, source, language, *flags):
     if shutil.which(command[0]) is None:
         pytest.skip(f"there is no compiler {command[0]}")
     program = folder / "program"
+    sources = source if isinstance(source, list) else [source]
     extra = os.environ.get("NNPY_TEST_CFLAGS", "").split()
     subprocess.run(
-        [*command, "-O2", "-ffp-contract=off", *extra, *flags, "-I", CSRC, "-o", program, source, "-lm"], check=True
+        [*command, "-O2", "-ffp-contract=off", *extra, *flags, "-I", CSRC, "-o", program, *sources, "-lm", "-pthread"],
+        check=True,
     )
     return program
 
 
-def run(program, **environment):
-    return subprocess.run([program], capture_output=True, text=True, check=False, env={**os.environ, **environment})
+def run(program, *arguments, **environment):
+    return subprocess.run(
+        [program, *arguments], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
 
 
 def run_post(program):
@@ -84,6 +88,33 @@ def test_assertion_on_shapes_that_do_not_fit(tmp_path):
         "int main(void) { float d[6] = {0}; Matrix a = {2, 3, 3, d}; mat_cpy(a, mat_row(a, 0)); return 0; }\n"
     )
     assert run(build(tmp_path, source, "c99")).returncode == 9
+
+
+ENGINE = [*sorted(CSRC.glob("*.c")), C / "test_engine.c"]
+FEW = ["-DMAX_BLOCK=13", "-DMIN_BLOCK=13", "-DDEPTH_BLOCK=17"]  # as if a step were large
+
+
+@pytest.mark.parametrize("flags", [[], FEW], ids=["blocks as they are", "small blocks"])
+def test_engine_gives_the_bits_of_plain_loops(tmp_path, flags):
+    program = build(tmp_path, ENGINE, "c99", *WARNINGS, *flags, "-Wl,--wrap=malloc,--wrap=calloc")
+    result = run(program, os.environ.get("NNPY_TEST_PROBLEMS", "200"))
+    assert re.fullmatch(r"seed \d+\n", result.stdout), result.stdout + result.stderr
+    assert result.returncode == 0
+    assert (run(program, "memory").stdout, run(program, "memory").returncode) == ("", 0)
+    hashes = run(program, "hash")
+    assert hashes.returncode == 0
+    # The bits that every machine gives. They change when a kernel's arithmetic does, and then everywhere.
+    assert hashes.stdout.split() == (C / "hashes.txt").read_text().split()
+
+
+def test_largest_errors_of_the_functions(tmp_path):
+    """Of every 10,007th float; the program measures all of them in a minute."""
+    program = build(tmp_path, [*sorted(CSRC.glob("*.c")), C / "math_error.c"], "c99", *WARNINGS)
+    result = run(program, "10007")
+    assert result.returncode == 0, result.stdout
+    errors = {line.split()[0]: float(line.split()[1]) for line in result.stdout.splitlines()}
+    assert errors.keys() == {"exp", "tanh", "log", "sigmoid"}
+    assert all(0.5 < error < 3.3 for error in errors.values())
 
 
 @pytest.mark.parametrize("language", ["c99", "c++"])

@@ -3,6 +3,7 @@
  * no input written to, and nothing written beyond a result.
  *
  *     test_engine [NUMBER]   checks NUMBER random problems (2000 without it), prints their seed, returns 1 if one fails
+ *     test_engine memory     lets allocations fail (linked with -Wl,--wrap=malloc,--wrap=calloc)
  *     test_engine hash       prints a hash of the parameters after some trainings, to be compared between machines */
 #include <math.h>
 #include <stdio.h>
@@ -384,6 +385,73 @@ static void check_gradient(const Problem *p)
     nn_free(nn);
 }
 
+/* ---- Out of memory ---- */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+static size_t num_allowed = (size_t)-1;
+
+void *__wrap_malloc(size_t size)
+{
+    return num_allowed == 0 ? NULL : (num_allowed--, __real_malloc(size));
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return num_allowed == 0 ? NULL : (num_allowed--, __real_calloc(count, size));
+}
+
+/* Every call with 0, 1, 2, ... allocations allowed fails, and changes nothing, until there are enough. Sizes that no memory holds
+ * are refused. */
+static void check_memory(void)
+{
+    static const size_t samples[] = {4, 40};
+    float out[2 * 40], cost;
+    for (size_t s = 0; s < 2; s++) {
+        Problem p = {.archi = {3, s == 0 ? 4 : 300, 2}, .num_layers = 2, .num_samples = samples[s]};
+        float table[5 * 40];
+        Matrix x = {samples[s], 3, 5, table}, y = {samples[s], 2, 5, table + 3}, results = {samples[s], 2, 2, out};
+        NNSamples both = {x, y, NULL};
+        NeuralNetwork nn = make_network(&p), before = make_network(&p), grad = make_network(&p);
+        size_t num = nn_num_parameters(nn);
+        float *moments = (float *)calloc(2 * num, sizeof(float));
+        for (size_t i = 0; i < 5 * 40; i++) {
+            table[i] = draw_float();
+        }
+        for (int call = 0; call < 7; call++) {
+            int code = NN_NO_MEMORY;
+            for (size_t allowed = 0; code != NN_OK && allowed < 10; allowed++) {
+                NNMachine machine = {0, -2};
+                NNMonitor monitor = {stop_never, NULL, 0, 0};
+                NNOptimizer optimizer = {call == 1 ? NN_ADAM : NN_GRADIENT_DESCENT, 0.1, 0.9, 0.999, 1e-8, moments, 0};
+                NNSchedule schedule = {.batch_size = 64, .num_epochs = 2, .shuffle = call == 2};
+                num_allowed = allowed;
+                switch (call) {
+                case 0: case 1: case 2: code = nn_train(nn, both, &optimizer, schedule, machine, &monitor); break;
+                case 3: code = nn_gradient(nn, grad, both, machine, &monitor); break;
+                case 4: code = nn_predict(nn, x, results, machine, &monitor); break;
+                case 5: code = nn_evaluate(nn, both, 0, &cost, machine, &monitor); break;
+                default: code = nn_descend_by_differences(nn, 0.1f, 0.1f, x, y, 1, &monitor); break;
+                }
+                num_allowed = (size_t)-1;
+                if (code != NN_OK && (code != NN_NO_MEMORY || memcmp(nn.weights[0].data, before.weights[0].data, num * 4) != 0)) {
+                    printf("call %d with %lu allocations: code %d, or the network has changed\n", call, (unsigned long)allowed, code);
+                    num_failed++;
+                }
+            }
+            num_failed += code != NN_OK;
+            memcpy(nn.weights[0].data, before.weights[0].data, num * sizeof(float));
+        }
+        nn_free(nn);
+        nn_free(before);
+        nn_free(grad);
+        free(moments);
+    }
+}
+
 /* ---- The hash ---- */
 
 static uint64_t hash_of(NeuralNetwork nn)
@@ -449,6 +517,10 @@ static void print_hashes(void)
 int main(int argc, char **argv)
 {
     long number = argc > 1 ? strtol(argv[1], NULL, 10) : 2000;
+    if (argc > 1 && strcmp(argv[1], "memory") == 0) {
+        check_memory();
+        return num_failed > 0;
+    }
     if (argc > 1 && strcmp(argv[1], "hash") == 0) {
         print_hashes();
         return num_failed > 0;
