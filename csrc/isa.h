@@ -23,9 +23,14 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define NN_INLINE static inline __attribute__((always_inline))
-#define NN_UNROLL _Pragma("GCC unroll 8")
 #else
 #define NN_INLINE static inline
+#endif
+
+/* Before a loop over the vectors of a tile, which have to become registers. */
+#if defined(__GNUC__) && !defined(NN_UNROLL)
+#define NN_UNROLL _Pragma("GCC unroll 8")
+#elif !defined(NN_UNROLL)
 #define NN_UNROLL
 #endif
 
