@@ -86,9 +86,9 @@ static void predict(void *context, NNTeam *team, int number)
             code = NN_STOPPED;
         }
         if (code != NN_OK) {
-            __atomic_store_n(&p->stop, code, __ATOMIC_RELAXED);
+            nn_set_flag(&p->stop, code);
         }
-        if (__atomic_load_n(&p->stop, __ATOMIC_RELAXED) != NN_OK) {
+        if (nn_flag(&p->stop) != NN_OK) {
             return;
         }
     }

@@ -19,4 +19,23 @@ void nn_team_run(int size, void (*work)(void *context, NNTeam *team, int number)
 /* Returns when every thread of the team has come here. What they wrote before is seen by all after. */
 void nn_team_wait(NNTeam *team);
 
+/* A number that several threads write and read, without any order to what else they do. */
+static inline void nn_set_flag(int *flag, int value)
+{
+#ifdef __GNUC__
+    __atomic_store_n(flag, value, __ATOMIC_RELAXED);
+#else
+    *flag = value; /* there is one thread */
+#endif
+}
+
+static inline int nn_flag(const int *flag)
+{
+#ifdef __GNUC__
+    return __atomic_load_n(flag, __ATOMIC_RELAXED);
+#else
+    return *flag;
+#endif
+}
+
 #endif /* NN_TEAM_H_ */

@@ -15,8 +15,8 @@
 #define MAX_BLOCK 1024
 #define MIN_BLOCK 64
 #endif
-#define LINE_FLOATS 16
-#define ROWS_PER_FETCH 48
+#define LINE_FLOATS 16    /* in a cache line */
+#define ROWS_PER_FETCH 48 /* rows of the weights that are updated between two looks ahead */
 #define WORK_OF_A_BLOCK ((size_t)3 << 29) /* multiply-adds of a forward pass: a poll comes often enough */
 
 /* A call to nn_train or nn_gradient, as its threads see it. */
@@ -230,7 +230,7 @@ static void check_inputs(Training *t, const float *const *x, size_t num, int num
     NNRange range = nn_share(num, number, team_size);
     for (size_t i = range.first; i < range.last; i++) {
         if (!t->plan.kernels->are_finite(x[i], t->samples.x.cols)) {
-            __atomic_store_n(&t->not_finite, 1, __ATOMIC_RELAXED); /* read after a barrier */
+            nn_set_flag(&t->not_finite, 1); /* read after a barrier */
         }
     }
 }
@@ -243,7 +243,7 @@ static int do_block(Training *t, Step step, size_t done, double *cost, NNTeam *t
     const float **x_rows = plan->x_rows + (size_t)number * plan->block; /* each thread has its own */
     const float *const *a = x_rows;
     Block block = {num, done == 0, done + num == step.size};
-    NNRange next = {first + num, first + num + plan->block};
+    NNRange next = {first + num, first + num + plan->block}, nothing = {0, 0};
 
     next.last = next.last < t->samples.x.rows ? next.last : t->samples.x.rows;
     for (size_t i = 0; i < num; i++) {
@@ -273,10 +273,7 @@ static int do_block(Training *t, Step step, size_t done, double *cost, NNTeam *t
     for (size_t l = plan->num_layers; l-- > 0;) {
         if (l > 0) {
             delta_phase(t, l, num, number, team->size);
-        }
-        if (l > 0) {
-            NNRange none = {0, 0};
-            update_phase(t, l, plan->layers[l - 1].a_rows, block, none, number, team->size);
+            update_phase(t, l, plan->layers[l - 1].a_rows, block, nothing, number, team->size);
         } else {
             update_phase(t, l, x_rows, block, next, number, team->size);
         }
@@ -426,7 +423,8 @@ int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSche
     size_t num_parameters = nn_num_parameters(nn);
     const NNKernels *kernels = nn_kernels_available(machine.isa);
     size_t block = block_for(nn, step_size, kernels);
-    int num_threads = nn_worthwhile_threads(nn, block, num * schedule.num_epochs, machine.num_threads);
+    size_t num_epochs = schedule.num_epochs < 1000 ? schedule.num_epochs : 1000; /* that is enough to start threads for */
+    int num_threads = nn_worthwhile_threads(nn, block, num * num_epochs, machine.num_threads);
     int is_adam = optimizer->kind == NN_ADAM;
     int what = is_adam ? NN_PLAN_GRADIENT | NN_PLAN_MOMENTS : block < step_size ? NN_PLAN_GRADIENT : 0;
 
