@@ -24,7 +24,7 @@ _EPOCHS_MAX = 2**63 - 1
 
 # Looked up once: `forward` of one sample takes about as long as a few look-ups.
 _FLOAT32: "np.dtype[np.float32]" = np.dtype(np.float32)
-_from_buffer, _predict_one = ffi.from_buffer, lib.nn_predict_one
+_ndarray, _from_buffer, _predict_one = np.ndarray, ffi.from_buffer, lib.nn_predict_one
 _empty: Callable[..., NDArray[np.float32]] = np.empty
 
 
@@ -293,7 +293,7 @@ class NeuralNetwork(Parameters):
                [0.5]], dtype=float32)
         """
         out: NDArray[np.float32]
-        if type(x) is np.ndarray and x.shape == self._one_row and x.dtype is _FLOAT32:
+        if type(x) is _ndarray and x.shape == self._one_row and x.dtype is _FLOAT32:
             out = _empty(self._one_result, _FLOAT32)
             try:
                 if not _predict_one(self._address, _from_buffer(x), _from_buffer(out), self._isa):

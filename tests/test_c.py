@@ -101,6 +101,7 @@ def test_engine_gives_the_bits_of_plain_loops(tmp_path, flags):
     assert re.fullmatch(r"seed \d+\n", result.stdout), result.stdout + result.stderr
     assert result.returncode == 0
     assert (run(program, "memory").stdout, run(program, "memory").returncode) == ("", 0)
+    assert (run(program, "callers").stdout, run(program, "callers").returncode) == ("", 0)
     hashes = run(program, "hash")
     assert hashes.returncode == 0
     # The bits that every machine gives. They change when a kernel's arithmetic does, and then everywhere.

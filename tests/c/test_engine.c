@@ -3,9 +3,13 @@
  * no input written to, and nothing written beyond a result.
  *
  *     test_engine [NUMBER]   checks NUMBER random problems (2000 without it), prints their seed, returns 1 if one fails
+ *     test_engine callers    eight threads predict with one network while another thread trains a copy of it
  *     test_engine memory     lets allocations fail (linked with -Wl,--wrap=malloc,--wrap=calloc)
  *     test_engine hash       prints a hash of the parameters after some trainings, to be compared between machines */
+#define _POSIX_C_SOURCE 200809L
+
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -385,6 +389,66 @@ static void check_gradient(const Problem *p)
     nn_free(nn);
 }
 
+/* ---- Threads of the caller ---- */
+
+#define NUM_CALLERS 8
+
+typedef struct {
+    NeuralNetwork nn;
+    Matrix x, out;
+} Caller;
+
+static void *call_predict(void *argument)
+{
+    Caller *caller = (Caller *)argument;
+    for (int i = 0; i < 20; i++) {
+        NNMachine machine = {0, -2};
+        NNMonitor monitor = {stop_never, NULL, 0, 0};
+        nn_predict(caller->nn, caller->x, caller->out, machine, &monitor);
+    }
+    return NULL;
+}
+
+static void check_callers(void)
+{
+    Problem p = {.archi = {20, 70, 30}, .num_layers = 2, .num_samples = 300, .functions = {NN_RELU, NN_TANH}};
+    float *table = (float *)malloc(300 * 50 * sizeof(float)), *out = (float *)malloc((NUM_CALLERS + 1) * 300 * 30 * sizeof(float));
+    NeuralNetwork nn = make_network(&p), trained = make_network(&p), alone = make_network(&p);
+    NNSamples samples = {{300, 20, 50, table}, {300, 30, 50, table + 20}, NULL};
+    Caller callers[NUM_CALLERS + 1];
+    pthread_t threads[NUM_CALLERS];
+    for (size_t i = 0; i < 300 * 50; i++) {
+        table[i] = draw_float();
+    }
+    for (size_t i = 0; i <= NUM_CALLERS; i++) {
+        Caller caller = {nn, samples.x, {300, 30, 30, out + i * 300 * 30}};
+        callers[i] = caller;
+    }
+    for (size_t i = 0; i < NUM_CALLERS; i++) {
+        pthread_create(&threads[i], NULL, call_predict, &callers[i]);
+    }
+    for (int i = 0; i < 2; i++) { /* while they predict, and by itself */
+        NNMachine machine = {0, -2};
+        NNMonitor monitor = {stop_never, NULL, 0, 0};
+        NNOptimizer optimizer = {.kind = NN_GRADIENT_DESCENT, .rate = 0.1};
+        NNSchedule schedule = {.batch_size = 50, .num_epochs = 20, .shuffle = 1};
+        nn_train(i == 0 ? trained : alone, samples, &optimizer, schedule, machine, &monitor);
+        for (size_t c = 0; c < NUM_CALLERS && i == 0; c++) {
+            pthread_join(threads[c], NULL);
+        }
+    }
+    call_predict(&callers[NUM_CALLERS]);
+    same(trained.weights[0].data, alone.weights[0].data, nn_num_parameters(nn), "train beside callers", &p, "", 2);
+    for (size_t i = 0; i < NUM_CALLERS; i++) {
+        same(callers[i].out.data, callers[NUM_CALLERS].out.data, 300 * 30, "predict in a caller's thread", &p, "", 2);
+    }
+    nn_free(nn);
+    nn_free(trained);
+    nn_free(alone);
+    free(table);
+    free(out);
+}
+
 /* ---- Out of memory ---- */
 
 void *__real_malloc(size_t size);
@@ -517,6 +581,10 @@ static void print_hashes(void)
 int main(int argc, char **argv)
 {
     long number = argc > 1 ? strtol(argv[1], NULL, 10) : 2000;
+    if (argc > 1 && strcmp(argv[1], "callers") == 0) {
+        check_callers();
+        return num_failed > 0;
+    }
     if (argc > 1 && strcmp(argv[1], "memory") == 0) {
         check_memory();
         return num_failed > 0;
