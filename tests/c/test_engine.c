@@ -456,16 +456,25 @@ void *__real_calloc(size_t count, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
-static size_t num_allowed = (size_t)-1;
+static size_t num_allowed = (size_t)-1; /* that is, any number: it is not counted down then */
+
+static int is_allowed(void)
+{
+    int allowed = num_allowed > 0;
+    if (allowed && num_allowed != (size_t)-1) {
+        num_allowed--;
+    }
+    return allowed;
+}
 
 void *__wrap_malloc(size_t size)
 {
-    return num_allowed == 0 ? NULL : (num_allowed--, __real_malloc(size));
+    return is_allowed() ? __real_malloc(size) : NULL;
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-    return num_allowed == 0 ? NULL : (num_allowed--, __real_calloc(count, size));
+    return is_allowed() ? __real_calloc(count, size) : NULL;
 }
 
 /* Every call with 0, 1, 2, ... allocations allowed fails, and changes nothing, until there are enough. Sizes that no memory holds
