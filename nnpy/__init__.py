@@ -9,6 +9,7 @@
 2.5e-05
 """
 
+from nnpy._files import load
 from nnpy._machine import get_num_threads, set_num_threads, show_config
 from nnpy._network import Gradient, NeuralNetwork
 from nnpy._training import Adam, GradientDescent, History
@@ -21,6 +22,7 @@ __all__ = [
     "NeuralNetwork",
     "__version__",
     "get_num_threads",
+    "load",
     "set_num_threads",
     "show_config",
 ]

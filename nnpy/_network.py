@@ -1,5 +1,6 @@
 """Networks and gradients: one C allocation each, seen through numpy views."""
 
+import os
 import secrets
 import threading
 import time
@@ -580,6 +581,24 @@ class NeuralNetwork(Parameters):
                     update(done)
         self._warn_if_not_finite(optimizer.rate)
         return History(np.concatenate(losses) if losses else np.empty(0, dtype=np.float32))
+
+    def save(self, path: "str | os.PathLike[str]") -> None:
+        """Write the network to a file, for `nnpy.load`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, by custom with the ending .npz: numpy.load reads it, too. It is written under another name and then
+            renamed, so that there is the old file or the new one at any moment.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written. An old file is unchanged then.
+        """
+        from nnpy import _files
+
+        _files.save(self, path)
 
     @property
     def _columns(self) -> tuple[int, int]:

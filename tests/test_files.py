@@ -1,0 +1,111 @@
+"""Saving and loading: the same bits, no pickle, whole files only, clear errors."""
+
+import os
+import re
+import stat
+
+import numpy as np
+import pytest
+
+import nnpy
+
+
+@pytest.fixture
+def net():
+    return nnpy.NeuralNetwork([3, 4, 2], ["relu", "softmax"], seed=0)
+
+
+def test_a_network_comes_back_bit_for_bit(tmp_path, net):
+    net.parameters[:3] = [np.nan, -0.0, 1e-45]
+    for path in (tmp_path / "net.npz", str(tmp_path / "no ending")):
+        net.save(path)
+        other = nnpy.load(path)
+        assert repr(other) == "NeuralNetwork([3, 4, 2], ['relu', 'softmax'])"
+        assert other.parameters.tobytes() == net.parameters.tobytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net.npz", "no ending"]
+
+
+def test_numpy_reads_the_file_without_pickle(tmp_path, net):
+    net.save(tmp_path / "net.npz")
+    with np.load(tmp_path / "net.npz", allow_pickle=False) as file:
+        np.testing.assert_array_equal(file["parameters"], net.parameters)
+        assert file["layer_sizes"].tolist() == [3, 4, 2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are Unix's")
+def test_permissions_are_those_of_a_new_file(tmp_path, net):
+    net.save(tmp_path / "net.npz")
+    (tmp_path / "plain").touch()
+    assert stat.S_IMODE((tmp_path / "net.npz").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_a_failure_leaves_the_old_file(tmp_path, net, monkeypatch):
+    path = tmp_path / "net.npz"
+    net.save(path)
+    before = path.read_bytes()
+    net.parameters = 0
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    for name in ("fsync", "replace"):  # Path.replace calls it
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail)
+            with pytest.raises(OSError, match="^no space left$"):
+                net.save(path)
+        assert path.read_bytes() == before
+        assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
+
+
+def test_a_folder_that_is_not_there(tmp_path, net):
+    with pytest.raises(FileNotFoundError):
+        net.save(tmp_path / "none" / "net.npz")
+    with pytest.raises(FileNotFoundError):
+        nnpy.load(tmp_path / "none.npz")
+
+
+def write(path, **changes):
+    content = {
+        "format": np.array("nnpy network"),
+        "version": np.array(1),
+        "layer_sizes": np.array([2, 1]),
+        "activations": np.array(["sigmoid"]),
+        "parameters": np.zeros(3, np.float32),
+    }
+    np.savez(path, **{k: v for k, v in {**content, **changes}.items() if v is not None})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": np.array("something")}, "it is another kind of file"),
+        ({"format": None}, ".*format"),
+        ({"version": np.array(2)}, "it has format 2, and this version of nnpy knows 1"),
+        ({"layer_sizes": np.array([2, -1])}, r"layer_sizes must be positive, got \[2, -1\]"),
+        ({"layer_sizes": np.array([2.0, 1.0])}, "layer_sizes must be a sequence of integers"),
+        ({"activations": np.array(["swish"])}, "an activation must be one of "),
+        ({"parameters": np.zeros(4, np.float32)}, r"it has parameters of float32, \(4,\), for 3 of float32"),
+        ({"parameters": np.zeros(3)}, r"it has parameters of float64, \(3,\), for 3 of float32"),
+        ({"parameters": np.array([None] * 3)}, "Object arrays cannot be loaded when allow_pickle=False"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, changes, message):
+    path = tmp_path / "net.npz"
+    write(path, **changes)
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))} is no network that nnpy saved: {message}"):
+        nnpy.load(path)
+
+
+def test_damaged_files_are_refused(tmp_path, net):
+    path = tmp_path / "net.npz"
+    net.save(path)
+    content = path.read_bytes()
+    flipped = bytearray(content)
+    flipped[content.index(net.parameters.tobytes()) + 5] ^= 1
+    for damaged in (b"", b"no archive", content[:-30], bytes(flipped)):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=" is no network that nnpy saved: "):
+            nnpy.load(path)
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(ValueError, match=" is no network that nnpy saved: "):
+        nnpy.load(tmp_path / "array.npy")
