@@ -38,7 +38,7 @@ int nn_gradient_descent(NeuralNetwork nn, float rate, Matrix train_in, Matrix tr
 typedef struct { int (*poll)(void *context, size_t done); void *context; size_t done; size_t work; } NNMonitor;
 typedef struct { int isa; int num_threads; } NNMachine;
 typedef struct { Matrix x; Matrix y; const int32_t *labels; } NNSamples;
-typedef struct { int kind; double rate, beta1, beta2, epsilon; float *moments; size_t step; } NNOptimizer;
+typedef struct { int kind; double rate, beta1, beta2, epsilon; float *moments; double power1, power2; } NNOptimizer;
 typedef struct {
     size_t batch_size; size_t num_epochs; int shuffle; uint64_t seed; size_t first_epoch; float *costs;
 } NNSchedule;

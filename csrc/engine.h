@@ -42,8 +42,8 @@ enum { NN_GRADIENT_DESCENT, NN_ADAM };
 typedef struct {
     int kind;
     double rate, beta1, beta2, epsilon;
-    float *moments;       /* of Adam: two numbers for each parameter, those of the mean first; 0 in the beginning */
-    size_t step;          /* of Adam: the steps taken so far */
+    float *moments;        /* of Adam: two numbers for each parameter, those of the mean first; 0 in the beginning */
+    double power1, power2; /* of Adam: beta1 and beta2 to the number of steps taken so far; 1 in the beginning */
 } NNOptimizer;
 
 typedef struct {
@@ -66,7 +66,8 @@ size_t nn_first_nonfinite(Matrix m);
 /* out: in.rows x outputs. */
 int nn_predict(NeuralNetwork nn, Matrix in, Matrix out, NNMachine machine, NNMonitor *monitor);
 
-/* One sample, its inputs next to each other, with as little ado as can be. isa is that of an NNMachine. */
+/* One sample, its inputs next to each other, with as little ado as can be. isa is that of an NNMachine. After anything but NN_OK,
+ * nn_predict tells what is wrong, or does it. */
 int nn_predict_one(const NeuralNetwork *nn, const void *x, void *out, int isa);
 
 /* The cost: the squared error or, if the last function is softmax, the cross-entropy. With as_mse always the squared error. */

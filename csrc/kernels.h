@@ -1,4 +1,4 @@
-/* kernels.h: the inner loops of the engine, one table of them for each instruction set. For engine.c; not for users.
+/* kernels.h: the inner loops of the engine, one table of them for each instruction set. For the files of the engine; not for users.
  *
  * How things lie in memory:
  *

@@ -607,9 +607,10 @@ void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix trai
 
 /* One sample's share. grad.activations[l] holds dC_i/dz of layer l, where z is what the function is taken of: a = f(z), and for
  * the sigmoid da/dz = a (1 - a). From the output, where dC_i/da = 2 (a - y), it goes backwards through the weights. Softmax and
- * the cross-entropy together have dC_i/dz = a - y. */
+ * the cross-entropy together have dC_i/dz = a - y, where the y sum up to 1. */
 void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix sample_in, Matrix sample_out)
 {
+    float total = 0.0f; /* of the probabilities: 1 */
     /* Forward */
     mat_cpy(NN_INPUT(nn), sample_in);
     nn_forward(nn);
@@ -618,9 +619,12 @@ void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix samp
         mat_fill(grad.activations[l], 0.0f);
     }
     for (size_t j = 0; j < sample_out.cols; j++) {
+        total += MAT_AT(sample_out, 0, j);
+    }
+    for (size_t j = 0; j < sample_out.cols; j++) {
         float a = MAT_AT(NN_OUTPUT(nn), 0, j), y = MAT_AT(sample_out, 0, j);
         int function = nn.functions[nn.num_layers - 1];
-        MAT_AT(NN_OUTPUT(grad), 0, j) = function == NN_SOFTMAX ? a - y : 2 * (a - y) * nn_derivative(function, a);
+        MAT_AT(NN_OUTPUT(grad), 0, j) = function == NN_SOFTMAX ? total * a - y : 2 * (a - y) * nn_derivative(function, a);
     }
 
     /* Backward: l over the layers, j over the neurons of layer l, k over those of the previous one */

@@ -131,6 +131,9 @@ int nn_predict_one(const NeuralNetwork *nn, const void *x, void *out, int isa)
     size_t inputs = nn->archi[0], outputs = nn->archi[nn->num_layers];
     Matrix in = {1, inputs, inputs, (float *)(uintptr_t)x}, result = {1, outputs, outputs, (float *)out}; /* in is only read */
     Prediction p = {.samples = {.x = in}, .out = result};
+    if ((uintptr_t)x % sizeof(float) != 0) {
+        return NN_NOT_FINITE; /* it is not for C to read */
+    }
     return predict_few(&p, *nn, nn_kernels_available(isa));
 }
 
@@ -138,12 +141,14 @@ static int run(Prediction *p, NeuralNetwork nn, NNMachine machine)
 {
     const NNKernels *kernels = nn_kernels_available(machine.isa);
     size_t num = p->samples.x.rows;
+    size_t num_blocks = (num + BLOCK - 1) / BLOCK;
     int num_threads = nn_worthwhile_threads(nn, BLOCK, num, machine.num_threads);
 
     if (num <= FEW_SAMPLES) {
         return predict_few(p, nn, kernels);
     }
-    p->plan = nn_plan(nn, kernels, BLOCK * (size_t)num_threads, num_threads, 0);
+    num_threads = (size_t)num_threads < num_blocks ? num_threads : (int)num_blocks;
+    p->plan = nn_plan(nn, kernels, BLOCK * (size_t)num_threads, 1, 0); /* the threads' rows lie in one block */
     if (p->plan.memory == NULL) {
         return NN_NO_MEMORY;
     }

@@ -36,7 +36,8 @@ static void relax(int *tries)
 
 void nn_team_wait(NNTeam *team)
 {
-    int generation, tries = 0;
+    unsigned int generation;
+    int tries = 0;
     if (team->size == 1) {
         return;
     }

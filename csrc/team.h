@@ -5,7 +5,7 @@
 typedef struct {
     int size;       /* threads, the caller's among them */
     int waiting;    /* at the barrier */
-    int generation; /* of the barrier */
+    unsigned int generation; /* of the barrier */
 } NNTeam;
 
 /* Whether this build has threads. */

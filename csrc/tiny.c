@@ -81,7 +81,6 @@ int nn_train_tiny(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, N
         size_t left = schedule.num_epochs - monitor->done, now = left < iterations_per_poll ? left : iterations_per_poll;
         descend(&tiny, now);
         monitor->done += now;
-        optimizer->step += now;
         code = nn_poll(monitor, now * work) ? NN_STOPPED : NN_OK;
     }
     free(memory);

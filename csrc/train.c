@@ -310,14 +310,14 @@ static void shuffle(size_t *order, size_t num, uint64_t seed, size_t epoch)
     }
 }
 
-/* The constants of Adam's step number `step`, from 1. Products in double precision, where pow would be each library's own. */
-static void prepare_adam(Training *t, double *power1, double *power2)
+/* The constants of Adam's next step. The powers are products in double precision: pow is each library's own. */
+static void prepare_adam(Training *t)
 {
-    const NNOptimizer *o = t->optimizer;
-    *power1 *= o->beta1;
-    *power2 *= o->beta2;
-    t->adam.rate = (float)(o->rate / (1 - *power1));
-    t->adam.root = (float)(1 / sqrt(1 - *power2));
+    NNOptimizer *o = t->optimizer;
+    o->power1 *= o->beta1;
+    o->power2 *= o->beta2;
+    t->adam.rate = (float)(o->rate / (1 - o->power1));
+    t->adam.root = (float)(1 / sqrt(1 - o->power2));
     t->adam.epsilon = (float)o->epsilon;
     t->adam.one_less_beta1 = (float)(1 - o->beta1);
     t->adam.beta2 = (float)o->beta2;
@@ -331,22 +331,11 @@ static float scale_of(const Training *t, size_t num)
     return (float)(factor * rate / (double)num);
 }
 
-static double power(double base, size_t exponent)
-{
-    double result = 1;
-    for (size_t i = 0; i < exponent; i++) {
-        result *= base;
-    }
-    return result;
-}
-
 static void train(void *context, NNTeam *team, int number)
 {
     Training *t = (Training *)context;
     size_t num_samples = t->samples.x.rows, size = t->schedule.batch_size;
     int is_adam = t->optimizer->kind == NN_ADAM;
-    double power1 = is_adam ? power(t->optimizer->beta1, t->optimizer->step) : 0;
-    double power2 = is_adam ? power(t->optimizer->beta2, t->optimizer->step) : 0;
 
     for (size_t epoch = 0; epoch < t->schedule.num_epochs; epoch++) {
         double cost = 0;
@@ -359,13 +348,10 @@ static void train(void *context, NNTeam *team, int number)
             Step step = {first, left < size ? left : size, 0};
             step.scale = scale_of(t, step.size);
             if (number == 0 && is_adam) {
-                prepare_adam(t, &power1, &power2); /* read after the barriers of the forward pass */
+                prepare_adam(t); /* read after the barriers of the forward pass */
             }
             if (do_step(t, step, t->schedule.costs == NULL ? NULL : &cost, team, number)) {
                 return;
-            }
-            if (number == 0) {
-                t->optimizer->step++;
             }
         }
         if (number == 0) {

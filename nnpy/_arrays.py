@@ -9,7 +9,7 @@ from nnpy._c import ffi, lib
 
 __all__ = ["Samples", "as_array", "as_matrix", "as_samples", "check_finite"]
 
-_ROWS_PER_CHECK = 1 << 22  # elements checked between two looks at Ctrl-C
+_ELEMENTS_PER_CHECK = 1 << 22  # elements checked between two looks at Ctrl-C
 _SIZE_MAX = 2 ** (8 * ffi.sizeof("size_t")) - 1
 
 
@@ -120,6 +120,8 @@ def as_samples(
     if len(inputs) == 0:
         raise ValueError("x and y must have at least one row, got none")
     check_finite(targets, "y")
+    if labels and len(targets) and targets.min() < 0:
+        raise ValueError(f"y must be probabilities, got {targets.min()}")
     if apart_from is not None:
         inputs, targets = (a.copy() if np.may_share_memory(a, apart_from) else a for a in (inputs, targets))
     if classes is None:
@@ -139,6 +141,7 @@ def _as_labels(y: ArrayLike, num_classes: int) -> NDArray[np.int32] | None:
         )
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError("y is a masked array, which nnpy does not read: fill or drop the masked values first")
+    array = np.array(array)  # C takes labels for places in memory: what is checked here must not change any more
     if len(array) and (array.min() < 0 or array.max() >= num_classes):
         raise ValueError(f"y must be labels from 0 to {num_classes - 1}, got {array.min()} to {array.max()}")
     return np.ascontiguousarray(array, dtype=np.int32)
@@ -164,7 +167,7 @@ def _fits(array: NDArray[Any]) -> bool:
 def check_finite(array: NDArray[np.float32], name: str) -> None:
     """Raise a ValueError that names the first element that is NaN, infinite, or was too large for float32."""
     rows, columns = array.shape
-    step = max(1, _ROWS_PER_CHECK // columns)
+    step = max(1, _ELEMENTS_PER_CHECK // columns)
     for start in range(0, rows, step):
         part = array[start : start + step]
         place = lib.nn_first_nonfinite(as_matrix(part))

@@ -64,11 +64,13 @@ def call(
     code = function(*args, monitor)
     if progress is not None:
         progress(monitor.done)
-    if code == lib.NN_STOPPED:
-        exception, _raised.exception = _raised.exception, None
+    exception, _raised.exception = getattr(_raised, "exception", None), None
+    if exception is not None:
         raise exception
-    if code == lib.NN_NOT_FINITE and refuse is not None:
-        refuse()
+    if code == lib.NN_NOT_FINITE:
+        if refuse is not None:
+            refuse()
+        raise ValueError("x must be finite in float32")  # it was not, when C looked
     if code == lib.NN_NO_MEMORY:
         raise MemoryError("not enough memory to compute with the network")
     if code != lib.NN_OK:

@@ -26,7 +26,10 @@ def check_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     try:
         if isinstance(sizes, (str, bytes)):
             raise TypeError
-        sizes = tuple(map(operator.index, sizes))
+        given = tuple(sizes)
+        if any(isinstance(size, (bool, np.bool_)) for size in given):
+            raise TypeError
+        sizes = tuple(map(operator.index, given))
     except TypeError:
         raise TypeError(f"layer_sizes must be a sequence of integers such as [2, 2, 1], got {sizes!r}") from None
     if len(sizes) < 2:
@@ -40,6 +43,8 @@ def check_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 
 def check_functions(activations: str | Sequence[str], num_layers: int) -> tuple[str, ...]:
     """Return the name of the function of each layer but the inputs."""
+    if not isinstance(activations, (str, Sequence)):
+        raise TypeError(f"activations must be a name or a sequence of names, got {activations!r}")
     names = (activations,) * num_layers if isinstance(activations, str) else tuple(activations)
     for name in names:
         if not isinstance(name, str) or name not in FUNCTIONS:

@@ -1,6 +1,5 @@
 """What the engine computes with: the instruction set, the number of threads."""
 
-import operator
 import os
 import platform
 import sys
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnpy._c import ffi, lib
+from nnpy._checks import integer
 
 __all__ = ["get_num_threads", "machine", "set_num_threads", "show_config"]
 
@@ -67,12 +67,7 @@ def set_num_threads(n: int) -> None:
     TypeError, ValueError
         If `n` is not such a number.
     """
-    if isinstance(n, bool) or not hasattr(type(n), "__index__"):
-        raise TypeError(f"n must be an integer, got {n!r}")
-    n = operator.index(n)
-    if not 1 <= n <= 256:
-        raise ValueError(f"n must be from 1 to 256, got {n}")
-    machine.num_threads = n
+    machine.num_threads = integer(n, "n", 1, 256)
 
 
 def get_num_threads() -> int:

@@ -71,10 +71,10 @@ class Parameters:
         nn = lib.nn_alloc(layer_sizes, len(layer_sizes) - 1)
         if nn.archi == ffi.NULL:
             raise MemoryError(f"not enough memory for a network with layers of {list(layer_sizes)} neurons")
-        for layer, name in enumerate(activations):
-            nn.functions[layer] = FUNCTIONS[name]
         size = lib.nn_num_parameters(nn)
         owner = ffi.gc(nn.weights[0].data, lambda _: lib.nn_free(nn), 4 * size)
+        for layer, name in enumerate(activations):
+            nn.functions[layer] = FUNCTIONS[name]
         # The views keep the buffer, the buffer keeps the owner: the block lives as long as any of them.
         self._nn = nn
         self._parameters = np.frombuffer(ffi.buffer(owner, 4 * size), dtype=np.float32)
@@ -124,7 +124,10 @@ class Parameters:
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state.get("version") != 1:
             raise ValueError(f"cannot read a pickled {type(self).__name__} of version {state.get('version')!r}")
-        self._allocate(state["layer_sizes"], state["activations"])
+        sizes = check_layer_sizes(state["layer_sizes"])
+        self._allocate(sizes, check_functions(state["activations"], len(sizes) - 1))
+        if np.shape(state["parameters"]) != self._parameters.shape:
+            raise ValueError(f"a pickled {type(self).__name__} has {np.shape(state['parameters'])} parameters")
         self._parameters[...] = state["parameters"]
 
 
@@ -173,7 +176,7 @@ class NeuralNetwork(Parameters):
     cross-entropy, -log of the probability of the right output, averaged over the samples.
 
     What is computed depends on the numbers alone: the bits are the same for any number of threads, on every processor.
-    (`finite_diff` is an exception: it uses the C library's exp.)
+    (Finite differences are an exception: they use the C library's exp.)
 
     Many threads may call `predict`, `loss`, `mse`, `backpropagation` and `finite_diff` of one network at once. Calls that
     change it take turns. What is computed while another thread changes the parameters uses some mixture of the old and the
@@ -208,7 +211,7 @@ class NeuralNetwork(Parameters):
 
     def _allocate(self, layer_sizes: tuple[int, ...], activations: tuple[str, ...]) -> None:
         super()._allocate(layer_sizes, activations)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may copy the network that its thread is training
         self._address, self._isa = ffi.addressof(self._nn), machine.isa
         self._one_row, self._one_result = (1, layer_sizes[0]), (1, layer_sizes[-1])
 
@@ -361,7 +364,7 @@ class NeuralNetwork(Parameters):
         return self._evaluate(as_samples(x, y, self._columns), as_mse=True)
 
     def backpropagation(self, x: ArrayLike, y: ArrayLike) -> Gradient:
-        """Compute the gradient of `mse` with respect to every weight and bias, exactly.
+        """Compute the gradient of `loss` with respect to every weight and bias, exactly.
 
         Parameters
         ----------
@@ -393,15 +396,14 @@ class NeuralNetwork(Parameters):
         return grad
 
     def finite_diff(self, x: ArrayLike, y: ArrayLike, *, eps: float = 1e-1) -> Gradient:
-        """Estimate the gradient of `mse` by finite differences, (C(p + eps) - C(p)) / eps for every parameter p.
+        """Estimate the gradient of `loss`, (C(p + eps) - C(p)) / eps for every parameter p.
 
         Parameters
         ----------
         x : array_like of real numbers, shape (n, n_inputs)
             Inputs, one sample a row.
         y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output. With "softmax", rows of probabilities or integer labels
-            of shape (n,).
+            Targets; shape (n,) will do for a network with one output. With "softmax", rows of probabilities.
         eps : float
             The step, positive. A small one loses the digits of float32: its error grows as 1e-7 / eps, that of the formula
             as eps.
@@ -447,7 +449,7 @@ class NeuralNetwork(Parameters):
         iterations : int
             How many steps to take; 0 takes none.
         eps : float, optional
-            Take the gradient by finite differences with this step, instead of by backpropagation.
+            Take the gradient by finite differences with this step, instead of by backpropagation; not with labels.
         progress : bool
             Show a progress bar (needs tqdm, the ``progress`` extra).
 
@@ -479,6 +481,8 @@ class NeuralNetwork(Parameters):
         iterations = integer(iterations, "iterations", 0, _EPOCHS_MAX)
         if eps is None:
             samples = self._samples(x, y, apart=True)
+            if iterations == 0:
+                samples.refuse()
             optimizer = ffi.new("NNOptimizer *", {"kind": lib.NN_GRADIENT_DESCENT, "rate": rate})
             schedule = ffi.new("NNSchedule *", {"batch_size": len(samples), "num_epochs": iterations})
             train, arguments = lib.nn_train, [samples.c[0], optimizer, schedule[0], machine[0]]
@@ -555,14 +559,21 @@ class NeuralNetwork(Parameters):
         <History of 100 epochs, loss 0.1496 to 0.001696>
         """
         optimizer = Adam() if optimizer is None else optimizer
+        if not isinstance(shuffle, (bool, np.bool_)):
+            raise TypeError(f"shuffle must be True or False, got {shuffle!r}")
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be nnpy.GradientDescent or nnpy.Adam, got {optimizer!r}")
         epochs = integer(epochs, "epochs", 0, _EPOCHS_MAX)
         batch_size = integer(batch_size, "batch_size", 1, _EPOCHS_MAX)
         seed = secrets.randbits(64) if seed is None else integer(seed, "seed", 0, 2**64 - 1)
         samples = self._samples(x, y, apart=True)
+        if epochs == 0:
+            samples.refuse()
         moments = np.zeros(2 * self._parameters.size if isinstance(optimizer, Adam) else 0, dtype=np.float32)
-        state = ffi.new("NNOptimizer *", {**optimizer._fields(), "moments": ffi.from_buffer("float[]", moments)})
+        state = ffi.new(
+            "NNOptimizer *",
+            {**optimizer._fields(), "moments": ffi.from_buffer("float[]", moments), "power1": 1, "power2": 1},
+        )
         losses: list[NDArray[np.float32]] = []
         done, now = 0, 1
         with _progress_bar(epochs, "epoch", progress) as update, self._lock:

@@ -60,7 +60,10 @@ class Gradient:
 
 
 class NeuralNetwork(Gradient):
-    """A fully connected network of sigmoid layers, with the methods of `nnpy.NeuralNetwork`. Parameters begin at 0."""
+    """A fully connected network of sigmoid layers, with the methods of `nnpy.NeuralNetwork` that the post has.
+
+    Parameters begin at 0.
+    """
 
     def randomize(self, low: float, high: float, *, seed: int) -> None:
         """Set every weight and bias to a random number from [low, high]."""

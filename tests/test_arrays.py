@@ -208,7 +208,7 @@ def test_nan_between_the_columns_of_a_view_is_not_looked_at(net):
 
 @pytest.mark.parametrize("step", [1, -1, 3])
 def test_nan_is_found_in_any_part_of_a_long_array(monkeypatch, step):
-    monkeypatch.setattr(_arrays, "_ROWS_PER_CHECK", 30)
+    monkeypatch.setattr(_arrays, "_ELEMENTS_PER_CHECK", 30)
     for row in (0, 9, 10, 32):
         x = np.zeros((100, 3), np.float32)[::step]
         x[row, 2] = np.nan

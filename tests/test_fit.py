@@ -273,3 +273,42 @@ def test_one_row_gives_the_bits_of_many():
         for i in range(50):
             np.testing.assert_array_equal(net.predict(X[i : i + 1]), all_rows[i : i + 1])
             np.testing.assert_array_equal(net.predict(np.repeat(X, 2, axis=1)[i : i + 1, ::2]), all_rows[i : i + 1])
+
+
+def test_labels_may_change_or_be_views_of_the_parameters():
+    """C takes them for places in memory: it reads a copy that has been checked."""
+    net = nnpy.NeuralNetwork([2, 400], "softmax", seed=0)
+    labels = net.biases[0].view(np.int32)
+    net.fit(RNG.random((400, 2), dtype=np.float32), labels, epochs=3, shuffle=False)
+    assert np.isfinite(net.parameters).all()
+
+
+def test_negative_probabilities_are_refused():
+    net = nnpy.NeuralNetwork([6, 3], "softmax", seed=0)
+    y = np.full((50, 3), 0.5)
+    y[3, 1] = -0.5
+    for call in (net.fit, net.loss, net.backpropagation):
+        with pytest.raises(ValueError, match=r"^y must be probabilities, got -0\.5$"):
+            call(X, y)
+
+
+def test_nan_is_refused_even_where_nothing_is_to_be_done():
+    for sizes in ([6, 3], [6, 300, 3]):
+        net = nnpy.NeuralNetwork(sizes, seed=0)
+        with pytest.raises(ValueError, match=r"^x must be finite in float32, got x\[0, 0\] = nan"):
+            net.fit(X * np.nan, Y, epochs=0)
+        with pytest.raises(ValueError, match=r"^x must be finite in float32, got x\[0, 0\] = nan"):
+            net.gradient_descent(X * np.nan, Y, rate=1, iterations=0)
+
+
+def test_types_of_other_arguments():
+    with pytest.raises(TypeError, match="^shuffle must be True or False, got 'no'$"):
+        nnpy.NeuralNetwork([6, 3]).fit(X, Y, shuffle="no")
+    with pytest.raises(TypeError, match="^activations must be a name or a sequence of names, got 5$"):
+        nnpy.NeuralNetwork([6, 3], 5)
+
+
+def test_one_row_that_is_not_aligned():
+    net = nnpy.NeuralNetwork([6, 3], seed=0)
+    row = np.frombuffer(b"\0" + X[:1].tobytes(), np.uint8)[1:].view(np.float32).reshape(1, 6)
+    np.testing.assert_array_equal(net.predict(row), net.predict(X[:1]))

@@ -128,6 +128,14 @@ def test_a_pickle_of_another_version_is_refused(net):
         net.__setstate__({**net.__getstate__(), "version": 2})
 
 
+def test_a_pickle_of_other_shapes_is_refused(net):
+    state = net.__getstate__()
+    with pytest.raises(ValueError, match=r"^a pickled NeuralNetwork has \(1,\) parameters$"):
+        net.__setstate__({**state, "parameters": np.zeros(1)})
+    with pytest.raises(ValueError, match="^layer_sizes must have at least 2 entries"):
+        net.__setstate__({**state, "layer_sizes": (3,)})
+
+
 def test_repr_can_be_evaluated(net):
     assert repr(net) == "NeuralNetwork([2, 3, 1])"
     assert repr(net.backpropagation(XOR_X, XOR_Y)) == "Gradient([2, 3, 1])"
@@ -158,6 +166,7 @@ CONSTRUCTION = [
     ("221", TypeError, "layer_sizes must be a sequence of integers such as [2, 2, 1], got '221'"),
     (3, TypeError, "layer_sizes must be a sequence of integers such as [2, 2, 1], got 3"),
     ([2, 1.0], TypeError, "layer_sizes must be a sequence of integers such as [2, 2, 1], got [2, 1.0]"),
+    ([True, 1], TypeError, "layer_sizes must be a sequence of integers such as [2, 2, 1], got [True, 1]"),
     ([2], ValueError, "layer_sizes must have at least 2 entries, the inputs and the outputs, got [2]"),
     ([], ValueError, "layer_sizes must have at least 2 entries, the inputs and the outputs, got []"),
     ([2, 0, 1], ValueError, "layer_sizes must be positive, got [2, 0, 1]"),
@@ -346,6 +355,19 @@ def test_ctrl_c_within_a_long_step(call):
     assert min(interrupt(0.2, calls[call]) for _ in range(2)) < 0.2
     np.testing.assert_array_equal(net.parameters, before)
     assert net.forward(x[:1]).shape == (1, 10)
+
+
+@needs_signals
+def test_a_signal_handler_may_copy_the_network_that_is_trained(net):
+    copies = []
+    old = signal.signal(signal.SIGALRM, lambda *_: copies.append(pickle.dumps(net)))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        net.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=3_000_000)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert pickle.loads(copies[0]).parameters.shape == net.parameters.shape
 
 
 @needs_signals

@@ -365,7 +365,7 @@ static void check_gradient(const Problem *p)
             NNMachine machine = {isa, -threads};
             NNMonitor monitor = {stop_never, NULL, 0, 0};
             NeuralNetwork grad = nn_alloc(nn.archi, nn.num_layers), adam = make_network(p);
-            NNOptimizer optimizer = {NN_ADAM, 0.01, 0.9, 0.999, 1e-8, moments, 0};
+            NNOptimizer optimizer = {NN_ADAM, 0.01, 0.9, 0.999, 1e-8, moments, 1, 1};
             NNSchedule schedule = {.batch_size = p->num_samples, .num_epochs = 1};
             memset(moments, 0, 2 * num * sizeof(float));
             nn_gradient(nn, grad, p->samples, machine, &monitor);
@@ -499,7 +499,7 @@ static void check_memory(void)
             for (size_t allowed = 0; code != NN_OK && allowed < 10; allowed++) {
                 NNMachine machine = {0, -2};
                 NNMonitor monitor = {stop_never, NULL, 0, 0};
-                NNOptimizer optimizer = {call == 1 ? NN_ADAM : NN_GRADIENT_DESCENT, 0.1, 0.9, 0.999, 1e-8, moments, 0};
+                NNOptimizer optimizer = {call == 1 ? NN_ADAM : NN_GRADIENT_DESCENT, 0.1, 0.9, 0.999, 1e-8, moments, 1, 1};
                 NNSchedule schedule = {.batch_size = 64, .num_epochs = 2, .shuffle = call == 2};
                 num_allowed = allowed;
                 switch (call) {
@@ -568,7 +568,7 @@ static void print_hashes(void)
                 NNMonitor monitor = {stop_never, NULL, 0, 0};
                 NeuralNetwork nn = make_network(&p);
                 float *moments = (float *)calloc(2 * nn_num_parameters(nn), sizeof(float));
-                NNOptimizer optimizer = {runs[r].kind, runs[r].kind == NN_ADAM ? 0.01 : 0.5, 0.9, 0.999, 1e-8, moments, 0};
+                NNOptimizer optimizer = {runs[r].kind, runs[r].kind == NN_ADAM ? 0.01 : 0.5, 0.9, 0.999, 1e-8, moments, 1, 1};
                 NNSchedule schedule = {.batch_size = runs[r].batch_size, .num_epochs = runs[r].epochs, .shuffle = r > 0, .seed = 3};
                 nn_train(nn, samples, &optimizer, schedule, machine, &monitor);
                 if (isa == 0 && threads == 1) {
