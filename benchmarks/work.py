@@ -4,8 +4,8 @@ run.py starts a process for each library and piece:
 
     python benchmarks/work.py LIBRARY WORK
 
-It prints a JSON object with the seconds of some repetitions, after one that is not counted; none if the library does not do
-the work. Before the time is taken the result is checked against float64 numpy; a library that computes something else is an
+It prints a JSON object with the seconds of some repetitions, after a warm-up that is not counted; none if the library does not
+do the work. Before the time is taken the result is checked against float64 numpy; a library that computes something else is an
 error.
 """
 
@@ -577,7 +577,11 @@ def book_xor_seconds(iterations: int, repetitions: int) -> list[float]:
 
 
 def seconds_of(run: Run, repetitions: int) -> list[float]:
+    """Warm up for half a second, so that threads which numpy's BLAS left spinning have gone to sleep; then time."""
+    begin = time.perf_counter()
     run()
+    while time.perf_counter() - begin < 0.5:
+        run()
     seconds = []
     for _ in range(repetitions):
         before = time.perf_counter()
