@@ -30,7 +30,6 @@ void nn_rand_minstd(NeuralNetwork nn, float min, float max, uint32_t seed);
 void nn_initialize(NeuralNetwork nn, uint64_t seed);
 
 float nn_mse(NeuralNetwork nn, Matrix train_in, Matrix train_out);
-float nn_cost(NeuralNetwork nn, Matrix train_in, Matrix train_out);
 void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix train_in, Matrix train_out);
 void nn_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix train_in, Matrix train_out);
 int nn_gradient_descent(NeuralNetwork nn, float rate, Matrix train_in, Matrix train_out, size_t iterations);

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -322,6 +323,18 @@ def interrupt(seconds, call):
     return time.perf_counter() - pressed[0]
 
 
+@contextmanager
+def alarm(handler):
+    """Call a handler from a signal, 20 ms into the block."""
+    old = signal.signal(signal.SIGALRM, lambda *_: handler())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
 @needs_signals
 def test_ctrl_c_leaves_whole_iterations():
     net, x, y = big_problem()
@@ -360,26 +373,16 @@ def test_ctrl_c_within_a_long_step(call):
 @needs_signals
 def test_a_signal_handler_may_copy_the_network_that_is_trained(net):
     copies = []
-    old = signal.signal(signal.SIGALRM, lambda *_: copies.append(pickle.dumps(net)))
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+    with alarm(lambda: copies.append(pickle.dumps(net))):
         net.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=3_000_000)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
     assert pickle.loads(copies[0]).parameters.shape == net.parameters.shape
 
 
 @needs_signals
 def test_a_signal_handler_that_raises_nothing_stops_nothing(net):
     handled = []
-    old = signal.signal(signal.SIGALRM, lambda *_: handled.append(1))
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+    with alarm(lambda: handled.append(1)):
         net.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=5_000_000)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
     other = nnpy.NeuralNetwork([2, 3, 1], seed=5)
     other.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=5_000_000)
     assert handled == [1]
