@@ -7,21 +7,37 @@ from cffi import FFI
 
 CDEF = """
 typedef struct { size_t rows; size_t cols; size_t stride; float *data; } Matrix;
+typedef struct { int kind; float parameter; } NNLoss;
 typedef struct {
-    size_t *archi; size_t num_layers; Matrix *weights; Matrix *biases; Matrix *activations; int *functions;
+    size_t *archi; size_t num_layers; Matrix *weights; Matrix *biases; Matrix *activations; Matrix *sums; int *functions;
+    NNLoss loss;
 } NeuralNetwork;
 
 #define NN_OK ...
 #define NN_NO_MEMORY ...
 #define NN_STOPPED ...
 #define NN_NOT_FINITE ...
+#define NN_DIVERGED ...
 #define NN_SIGMOID ...
 #define NN_TANH ...
 #define NN_RELU ...
 #define NN_LINEAR ...
 #define NN_SOFTMAX ...
+#define NN_LEAKY_RELU ...
+#define NN_ELU ...
+#define NN_SOFTPLUS ...
+#define NN_SILU ...
+#define NN_GELU ...
+#define NN_MSE ...
+#define NN_MAE ...
+#define NN_HUBER ...
+#define NN_PINBALL ...
+#define NN_BINARY_CROSS_ENTROPY ...
+#define NN_CROSS_ENTROPY ...
 #define NN_GRADIENT_DESCENT ...
 #define NN_ADAM ...
+#define NN_RMSPROP ...
+#define NN_RPROP ...
 
 NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers);
 void nn_free(NeuralNetwork nn);
@@ -34,24 +50,43 @@ void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix trai
 void nn_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix train_in, Matrix train_out);
 int nn_gradient_descent(NeuralNetwork nn, float rate, Matrix train_in, Matrix train_out, size_t iterations);
 
-typedef struct { int (*poll)(void *context, size_t done); void *context; size_t done; size_t work; } NNMonitor;
-typedef struct { int isa; int num_threads; } NNMachine;
-typedef struct { Matrix x; Matrix y; const int32_t *labels; } NNSamples;
-typedef struct { int kind; double rate, beta1, beta2, epsilon; float *moments; double power1, power2; } NNOptimizer;
 typedef struct {
-    size_t batch_size; size_t num_epochs; int shuffle; uint64_t seed; size_t first_epoch; float *costs;
+    int (*poll)(void *context, size_t done); void *context; size_t done; size_t num_steps; size_t work;
+} NNMonitor;
+typedef struct { int isa; int num_threads; } NNMachine;
+typedef struct { Matrix x; Matrix y; const int32_t *labels; const float *weights; } NNSamples;
+typedef struct {
+    int kind; double rate; double beta1, beta2; double epsilon; int nesterov; double shrink, grow, smallest, largest;
+    double decay; double l2; double clip; float *moments; double power1, power2;
+} NNOptimizer;
+typedef struct {
+    size_t batch_size; size_t num_epochs; int shuffle; uint64_t seed; size_t first_epoch; int checked; float *costs;
+    const double *rates; const double *dropout;
 } NNSchedule;
 
 const char *nn_isa_name(int isa);
 int nn_threads_available(void);
 const char *nn_compiler(void);
 size_t nn_first_nonfinite(Matrix m);
+void nn_mean_and_scale(Matrix m, float *mean, float *scale);
+void nn_shuffle(size_t *order, size_t num, uint64_t seed, uint64_t epoch);
 int nn_predict(NeuralNetwork nn, Matrix in, Matrix out, NNMachine machine, NNMonitor *monitor);
 int nn_predict_one(const NeuralNetwork *nn, const void *x, void *out, int isa);
-int nn_evaluate(NeuralNetwork nn, NNSamples samples, int as_mse, float *cost, NNMachine machine, NNMonitor *monitor);
-int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, NNSamples samples, NNMachine machine, NNMonitor *monitor);
+int nn_layer_outputs(NeuralNetwork nn, Matrix in, const Matrix *layers, NNMachine machine, NNMonitor *monitor);
+int nn_evaluate(NeuralNetwork nn, NNSamples samples, double *cost, NNMachine machine, NNMonitor *monitor);
+int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *cost, NNMachine machine,
+                NNMonitor *monitor);
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSchedule schedule, NNMachine machine,
              NNMonitor *monitor);
+typedef struct {
+    size_t history; double l2; double *memory; double cost; double step; size_t num_pairs, num_iterations;
+} NNLbfgs;
+typedef struct { double l2; double damping; double mu, nu; } NNLevenberg;
+size_t nn_lbfgs_size(size_t num_parameters, size_t history);
+int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *costs, NNMachine machine,
+             NNMonitor *monitor);
+int nn_levenberg(NeuralNetwork nn, NNSamples samples, NNLevenberg *state, size_t num_iterations, float *costs,
+                 NNMachine machine, NNMonitor *monitor);
 int nn_gradient_by_differences(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);
 int nn_descend_by_differences(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
                               NNMonitor *monitor);

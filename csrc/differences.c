@@ -11,6 +11,7 @@ static NeuralNetwork copy(NeuralNetwork nn)
     if (own.archi != NULL) {
         memcpy(own.weights[0].data, nn.weights[0].data, nn_num_parameters(nn) * sizeof(float));
         memcpy(own.functions, nn.functions, nn.num_layers * sizeof(int));
+        own.loss = nn.loss;
     }
     return own;
 }

@@ -12,12 +12,18 @@
 
 /* ---- Functions of a layer, over rows ---- */
 
-/* c = f(c), or d = d f'(act), for num_rows x width numbers. `function` is a constant in each copy. */
-NN_INLINE void activate_rows(int function, float *c, size_t stride, size_t num_rows, size_t width)
+/* c = f(c), with what f' is taken from in saved, or d = d f'(act), for num_rows x width numbers. `function` is a constant in each
+ * copy. */
+NN_INLINE void activate_rows(int function, float *c, float *saved, size_t stride, size_t num_rows, size_t width)
 {
     for (size_t i = 0; i < num_rows; i++) {
         for (size_t j = 0; j < width; j += VL) {
-            v_store(c + i * stride + j, activate(function, v_load(c + i * stride + j)));
+            size_t at = i * stride + j;
+            V z = v_load(c + at), a = activate(function, z);
+            if (saved != NULL) {
+                v_store(saved + at, NN_DERIVED_FROM_Z(function) ? z : a);
+            }
+            v_store(c + at, a);
         }
     }
 }
@@ -32,14 +38,19 @@ NN_INLINE void derive_rows(int function, const float *act, float *d, size_t stri
     }
 }
 
-#define EACH_FUNCTION(call, function, ...)                            \
-    do {                                                              \
-        switch (function) {                                           \
-        case NN_SIGMOID: call(NN_SIGMOID, __VA_ARGS__); break;        \
-        case NN_TANH: call(NN_TANH, __VA_ARGS__); break;              \
-        case NN_RELU: call(NN_RELU, __VA_ARGS__); break;              \
-        default: break;                                               \
-        }                                                             \
+#define EACH_FUNCTION(call, function, ...)                             \
+    do {                                                               \
+        switch (function) {                                            \
+        case NN_SIGMOID: call(NN_SIGMOID, __VA_ARGS__); break;         \
+        case NN_TANH: call(NN_TANH, __VA_ARGS__); break;               \
+        case NN_RELU: call(NN_RELU, __VA_ARGS__); break;               \
+        case NN_LEAKY_RELU: call(NN_LEAKY_RELU, __VA_ARGS__); break;   \
+        case NN_ELU: call(NN_ELU, __VA_ARGS__); break;                 \
+        case NN_SOFTPLUS: call(NN_SOFTPLUS, __VA_ARGS__); break;       \
+        case NN_SILU: call(NN_SILU, __VA_ARGS__); break;               \
+        case NN_GELU: call(NN_GELU, __VA_ARGS__); break;               \
+        default: break;                                                \
+        }                                                              \
     } while (0)
 
 static void math(int function, const float *in, float *out, size_t n)
@@ -50,6 +61,9 @@ static void math(int function, const float *in, float *out, size_t n)
         case NN_MATH_EXP: v_store(out + i, v_exp(x)); break;
         case NN_MATH_TANH: v_store(out + i, v_tanh(x)); break;
         case NN_MATH_LOG: v_store(out + i, v_log(x)); break;
+        case NN_MATH_EXPM1: v_store(out + i, v_expm1(x)); break;
+        case NN_MATH_SOFTPLUS: v_store(out + i, v_softplus(x)); break;
+        case NN_MATH_NORMAL_CDF: v_store(out + i, v_normal_cdf(x)); break;
         default: v_store(out + i, v_sigmoid(x)); break;
         }
     }
@@ -205,10 +219,10 @@ NN_INLINE void product(const float *const *a, size_t num_rows, size_t depth, con
 }
 
 static void forward(int function, const float *const *a, size_t num_rows, size_t depth, const float *w, size_t width,
-                    const float *bias, float *c, size_t c_stride)
+                    const float *bias, float *c, float *saved, size_t c_stride)
 {
     product(a, num_rows, depth, w, width, bias, c, c_stride);
-    EACH_FUNCTION(activate_rows, function, c, c_stride, num_rows, width);
+    EACH_FUNCTION(activate_rows, function, c, saved, c_stride, num_rows, width);
 }
 
 static void delta(int function, const float *const *e, size_t num_rows, size_t depth, const float *wt, size_t width,
@@ -244,17 +258,81 @@ static void update_bias(const float *d, size_t num_samples, size_t d_stride, con
     }
 }
 
-static void adam_step(const NNAdam *adam, const float *g, float *m, float *v, float *w, size_t n)
+/* ---- A step of an optimiser ---- */
+
+NN_INLINE V v_sign(V x)
+{
+    V zero = v_set(0.0f);
+    return v_if_less(zero, x, v_set(1.0f), v_if_less(x, zero, v_set(-1.0f), zero));
+}
+
+/* What is to be taken off w, from its gradient and what is remembered of it. `kind` is a constant in each copy. */
+NN_INLINE V change(int kind, const NNStep *s, V g, V *m, V *v)
+{
+    V rate = v_set(s->rate), beta1 = v_set(s->beta1), beta2 = v_set(s->beta2), same, factor;
+    switch (kind) {
+    case NN_ADAM:
+        *m = v_fma(v_set(s->one_less_beta1), v_sub(g, *m), *m);
+        *v = v_fma(beta2, *v, v_mul(v_mul(v_set(s->one_less_beta2), g), g));
+        return v_div(v_mul(rate, *m), v_fma(v_sqrt(*v), v_set(s->root), v_set(s->epsilon)));
+    case NN_RMSPROP:
+        *v = v_fma(beta2, *v, v_mul(v_mul(v_set(s->one_less_beta2), g), g));
+        *m = v_fma(beta1, *m, v_div(g, v_add(v_sqrt(*v), v_set(s->epsilon))));
+        return v_mul(rate, *m);
+    case NN_RPROP:
+        same = v_mul(v_sign(g), v_sign(*m));
+        factor = v_if_less(v_set(0.0f), same, v_set(s->grow), v_if_less(same, v_set(0.0f), v_set(s->shrink), v_set(1.0f)));
+        *v = v_max(v_set(s->smallest), v_min(v_set(s->largest), v_mul(*v, factor)));
+        *m = v_if_less(same, v_set(0.0f), v_set(0.0f), g);
+        return v_mul(*v, v_sign(*m));
+    default:
+        *m = v_fma(beta1, *m, g);
+        return v_mul(rate, s->nesterov ? v_fma(beta1, *m, g) : *m);
+    }
+}
+
+NN_INLINE void step_of(int kind, const NNStep *s, const float *g, float *m, float *v, float *w, size_t n)
 {
     for (size_t i = 0; i < n; i += VL) {
-        V gi = v_load(g + i), mi = v_load(m + i), vi = v_load(v + i), root;
-        mi = v_fma(v_set(adam->one_less_beta1), v_sub(gi, mi), mi);
-        vi = v_fma(v_set(adam->beta2), vi, v_mul(v_mul(v_set(adam->one_less_beta2), gi), gi));
-        root = v_fma(v_sqrt(vi), v_set(adam->root), v_set(adam->epsilon));
+        V wi = v_load(w + i), mi = v_load(m + i), vi = v_load(v + i);
+        V gi = v_fma(v_set(s->l2), wi, v_mul(v_set(s->scale), v_load(g + i))), less = change(kind, s, gi, &mi, &vi);
         v_store(m + i, mi);
         v_store(v + i, vi);
-        v_store(w + i, v_sub(v_load(w + i), v_div(v_mul(v_set(adam->rate), mi), root)));
+        v_store(w + i, v_sub(v_mul(v_set(s->keep), wi), less));
     }
+}
+
+static void step_all(const NNStep *s, const float *g, float *m, float *v, float *w, size_t n)
+{
+    switch (s->kind) {
+    case NN_ADAM: step_of(NN_ADAM, s, g, m, v, w, n); break;
+    case NN_RMSPROP: step_of(NN_RMSPROP, s, g, m, v, w, n); break;
+    case NN_RPROP: step_of(NN_RPROP, s, g, m, v, w, n); break;
+    default: step_of(NN_GRADIENT_DESCENT, s, g, m, v, w, n); break;
+    }
+}
+
+static double sum_squares(const float *x, size_t n)
+{
+    V sum[16 / VL];
+    float lanes[16];
+    double total = 0;
+    for (int v = 0; v < 16 / VL; v++) {
+        sum[v] = v_set(0.0f);
+    }
+    for (size_t i = 0; i < n; i += 16) {
+        for (int v = 0; v < 16 / VL; v++) {
+            V xi = v_load(x + i + (size_t)v * VL);
+            sum[v] = v_fma(xi, xi, sum[v]);
+        }
+    }
+    for (int v = 0; v < 16 / VL; v++) {
+        v_store(lanes + v * VL, sum[v]);
+    }
+    for (int l = 0; l < 16; l++) {
+        total += (double)lanes[l];
+    }
+    return total;
 }
 
 static void transpose(const float *from, size_t from_stride, size_t num_rows, size_t num_columns, float *to, size_t to_stride)
@@ -273,34 +351,6 @@ static void transpose(const float *from, size_t from_stride, size_t num_rows, si
 }
 
 /* ---- The output layer, one sample ---- */
-
-/* d = d * slope, and not beyond the last column. */
-NN_INLINE void multiply_by_slope(int function, const float *a, float *d, size_t num_columns)
-{
-    for (size_t j = 0; j < num_columns; j += VL) {
-        float lanes[VL];
-        v_store(lanes, v_mul(v_load(d + j), derivative(function, v_load(a + j))));
-        for (size_t l = 0; l < VL && j + l < num_columns; l++) {
-            d[j + l] = lanes[l];
-        }
-    }
-}
-
-static float output_mse(int function, const float *a, const float *y, float scale, float *d, size_t num_columns)
-{
-    float cost = 0.0f;
-    for (size_t j = 0; j < num_columns; j++) {
-        float diff = a[j] - y[j];
-        cost = fmaf(diff, diff, cost);
-        if (d != NULL) {
-            d[j] = diff * scale;
-        }
-    }
-    if (d != NULL) {
-        EACH_FUNCTION(multiply_by_slope, function, a, d, num_columns);
-    }
-    return cost;
-}
 
 NN_INLINE float largest(const float *z, size_t num_columns)
 {
@@ -327,9 +377,100 @@ static float normalize(float *z, float max, size_t num_columns)
     return sum;
 }
 
-static void softmax(float *z, size_t num_columns)
+static void activate_row(int function, float *z, size_t num_columns)
 {
-    normalize(z, largest(z, num_columns), num_columns);
+    if (function == NN_SOFTMAX) {
+        normalize(z, largest(z, num_columns), num_columns);
+    } else {
+        EACH_FUNCTION(activate_rows, function, z, NULL, 0, 1, num_columns);
+    }
+}
+
+/* z becomes a = f(z), and d is f'(z). */
+NN_INLINE void activate_and_derive(int function, float *z, float *d, size_t num_columns)
+{
+    for (size_t j = 0; j < num_columns; j += VL) {
+        V zj = v_load(z + j), a = activate(function, zj);
+        v_store(d + j, derivative(function, NN_DERIVED_FROM_Z(function) ? zj : a));
+        v_store(z + j, a);
+    }
+}
+
+/* The term of one output, added to the cost, and its derivative by a; that of the squared error is halved. */
+NN_INLINE float add_term(NNLoss loss, float diff, float cost, float *g)
+{
+    float size = fabsf(diff), p = loss.parameter, sign = (float)(diff > 0.0f) - (float)(diff < 0.0f);
+    switch (loss.kind) {
+    case NN_MAE:
+        *g = sign;
+        return cost + size;
+    case NN_HUBER:
+        *g = size <= p ? diff : p * sign;
+        return cost + (size <= p ? 0.5f * diff * diff : p * (size - 0.5f * p));
+    case NN_PINBALL:
+        *g = diff < 0.0f ? -p : (1.0f - p) * sign;
+        return cost + (diff < 0.0f ? -p * diff : (1.0f - p) * diff);
+    default:
+        *g = diff;
+        return fmaf(diff, diff, cost);
+    }
+}
+
+/* The losses that are a sum over the outputs of something of a - y. */
+static float output_by_difference(int function, NNLoss loss, float *z, const float *y, float scale, float *d, size_t num_columns)
+{
+    float cost = 0.0f, mixed = 0.0f;
+    int is_derived = d != NULL && function != NN_LINEAR && function != NN_SOFTMAX;
+    if (is_derived) {
+        EACH_FUNCTION(activate_and_derive, function, z, d, num_columns);
+    } else {
+        activate_row(function, z, num_columns);
+    }
+    for (size_t j = 0; j < num_columns; j++) {
+        float g = 0.0f;
+        if (!isnan(y[j])) {
+            cost = add_term(loss, z[j] - y[j], cost, &g);
+        }
+        if (d != NULL) {
+            d[j] = is_derived ? g * scale * d[j] : g * scale;
+        }
+    }
+    if (d != NULL && function == NN_SOFTMAX) {
+        for (size_t j = 0; j < num_columns; j++) {
+            mixed = fmaf(d[j], z[j], mixed);
+        }
+        for (size_t j = 0; j < num_columns; j++) {
+            d[j] = z[j] * (d[j] - mixed);
+        }
+    }
+    for (size_t j = num_columns; is_derived && j % VL != 0; j++) {
+        d[j] = 0.0f; /* what stands there gets into products */
+    }
+    return cost;
+}
+
+/* C = sum over j of softplus(z_j) - y_j z_j, and dC/dz = sigmoid(z) - y. */
+static float output_binary_cross_entropy(int function, float *z, const float *y, float scale, float *d, size_t num_columns)
+{
+    float cost = 0.0f;
+    for (size_t j = 0; j < num_columns; j += VL) {
+        V zj = v_load(z + j), p = v_sigmoid(zj);
+        float softplus[VL], sigmoid[VL];
+        v_store(softplus, v_softplus(zj));
+        v_store(sigmoid, p);
+        for (size_t l = 0; l < VL && j + l < num_columns; l++) {
+            float target = y[j + l];
+            int is_there = !isnan(target);
+            cost += is_there ? fmaf(-target, z[j + l], softplus[l]) : 0.0f;
+            if (d != NULL) {
+                d[j + l] = is_there ? (sigmoid[l] - target) * scale : 0.0f;
+            }
+        }
+        if (function == NN_SIGMOID) {
+            v_store(z + j, p);
+        }
+    }
+    return cost;
 }
 
 /* C = sum over j of -y_j log(p_j), and log(p_j) = z_j - max - log(sum). */
@@ -341,17 +482,27 @@ static float output_cross_entropy(float *z, const float *y, size_t label, float 
     } else {
         total = distance = 0.0f;
         for (size_t j = 0; j < num_columns; j++) {
-            total += y[j];
-            distance = fmaf(y[j], max - z[j], distance);
+            float target = isnan(y[j]) ? 0.0f : y[j];
+            total += target;
+            distance = fmaf(target, max - z[j], distance);
         }
     }
     sum = normalize(z, max, num_columns);
     v_store(log_sum, v_log(v_set(sum)));
     for (size_t j = 0; d != NULL && j < num_columns; j++) {
-        float target = y != NULL ? y[j] : j == label ? 1.0f : 0.0f;
+        float target = y == NULL ? (j == label ? 1.0f : 0.0f) : isnan(y[j]) ? 0.0f : y[j];
         d[j] = fmaf(total, z[j], -target) * scale;
     }
     return fmaf(total, log_sum[0], distance);
+}
+
+static float output(int function, NNLoss loss, float *z, const float *y, size_t label, float scale, float *d, size_t num_columns)
+{
+    switch (loss.kind) {
+    case NN_CROSS_ENTROPY: return output_cross_entropy(z, y, label, scale, d, num_columns);
+    case NN_BINARY_CROSS_ENTROPY: return output_binary_cross_entropy(function, z, y, scale, d, num_columns);
+    default: return output_by_difference(function, loss, z, y, scale, d, num_columns);
+    }
 }
 
 /* ---- Few samples ---- */
@@ -399,7 +550,9 @@ static float *forward_direct(NeuralNetwork nn, const float *x, float *scratch, s
             }
             z[j] = sum;
         }
-        EACH_FUNCTION(activate_rows, nn.functions[l], z, 0, 1, w.cols);
+        if (l + 1 < nn.num_layers) {
+            EACH_FUNCTION(activate_rows, nn.functions[l], z, NULL, 0, 1, w.cols);
+        }
         x = z;
     }
     return z;
@@ -408,6 +561,6 @@ static float *forward_direct(NeuralNetwork nn, const float *x, float *scratch, s
 #include "kernel_tiny.h"
 
 const NNKernels KERNELS = {
-    VECTORS, IS_SLOW, math, are_finite, forward, delta, update, update_bias, adam_step, transpose, output_mse, softmax, output_cross_entropy, forward_direct,
-    descend_tiny,
+    VECTORS, IS_SLOW, math, are_finite, forward, delta, update, update_bias, step_all, sum_squares, transpose, activate_row, output,
+    forward_direct, descend_tiny,
 };

@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "nn.h"
+#include "engine.h"
 
 #define NN_PANEL 64
 #define NN_PAD 16
@@ -37,13 +37,25 @@ typedef struct {
     float scale; /* -2 rate / num_samples */
 } NNTiny;
 
-enum { NN_MATH_EXP, NN_MATH_TANH, NN_MATH_LOG, NN_MATH_SIGMOID };
+enum { NN_MATH_EXP, NN_MATH_TANH, NN_MATH_LOG, NN_MATH_SIGMOID, NN_MATH_EXPM1, NN_MATH_SOFTPLUS, NN_MATH_NORMAL_CDF };
 
-/* m += (1 - beta1) (g - m); v = beta2 v + (1 - beta2) g^2; w -= rate m / (sqrt(v) root + epsilon), where rate and root take
- * account of the moments' beginning at 0: rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t) at step t. */
+/* f' is taken from z, not from a = f(z). */
+#define NN_DERIVED_FROM_Z(function) ((function) == NN_SOFTPLUS || (function) == NN_SILU || (function) == NN_GELU)
+
+/* What a step does with a parameter w whose gradient is g; m and v are what it remembers. First g = scale g + l2 w and
+ * w = keep w; then by kind
+ *
+ *     NN_GRADIENT_DESCENT   m = beta1 m + g; w -= rate m or, with Nesterov's momentum, w -= rate (g + beta1 m)
+ *     NN_ADAM               m += (1 - beta1) (g - m); v = beta2 v + (1 - beta2) g^2; w -= rate m / (sqrt(v) root + epsilon), where
+ *                           rate and root take account of the moments' beginning at 0: rate / (1 - beta1^t) and
+ *                           1 / sqrt(1 - beta2^t) at step t
+ *     NN_RMSPROP            v = beta2 v + (1 - beta2) g^2; m = beta1 m + g / (sqrt(v) + epsilon); w -= rate m
+ *     NN_RPROP              v, the size of the step, grows or shrinks, within limits, as g has the sign of m or the other one; in
+ *                           the latter case g = 0; w -= v sign(g); m = g */
 typedef struct {
-    float rate, root, epsilon, one_less_beta1, beta2, one_less_beta2;
-} NNAdam;
+    int kind, nesterov;
+    float scale, l2, keep, rate, root, epsilon, beta1, one_less_beta1, beta2, one_less_beta2, shrink, grow, smallest, largest;
+} NNStep;
 
 typedef struct {
     const char *name;
@@ -55,11 +67,13 @@ typedef struct {
     /* Whether n floats, any number of them, are neither infinite nor NaN. */
     int (*are_finite)(const float *x, size_t n);
 
-    /* c = f(bias + a w), for one panel: a is num_rows x depth, w is depth x width, c has rows c_stride apart. */
+    /* c = f(bias + a w), for one panel: a is num_rows x depth, w is depth x width, c has rows c_stride apart. What f' is to be
+     * taken from is stored in saved, with the stride of c, if that is not NULL. */
     void (*forward)(int function, const float *const *a, size_t num_rows, size_t depth, const float *w, size_t width,
-                    const float *bias, float *c, size_t c_stride);
+                    const float *bias, float *c, float *saved, size_t c_stride);
 
-    /* d = (e wt) f'(act), for one panel wt, depth x width, of the transposed weights. d and act have the same stride. */
+    /* d = (e wt) f'(act), for one panel wt, depth x width, of the transposed weights; act is what f' is taken from. d and act have
+     * the same stride. */
     void (*delta)(int function, const float *const *e, size_t num_rows, size_t depth, const float *wt, size_t width,
                   const float *act, float *d, size_t stride);
 
@@ -72,20 +86,23 @@ typedef struct {
     void (*update_bias)(const float *d, size_t num_samples, size_t d_stride, const float *b, const float *sum, float *out,
                         size_t num_columns);
 
-    /* One step of Adam on n numbers, a multiple of 16: from their gradient g, with the moments m and v. */
-    void (*adam)(const NNAdam *adam, const float *g, float *m, float *v, float *w, size_t n);
+    /* One step on n numbers, a multiple of 16. */
+    void (*step)(const NNStep *step, const float *g, float *m, float *v, float *w, size_t n);
+
+    /* The sum of x^2 over n numbers, a multiple of 16: a chain for every 16th of them, and then these 16 in order. */
+    double (*sum_squares)(const float *x, size_t n);
 
     /* to[j][k] = from[k][j], for k < num_rows and j < num_columns. */
     void (*transpose)(const float *from, size_t from_stride, size_t num_rows, size_t num_columns, float *to, size_t to_stride);
 
-    /* The output layer, one sample of num_columns columns: the cost C is returned, and d = scale dC/dz. */
-    float (*output_mse)(int function, const float *a, const float *y, float scale, float *d, size_t num_columns);
-    /* z becomes the probabilities, softmax(z). */
-    void (*softmax)(float *z, size_t num_columns);
-    /* The same and the cost, with the targets in y or, where y is NULL, the one target 1 at label. d may be NULL. */
-    float (*output_cross_entropy)(float *z, const float *y, size_t label, float scale, float *d, size_t num_columns);
+    /* a = f(z) in place, for one row; softmax as well. */
+    void (*activate)(int function, float *z, size_t num_columns);
 
-    /* One sample straight through weights as they lie in a NeuralNetwork; returns the last layer, where softmax is still to come.
+    /* The output layer, one sample: z becomes a; the cost C is returned, and d = scale dC/dz or, for the squared error, half of it.
+     * The targets are y or, where that is NULL, the one target 1 at label. d may be NULL. */
+    float (*output)(int function, NNLoss loss, float *z, const float *y, size_t label, float scale, float *d, size_t num_columns);
+
+    /* One sample straight through weights as they lie in a NeuralNetwork; returns the sums z of the last layer.
      * scratch holds two layers as wide as the widest and 16 more. */
     float *(*forward_direct)(NeuralNetwork nn, const float *x, float *scratch, size_t scratch_stride);
 

@@ -68,21 +68,57 @@ void mat_print(Matrix m, const char *name);
  *     weights[l]       archi[l] x archi[l + 1]
  *     biases[l]        1 x archi[l + 1]
  *     activations[l]   1 x archi[l]; activations[0] is the input
- *     functions[l]     what turns the sum z of layer l + 1 into its activation a; the sigmoid if nothing else is said
+ *     sums[l]          1 x archi[l + 1]: z = a w + b, from which layer l + 1 takes its activation
+ *     functions[l]     what turns z into the activation a; the sigmoid if nothing else is said
+ *     loss             what of the outputs and the targets is made small; the squared error if nothing else is said
  *
  * nn_alloc makes all of it in one block, which archi points to. The parameters lie in it one after another, in the order
  * weights[0] (row by row), biases[0], weights[1], ...: nn_num_parameters(nn) floats from weights[0].data on. */
+typedef struct {
+    int kind;
+    float parameter; /* delta of Huber's loss, the quantile of the pinball loss */
+} NNLoss;
+
 typedef struct {
     size_t *archi;
     size_t num_layers;
     Matrix *weights;
     Matrix *biases;
     Matrix *activations;
+    Matrix *sums;
     int *functions;
+    NNLoss loss;
 } NeuralNetwork;
 
-/* a = f(z). Softmax is for the last layer, with the cross-entropy: a_j = exp(z_j) / sum over i of exp(z_i). */
-enum { NN_SIGMOID = 0, NN_TANH, NN_RELU, NN_LINEAR, NN_SOFTMAX };
+/* a = f(z):
+ *
+ *     NN_SIGMOID      1 / (1 + exp(-z))
+ *     NN_TANH         tanh(z)
+ *     NN_RELU         z, or 0 where z < 0
+ *     NN_LINEAR       z
+ *     NN_SOFTMAX      exp(z_j) / sum over i of exp(z_i); for the last layer alone
+ *     NN_LEAKY_RELU   z, or 0.01 z where z < 0
+ *     NN_ELU          z, or exp(z) - 1 where z < 0
+ *     NN_SOFTPLUS     log(1 + exp(z))
+ *     NN_SILU         z / (1 + exp(-z)), also called swish
+ *     NN_GELU         z P(Z < z) for a normal Z: z (1 + erf(z / sqrt(2))) / 2 */
+enum {
+    NN_SIGMOID = 0, NN_TANH, NN_RELU, NN_LINEAR, NN_SOFTMAX, NN_LEAKY_RELU, NN_ELU, NN_SOFTPLUS, NN_SILU, NN_GELU
+};
+#define NN_LEAK 0.01f
+
+/* C_i, the loss of a sample with outputs a and targets y, is a sum over the outputs of
+ *
+ *     NN_MSE                    (a - y)^2
+ *     NN_MAE                    |a - y|
+ *     NN_HUBER                  (a - y)^2 / 2 where |a - y| <= delta, else delta (|a - y| - delta / 2)
+ *     NN_PINBALL                q (y - a) where a < y, else (1 - q) (a - y): the q-quantile makes it smallest
+ *     NN_BINARY_CROSS_ENTROPY   -y log(p) - (1 - y) log(1 - p), with p = sigmoid(z) and y in [0, 1]; the last function is the
+ *                               sigmoid, or linear for outputs that are to be logits
+ *     NN_CROSS_ENTROPY          -y log(a) with softmax; the targets are probabilities, such as a single 1
+ *
+ * The last two are computed from z, so that no logarithm is taken of 0. A target that is NaN is missing: its term is left out. */
+enum { NN_MSE = 0, NN_MAE, NN_HUBER, NN_PINBALL, NN_BINARY_CROSS_ENTROPY, NN_CROSS_ENTROPY };
 
 #define NN_INPUT(nn) (nn).activations[0]
 #define NN_OUTPUT(nn) (nn).activations[(nn).num_layers]
@@ -103,8 +139,7 @@ void nn_forward(NeuralNetwork nn);
 /* The squared error, summed over the outputs, averaged over the samples (the rows). */
 float nn_mse(NeuralNetwork nn, Matrix train_in, Matrix train_out);
 
-/* C, the cost: nn_mse or, where the last function is softmax, the cross-entropy: the sum over the outputs of -y log(a), averaged
- * over the samples. y is a row of probabilities then, such as a single 1. */
+/* C, the cost: the network's loss, averaged over the samples. */
 float nn_cost(NeuralNetwork nn, Matrix train_in, Matrix train_out);
 
 /* The gradient of C, approximately: (C(p + eps) - C(p)) / eps for every parameter p in turn. */
@@ -142,8 +177,8 @@ void nn_srand(unsigned int seed);
 uint64_t nn_random(uint64_t seed, uint64_t n);
 
 /* Initial values to train from: biases 0, weights uniform in [-r, r]. r = sqrt(6 / (rows + cols)) (Glorot and Bengio,
- * "Understanding the difficulty of training deep feedforward neural networks", 2010, equation 16) or, for the rectifier,
- * r = sqrt(6 / rows) (He et al., "Delving deep into rectifiers", 2015, equation 10). */
+ * "Understanding the difficulty of training deep feedforward neural networks", 2010, equation 16) or, for the rectifier and its
+ * kin (leaky, ELU, SiLU, GELU), r = sqrt(6 / rows) (He et al., "Delving deep into rectifiers", 2015, equation 10). */
 void nn_initialize(NeuralNetwork nn, uint64_t seed);
 
 #ifdef __cplusplus
@@ -319,23 +354,48 @@ void mat_sigf(Matrix m)
     }
 }
 
+static float nn_softplus(float z)
+{
+    return fmaxf(z, 0.0f) + log1pf(expf(-fabsf(z))); /* exp cannot overflow */
+}
+
+static float nn_normal_cdf(float z)
+{
+    return 0.5f * erfcf(-0.70710678f * z);
+}
+
+static float nn_normal_density(float z)
+{
+    return 0.39894228f * expf(-0.5f * z * z);
+}
+
 static float nn_function(int function, float z)
 {
     switch (function) {
     case NN_SIGMOID: return sigf(z);
     case NN_TANH: return tanhf(z);
     case NN_RELU: return z < 0.0f ? 0.0f : z;
+    case NN_LEAKY_RELU: return z < 0.0f ? NN_LEAK * z : z;
+    case NN_ELU: return z < 0.0f ? expm1f(z) : z;
+    case NN_SOFTPLUS: return nn_softplus(z);
+    case NN_SILU: return z * sigf(z);
+    case NN_GELU: return z * nn_normal_cdf(z);
     default: return z;
     }
 }
 
-/* da/dz, from a. */
-static float nn_derivative(int function, float a)
+/* da/dz, from whichever of z and a it is simpler in. */
+static float nn_derivative(int function, float z, float a)
 {
     switch (function) {
     case NN_SIGMOID: return a * (1 - a);
     case NN_TANH: return 1 - a * a;
     case NN_RELU: return a > 0.0f ? 1.0f : 0.0f;
+    case NN_LEAKY_RELU: return a > 0.0f ? 1.0f : NN_LEAK;
+    case NN_ELU: return a > 0.0f ? 1.0f : a + 1;
+    case NN_SOFTPLUS: return sigf(z);
+    case NN_SILU: return sigf(z) * (1 + z * (1 - sigf(z)));
+    case NN_GELU: return nn_normal_cdf(z) + z * nn_normal_density(z);
     default: return 1.0f;
     }
 }
@@ -400,13 +460,13 @@ static size_t nn_block_size(const size_t *archi, size_t num_layers)
     if (num_layers > SIZE_MAX / 8 / sizeof(Matrix)) {
         return 0;
     }
-    for (size_t l = 0; l < num_layers; l++) { /* weights[l], biases[l] and activations[l + 1] */
-        if (archi[l] > SIZE_MAX - 2 || !nn_multiply(archi[l] + 2, archi[l + 1], &num) || num_floats > SIZE_MAX - num) {
+    for (size_t l = 0; l < num_layers; l++) { /* weights[l], biases[l], sums[l] and activations[l + 1] */
+        if (archi[l] > SIZE_MAX - 3 || !nn_multiply(archi[l] + 3, archi[l + 1], &num) || num_floats > SIZE_MAX - num) {
             return 0;
         }
         num_floats += num;
     }
-    total = (num_layers + 1) * sizeof(size_t) + (3 * num_layers + 1) * sizeof(Matrix) + num_layers * sizeof(int);
+    total = (num_layers + 1) * sizeof(size_t) + (4 * num_layers + 1) * sizeof(Matrix) + num_layers * sizeof(int);
     if (!nn_multiply(num_floats, sizeof(float), &size) || size > SIZE_MAX - total) {
         return 0;
     }
@@ -423,7 +483,7 @@ static Matrix nn_take(float **data, size_t rows, size_t cols)
 
 NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers)
 {
-    NeuralNetwork nn = {NULL, 0, NULL, NULL, NULL, NULL};
+    NeuralNetwork nn = {NULL, 0, NULL, NULL, NULL, NULL, NULL, {NN_MSE, 0.0f}};
     float *data;
     size_t size;
 
@@ -437,7 +497,8 @@ NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers)
     nn.weights = (Matrix *)(void *)(nn.archi + num_layers + 1);
     nn.biases = nn.weights + num_layers;
     nn.activations = nn.biases + num_layers;
-    nn.functions = (int *)(void *)(nn.activations + num_layers + 1);
+    nn.sums = nn.activations + num_layers + 1;
+    nn.functions = (int *)(void *)(nn.sums + num_layers);
     data = (float *)(void *)(nn.functions + num_layers);
 
     for (size_t l = 0; l <= num_layers; l++) {
@@ -451,6 +512,10 @@ NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers)
     for (size_t l = 0; l <= num_layers; l++) {
         nn.activations[l] = nn_take(&data, 1, archi[l]);
         mat_fill(nn.activations[l], 0.0f);
+    }
+    for (size_t l = 0; l < num_layers; l++) {
+        nn.sums[l] = nn_take(&data, 1, archi[l + 1]);
+        mat_fill(nn.sums[l], 0.0f);
     }
     nn_fill(nn, 0.0f);
     return nn;
@@ -497,7 +562,8 @@ void nn_initialize(NeuralNetwork nn, uint64_t seed)
 {
     uint64_t n = 0;
     for (size_t l = 0; l < nn.num_layers; l++) {
-        float outgoing = nn.functions[l] == NN_RELU ? 0.0f : (float)nn.weights[l].cols;
+        int f = nn.functions[l], rectifies = f == NN_RELU || f == NN_LEAKY_RELU || f == NN_ELU || f == NN_SILU || f == NN_GELU;
+        float outgoing = rectifies ? 0.0f : (float)nn.weights[l].cols;
         float range = sqrtf(6.0f / ((float)nn.weights[l].rows + outgoing));
         for (size_t i = 0; i < nn.weights[l].rows; i++) {
             for (size_t j = 0; j < nn.weights[l].cols; j++) {
@@ -530,26 +596,72 @@ void nn_print(NeuralNetwork nn, const char *name)
 void nn_forward(NeuralNetwork nn)
 {
     for (size_t l = 0; l < nn.num_layers; l++) {
-        mat_dot(nn.activations[l + 1], nn.activations[l], nn.weights[l]);
-        mat_sum(nn.activations[l + 1], nn.biases[l]);
+        mat_dot(nn.sums[l], nn.activations[l], nn.weights[l]);
+        mat_sum(nn.sums[l], nn.biases[l]);
+        mat_cpy(nn.activations[l + 1], nn.sums[l]);
         mat_act(nn.activations[l + 1], nn.functions[l]);
     }
 }
 
 /* ---- The cost and its gradient ---- */
 
-/* C_i = sum over j of (a_j - y_j)^2 or, for softmax, of -y_j log(a_j) */
+/* log(sum over j of exp(z_j)): with softmax, log(a_j) = z_j - that. */
+static float nn_log_sum_exp(Matrix z)
+{
+    float max = MAT_AT(z, 0, 0), sum = 0.0f;
+    for (size_t j = 1; j < z.cols; j++) {
+        max = fmaxf(max, MAT_AT(z, 0, j));
+    }
+    for (size_t j = 0; j < z.cols; j++) {
+        sum += expf(MAT_AT(z, 0, j) - max);
+    }
+    return max + logf(sum);
+}
+
+/* The term of one output in C_i. */
+static float nn_loss(NNLoss loss, float z, float a, float y)
+{
+    float diff = a - y, size = fabsf(diff);
+    switch (loss.kind) {
+    case NN_MAE: return size;
+    case NN_HUBER: return size <= loss.parameter ? diff * diff / 2 : loss.parameter * (size - loss.parameter / 2);
+    case NN_PINBALL: return diff < 0.0f ? -loss.parameter * diff : (1 - loss.parameter) * diff;
+    case NN_BINARY_CROSS_ENTROPY: return nn_softplus(z) - y * z;
+    default: return diff * diff;
+    }
+}
+
+/* And dC_i/da of it, for the losses that are taken of a. */
+static float nn_loss_derivative(NNLoss loss, float a, float y)
+{
+    float diff = a - y, sign = (float)(diff > 0.0f) - (float)(diff < 0.0f);
+    switch (loss.kind) {
+    case NN_MAE: return sign;
+    case NN_HUBER: return fabsf(diff) <= loss.parameter ? diff : loss.parameter * sign;
+    case NN_PINBALL: return diff < 0.0f ? -loss.parameter : (1 - loss.parameter) * sign;
+    default: return 2 * diff;
+    }
+}
+
+/* C_i = sum over j of the terms of the targets that are there */
 float nn_sample_cost(NeuralNetwork nn, Matrix sample_in, Matrix sample_out)
 {
-    float cost = 0.0f;
+    Matrix z = nn.sums[nn.num_layers - 1];
+    float cost = 0.0f, log_sum_exp = 0.0f;
     mat_cpy(NN_INPUT(nn), sample_in);
     nn_forward(nn);
+    if (nn.loss.kind == NN_CROSS_ENTROPY) {
+        log_sum_exp = nn_log_sum_exp(z);
+    }
     for (size_t j = 0; j < sample_out.cols; j++) {
-        float a = MAT_AT(NN_OUTPUT(nn), 0, j), y = MAT_AT(sample_out, 0, j);
-        if (nn.functions[nn.num_layers - 1] != NN_SOFTMAX) {
-            cost += (a - y) * (a - y);
-        } else if (y != 0.0f) {
-            cost -= y * logf(a);
+        float y = MAT_AT(sample_out, 0, j);
+        if (isnan(y)) {
+            continue;
+        }
+        if (nn.loss.kind == NN_CROSS_ENTROPY) {
+            cost += y * (log_sum_exp - MAT_AT(z, 0, j));
+        } else {
+            cost += nn_loss(nn.loss, MAT_AT(z, 0, j), MAT_AT(NN_OUTPUT(nn), 0, j), y);
         }
     }
     return cost;
@@ -605,12 +717,38 @@ void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix trai
     }
 }
 
+/* dC_i/dz of the outputs, into d. Through a it is dC_i/da da/dz; softmax mixes the outputs: da_i/dz_j = a_i ((i == j) - a_j). The
+ * cross-entropies have it simpler: softmax with its own a - y, where the y sum up to 1, and the sigmoid with its own a - y. */
+static void nn_output_derivative(NeuralNetwork nn, Matrix d, Matrix sample_out)
+{
+    Matrix z = nn.sums[nn.num_layers - 1], a = NN_OUTPUT(nn);
+    int function = nn.functions[nn.num_layers - 1];
+    float total = 0.0f, mixed = 0.0f; /* of the y; of a dC_i/da */
+    for (size_t j = 0; j < a.cols; j++) {
+        float y = MAT_AT(sample_out, 0, j);
+        MAT_AT(d, 0, j) = isnan(y) ? 0.0f : nn_loss_derivative(nn.loss, MAT_AT(a, 0, j), y);
+        mixed += MAT_AT(d, 0, j) * MAT_AT(a, 0, j);
+        total += isnan(y) ? 0.0f : y;
+    }
+    for (size_t j = 0; j < a.cols; j++) {
+        float aj = MAT_AT(a, 0, j), zj = MAT_AT(z, 0, j), y = MAT_AT(sample_out, 0, j);
+        if (nn.loss.kind == NN_CROSS_ENTROPY) {
+            MAT_AT(d, 0, j) = total * aj - (isnan(y) ? 0.0f : y);
+        } else if (nn.loss.kind == NN_BINARY_CROSS_ENTROPY) {
+            MAT_AT(d, 0, j) = isnan(y) ? 0.0f : sigf(zj) - y;
+        } else if (function == NN_SOFTMAX) {
+            MAT_AT(d, 0, j) = aj * (MAT_AT(d, 0, j) - mixed);
+        } else {
+            MAT_AT(d, 0, j) *= nn_derivative(function, zj, aj);
+        }
+    }
+}
+
 /* One sample's share. grad.activations[l] holds dC_i/dz of layer l, where z is what the function is taken of: a = f(z), and for
- * the sigmoid da/dz = a (1 - a). From the output, where dC_i/da = 2 (a - y), it goes backwards through the weights. Softmax and
- * the cross-entropy together have dC_i/dz = a - y, where the y sum up to 1. */
+ * the sigmoid da/dz = a (1 - a). From the output, where dC_i/da = 2 (a - y) for the squared error, it goes backwards through the
+ * weights. */
 void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix sample_in, Matrix sample_out)
 {
-    float total = 0.0f; /* of the probabilities: 1 */
     /* Forward */
     mat_cpy(NN_INPUT(nn), sample_in);
     nn_forward(nn);
@@ -618,14 +756,7 @@ void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix samp
     for (size_t l = 0; l < grad.num_layers; l++) {
         mat_fill(grad.activations[l], 0.0f);
     }
-    for (size_t j = 0; j < sample_out.cols; j++) {
-        total += MAT_AT(sample_out, 0, j);
-    }
-    for (size_t j = 0; j < sample_out.cols; j++) {
-        float a = MAT_AT(NN_OUTPUT(nn), 0, j), y = MAT_AT(sample_out, 0, j);
-        int function = nn.functions[nn.num_layers - 1];
-        MAT_AT(NN_OUTPUT(grad), 0, j) = function == NN_SOFTMAX ? total * a - y : 2 * (a - y) * nn_derivative(function, a);
-    }
+    nn_output_derivative(nn, NN_OUTPUT(grad), sample_out);
 
     /* Backward: l over the layers, j over the neurons of layer l, k over those of the previous one */
     for (size_t l = nn.num_layers; l > 0; l--) {
@@ -636,8 +767,8 @@ void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix samp
                 float a = MAT_AT(nn.activations[l - 1], 0, k);
                 MAT_AT(grad.weights[l - 1], k, j) += dC_dz * a;
                 if (l > 1) { /* the input has nothing to learn */
-                    MAT_AT(grad.activations[l - 1], 0, k) +=
-                        dC_dz * MAT_AT(nn.weights[l - 1], k, j) * nn_derivative(nn.functions[l - 2], a);
+                    float da_dz = nn_derivative(nn.functions[l - 2], MAT_AT(nn.sums[l - 2], 0, k), a);
+                    MAT_AT(grad.activations[l - 1], 0, k) += dC_dz * MAT_AT(nn.weights[l - 1], k, j) * da_dz;
                 }
             }
         }

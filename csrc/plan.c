@@ -1,7 +1,6 @@
 /* plan.c: see plan.h. */
 #include "plan.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "team.h"
@@ -14,23 +13,6 @@
 /* Below these a second thread costs more than it brings. */
 #define WORK_OF_A_STEP ((size_t)1 << 20)
 #define WORK_OF_A_CALL ((size_t)1 << 23)
-
-size_t nn_first_nonfinite(Matrix m)
-{
-    for (size_t i = 0; i < m.rows; i++) {
-        const float *row = nn_row(m, i);
-        int finite = 1;
-        for (size_t j = 0; j < m.cols; j++) { /* without a branch, so that it vectorises */
-            finite &= fabsf(row[j]) < INFINITY;
-        }
-        for (size_t j = 0; !finite; j++) {
-            if (!(fabsf(row[j]) < INFINITY)) {
-                return i * m.cols + j;
-            }
-        }
-    }
-    return m.rows * m.cols;
-}
 
 int nn_poll(NNMonitor *monitor, size_t work)
 {
@@ -69,6 +51,40 @@ NNRange nn_share(size_t total, int number, int size)
     return range;
 }
 
+double nn_l2_cost(NeuralNetwork nn, double l2)
+{
+    double sum = 0;
+    for (size_t l = 0; l < nn.num_layers && l2 > 0; l++) {
+        for (size_t i = 0; i < nn.archi[l] * nn.archi[l + 1]; i++) {
+            sum += (double)nn.weights[l].data[i] * (double)nn.weights[l].data[i];
+        }
+    }
+    return l2 / 2 * sum;
+}
+
+void nn_add_l2(NeuralNetwork nn, NeuralNetwork grad, double l2)
+{
+    for (size_t l = 0; l < nn.num_layers && l2 > 0; l++) {
+        for (size_t i = 0; i < nn.archi[l] * nn.archi[l + 1]; i++) {
+            grad.weights[l].data[i] += (float)(l2 * (double)nn.weights[l].data[i]);
+        }
+    }
+}
+
+void nn_forward_rows(const NNPlan *plan, const float *const *x, size_t own, size_t num)
+{
+    const float *const *a = x;
+    for (size_t l = 0; l < plan->num_layers; l++) {
+        const NNLayer *layer = &plan->layers[l];
+        for (size_t j = 0; j < layer->padded; j += NN_PANEL) {
+            size_t width = layer->padded - j < NN_PANEL ? layer->padded - j : NN_PANEL, at = own * layer->stride + j;
+            plan->kernels->forward(layer->function, a, num, layer->rows, layer->w + j * layer->rows, width, layer->b + j,
+                                   layer->a + at, layer->saved == NULL ? NULL : layer->saved + at, layer->stride);
+        }
+        a = layer->a_rows + own;
+    }
+}
+
 /* ---- Memory: one block, laid out twice, the first time to see how large it has to be ---- */
 
 typedef struct {
@@ -102,14 +118,25 @@ static size_t padded(size_t cols)
     return (cols + NN_PAD - 1) / NN_PAD * NN_PAD;
 }
 
+size_t nn_num_parts(size_t num)
+{
+    return (num + NN_PART_OF_SQUARES - 1) / NN_PART_OF_SQUARES;
+}
+
+/* An odd number of cache lines: the same columns of all samples do not fall into one set of a cache. */
+static size_t stride_of(size_t padded_columns)
+{
+    return padded_columns + (padded_columns / NN_PAD % 2 == 0 ? NN_PAD : 0);
+}
+
 static void lay_out_layer(Arena *arena, const NNPlan *plan, NNLayer *layer, size_t l, int what)
 {
+    int is_last = l + 1 == plan->num_layers, drops = !is_last && (what & NN_PLAN_DROPOUT);
     layer->rows = plan->nn.archi[l];
     layer->cols = plan->nn.archi[l + 1];
-    layer->function = plan->nn.functions[l];
+    layer->function = is_last ? NN_LINEAR : plan->nn.functions[l];
     layer->padded = padded(layer->cols);
-    /* An odd number of cache lines: the same columns of all samples do not fall into one set of a cache. */
-    layer->stride = layer->padded + (layer->padded / NN_PAD % 2 == 0 ? NN_PAD : 0);
+    layer->stride = stride_of(layer->padded);
     layer->num_weights = layer->rows * layer->padded;
     layer->w = take_floats(arena, layer->rows, layer->padded);
     layer->b = take_floats(arena, 1, layer->padded);
@@ -124,27 +151,41 @@ static void lay_out_layer(Arena *arena, const NNPlan *plan, NNLayer *layer, size
     layer->a = take_floats(arena, plan->block, layer->stride);
     layer->a_rows = (const float **)take(arena, plan->block, sizeof(float *));
     if (what & NN_PLAN_DELTAS) {
-        layer->wt = l > 0 ? take_floats(arena, layer->cols, padded(layer->rows)) : NULL;
+        int needs_wt = l > 0 || (what & NN_PLAN_INPUT_DELTA), saves = drops || NN_DERIVED_FROM_Z(layer->function);
+        layer->wt = needs_wt ? take_floats(arena, layer->cols, padded(layer->rows)) : NULL;
         layer->d = take_floats(arena, plan->block, layer->stride);
         layer->d_rows = (const float **)take(arena, plan->block, sizeof(float *));
+        layer->saved = saves ? take_floats(arena, plan->block, layer->stride) : NULL;
+        layer->mask = drops ? take_floats(arena, plan->block, layer->stride) : NULL;
     }
 }
 
 static void lay_out(Arena *arena, NNPlan *plan, int what)
 {
     NNLayer unused, *layers = (NNLayer *)take(arena, plan->num_layers, sizeof(NNLayer));
+    size_t num_parts = 0;
     plan->layers = layers;
     for (size_t l = 0; l < plan->num_layers && !arena->overflow; l++) {
-        lay_out_layer(arena, plan, layers == NULL ? &unused : &layers[l], l, what);
+        NNLayer *layer = layers == NULL ? &unused : &layers[l];
+        lay_out_layer(arena, plan, layer, l, what);
+        num_parts += nn_num_parts(layer->num_weights) + nn_num_parts(layer->padded);
     }
     plan->costs = take_floats(arena, 1, plan->block);
     plan->x_rows = (const float **)take(arena, plan->block * (size_t)plan->num_threads, sizeof(float *));
+    if (what & NN_PLAN_INPUT_DELTA) {
+        plan->input_stride = stride_of(padded(plan->nn.archi[0]));
+        plan->input_d = take_floats(arena, plan->block, plan->input_stride);
+    }
+    if (what & NN_PLAN_SQUARES) {
+        plan->squares = (double *)take(arena, num_parts, sizeof(double));
+    }
 }
 
 NNPlan nn_plan(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int what)
 {
-    NNPlan plan = {nn, kernels, nn.num_layers, NULL, block, num_threads, NULL, NULL, NULL};
+    NNPlan plan = {.nn = nn, .kernels = kernels, .num_layers = nn.num_layers, .block = block, .num_threads = num_threads};
     Arena arena = {NULL, 0, 0};
+    plan.output_function = nn.functions[nn.num_layers - 1];
     lay_out(&arena, &plan, what);
     plan.memory = arena.overflow ? NULL : malloc(arena.used + LINE);
     if (plan.memory == NULL) {

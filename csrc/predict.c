@@ -15,29 +15,29 @@
 typedef struct {
     NNPlan plan; /* with a block of samples for each thread */
     NNSamples samples;
-    Matrix out;    /* of nn_predict */
-    double *costs; /* of nn_evaluate: of each block; NULL where the outputs are wanted */
-    int as_mse;
+    Matrix out;    /* of nn_predict; its data is NULL in other calls */
+    const Matrix *layers; /* of nn_layer_outputs, or NULL */
+    double *costs; /* of nn_evaluate, of each block, or NULL */
     NNMonitor *monitor;
     int stop; /* a code, written by any thread, read by all when they look */
 } Prediction;
 
-/* The cost of a sample, or its outputs, from the last layer's row. */
-static double finish(const Prediction *p, const NNKernels *kernels, int function, float *row, size_t num_columns, size_t sample)
+/* The cost of a sample, or its outputs, from the sums of the last layer. */
+static double finish(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, float *z, size_t sample)
 {
-    const float *y = p->samples.y.data == NULL ? NULL : nn_row(p->samples.y, sample);
-    if (function == NN_SOFTMAX && p->costs != NULL && !p->as_mse) {
+    int function = nn.functions[nn.num_layers - 1];
+    size_t num_columns = nn.archi[nn.num_layers];
+    if (p->costs != NULL) {
+        const float *y = p->samples.y.data == NULL ? NULL : nn_row(p->samples.y, sample);
         size_t label = y == NULL ? (size_t)p->samples.labels[sample] : 0;
-        return (double)kernels->output_cross_entropy(row, y, label, 0, NULL, num_columns);
+        float cost = kernels->output(function, nn.loss, z, y, label, 0, NULL, num_columns);
+        return (double)(p->samples.weights == NULL ? cost : p->samples.weights[sample] * cost);
     }
-    if (function == NN_SOFTMAX) {
-        kernels->softmax(row, num_columns);
+    kernels->activate(function, z, num_columns);
+    if (p->out.data != NULL) {
+        memcpy(&MAT_AT(p->out, sample, 0), z, num_columns * sizeof(float));
     }
-    if (p->costs == NULL) {
-        memcpy(&MAT_AT(p->out, sample, 0), row, num_columns * sizeof(float));
-        return 0;
-    }
-    return (double)kernels->output_mse(function, row, y, 0, NULL, num_columns);
+    return 0;
 }
 
 /* A code. */
@@ -47,7 +47,6 @@ static int do_block(const Prediction *p, size_t first, size_t num, int number)
     const NNLayer *last = &plan->layers[plan->num_layers - 1];
     size_t own = (size_t)number * BLOCK; /* the thread's samples in the workspace */
     const float **x_rows = plan->x_rows + own;
-    const float *const *a = x_rows;
     double cost = 0;
 
     for (size_t i = 0; i < num; i++) {
@@ -56,17 +55,14 @@ static int do_block(const Prediction *p, size_t first, size_t num, int number)
             return NN_NOT_FINITE;
         }
     }
-    for (size_t l = 0; l < plan->num_layers; l++) {
-        const NNLayer *layer = &plan->layers[l];
-        for (size_t j = 0; j < layer->padded; j += NN_PANEL) {
-            size_t width = layer->padded - j < NN_PANEL ? layer->padded - j : NN_PANEL;
-            plan->kernels->forward(layer->function, a, num, layer->rows, layer->w + j * layer->rows, width, layer->b + j,
-                                   layer->a + own * layer->stride + j, layer->stride);
-        }
-        a = layer->a_rows + own;
-    }
+    nn_forward_rows(plan, x_rows, own, num);
     for (size_t i = 0; i < num; i++) {
-        cost += finish(p, plan->kernels, last->function, last->a + (own + i) * last->stride, last->cols, first + i);
+        cost += finish(p, plan->nn, plan->kernels, last->a + (own + i) * last->stride, first + i);
+    }
+    for (size_t l = 0; p->layers != NULL && l < plan->num_layers; l++) {
+        for (size_t i = 0; i < num; i++) {
+            memcpy(&MAT_AT(p->layers[l], first + i, 0), plan->layers[l].a_rows[own + i], plan->layers[l].cols * sizeof(float));
+        }
     }
     if (p->costs != NULL) {
         p->costs[first / BLOCK] = cost;
@@ -97,7 +93,7 @@ static void predict(void *context, NNTeam *team, int number)
 /* The few samples one by one; there is no plan. */
 static int predict_few(Prediction *p, NeuralNetwork nn, const NNKernels *kernels)
 {
-    size_t widest = 0, num_columns = nn.archi[nn.num_layers];
+    size_t widest = 0;
     float on_stack[2 * SCRATCH], *scratch = on_stack;
     double sum = 0;
 
@@ -115,7 +111,7 @@ static int predict_few(Prediction *p, NeuralNetwork nn, const NNKernels *kernels
     }
     for (size_t i = 0; i < p->samples.x.rows; i++) {
         float *row = kernels->forward_direct(nn, nn_row(p->samples.x, i), scratch, widest);
-        sum += finish(p, kernels, nn.functions[nn.num_layers - 1], row, num_columns, i);
+        sum += finish(p, nn, kernels, row, i);
     }
     if (p->costs != NULL) {
         p->costs[0] = sum;
@@ -144,7 +140,7 @@ static int run(Prediction *p, NeuralNetwork nn, NNMachine machine)
     size_t num_blocks = (num + BLOCK - 1) / BLOCK;
     int num_threads = nn_worthwhile_threads(nn, BLOCK, num, machine.num_threads);
 
-    if (num <= FEW_SAMPLES) {
+    if (num <= FEW_SAMPLES && p->layers == NULL) {
         return predict_few(p, nn, kernels);
     }
     num_threads = (size_t)num_threads < num_blocks ? num_threads : (int)num_blocks;
@@ -163,9 +159,15 @@ int nn_predict(NeuralNetwork nn, Matrix in, Matrix out, NNMachine machine, NNMon
     return run(&p, nn, machine);
 }
 
-int nn_evaluate(NeuralNetwork nn, NNSamples samples, int as_mse, float *cost, NNMachine machine, NNMonitor *monitor)
+int nn_layer_outputs(NeuralNetwork nn, Matrix in, const Matrix *layers, NNMachine machine, NNMonitor *monitor)
 {
-    Prediction p = {.samples = samples, .as_mse = as_mse, .monitor = monitor};
+    Prediction p = {.samples = {.x = in}, .layers = layers, .monitor = monitor};
+    return run(&p, nn, machine);
+}
+
+int nn_evaluate(NeuralNetwork nn, NNSamples samples, double *cost, NNMachine machine, NNMonitor *monitor)
+{
+    Prediction p = {.samples = samples, .monitor = monitor};
     size_t num = samples.x.rows, num_blocks = (num + BLOCK - 1) / BLOCK;
     double sum = 0;
     int code;
@@ -178,7 +180,7 @@ int nn_evaluate(NeuralNetwork nn, NNSamples samples, int as_mse, float *cost, NN
     for (size_t i = 0; i < num_blocks && code == NN_OK; i++) {
         sum += p.costs[i];
     }
-    *cost = (float)(sum / (double)num);
+    *cost = sum / (double)num;
     free(p.costs);
     return code;
 }

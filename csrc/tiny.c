@@ -14,20 +14,31 @@
 void nn_descend_tiny_fma4(const NNTiny *tiny, size_t iterations);
 #endif
 
-int nn_is_tiny(NeuralNetwork nn, NNSamples samples, const NNOptimizer *optimizer, const NNSchedule *schedule)
+static int is_plain(const NNOptimizer *o, const NNSchedule *schedule)
 {
+    return o->kind == NN_GRADIENT_DESCENT && o->beta1 == 0 && o->l2 == 0 && o->decay == 0 && o->clip == 0 &&
+           schedule->rates == NULL && schedule->dropout == NULL && schedule->costs == NULL && !schedule->shuffle;
+}
+
+int nn_is_tiny(const NNTraining *call)
+{
+    NeuralNetwork nn = call->nn;
     size_t num_weights = 0;
-    if (nn.num_layers > NN_TINY_LAYERS || nn.functions[nn.num_layers - 1] == NN_SOFTMAX || samples.y.data == NULL) {
+    if (nn.num_layers > NN_TINY_LAYERS || nn.loss.kind != NN_MSE || call->samples.weights != NULL) {
         return 0;
     }
     for (size_t l = 0; l < nn.num_layers; l++) {
         if (nn.archi[l] > MAX_WEIGHTS || nn.archi[l + 1] > MAX_WEIGHTS) {
             return 0;
         }
+        if (nn.functions[l] == NN_SOFTMAX || NN_DERIVED_FROM_Z(nn.functions[l])) {
+            return 0;
+        }
         num_weights += nn.archi[l] * nn.archi[l + 1];
     }
-    return num_weights <= MAX_WEIGHTS && samples.x.rows <= MAX_SAMPLES && optimizer->kind == NN_GRADIENT_DESCENT &&
-           schedule->batch_size >= samples.x.rows && !schedule->shuffle && schedule->costs == NULL;
+    return num_weights <= MAX_WEIGHTS && call->samples.x.rows <= MAX_SAMPLES &&
+           call->schedule.batch_size >= call->samples.x.rows && is_plain(call->optimizer, &call->schedule) &&
+           nn_first_nonfinite(call->samples.y) == call->samples.y.rows * call->samples.y.cols; /* no target is missing */
 }
 
 /* Units as rows, samples next to each other. */
@@ -40,48 +51,67 @@ static void turn(Matrix from, float *to, size_t stride)
     }
 }
 
-int nn_train_tiny(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSchedule schedule, NNMachine machine,
-                  NNMonitor *monitor)
+/* Where everything lies, in one block; NULL if there is no memory for it. */
+static float *lay_out(NNTiny *tiny, const NNTraining *call, size_t lanes)
 {
-    const NNKernels *kernels = nn_kernels_available(machine.isa);
-    void (*descend)(const NNTiny *tiny, size_t iterations) = kernels->descend_tiny;
-    NNTiny tiny = {.nn = nn, .num_samples = samples.x.rows, .scale = (float)(-2 * optimizer->rate / (double)samples.x.rows)};
-    size_t num_units = nn.archi[nn.num_layers], lanes = LONGEST_VECTOR, work = nn_work(nn) * 3 * samples.x.rows;
-    size_t iterations_per_poll = ((size_t)1 << 22) / (work + 64) + 1;
+    NeuralNetwork nn = call->nn;
+    size_t num_units = nn.archi[nn.num_layers];
     float *memory, *at;
+    tiny->stride = (tiny->num_samples + lanes - 1) / lanes * lanes;
+    for (size_t l = 0; l <= nn.num_layers; l++) {
+        num_units += 2 * nn.archi[l];
+    }
+    at = memory = (float *)calloc(num_units * tiny->stride, sizeof(float));
+    if (memory == NULL) {
+        return NULL;
+    }
+    for (size_t l = 0; l <= nn.num_layers; l++) {
+        tiny->activations[l] = at;
+        tiny->deltas[l] = at + nn.archi[l] * tiny->stride;
+        at += 2 * nn.archi[l] * tiny->stride;
+    }
+    turn(call->samples.x, tiny->activations[0], tiny->stride);
+    turn(call->samples.y, at, tiny->stride);
+    tiny->targets = at;
+    return memory;
+}
+
+int nn_attempt_tiny(const NNTraining *call, size_t limit, int keep, int *finite, NNMonitor *monitor)
+{
+    const NNKernels *kernels = nn_kernels_available(call->machine.isa);
+    void (*descend)(const NNTiny *tiny, size_t iterations) = kernels->descend_tiny;
+    NeuralNetwork nn = call->nn;
+    size_t num = call->samples.x.rows, lanes = LONGEST_VECTOR, work = nn_work(nn) * 3 * num;
+    size_t num_epochs = call->schedule.num_epochs < limit ? call->schedule.num_epochs : limit;
+    size_t iterations_per_poll = ((size_t)1 << 22) / (work + 64) + 1, num_parameters = nn_num_parameters(nn);
+    NNTiny tiny = {.nn = nn, .num_samples = num, .scale = (float)(-2 * call->optimizer->rate / (double)num)};
+    float *parameters = nn.weights[0].data, *memory, before[(NN_TINY_LAYERS + 1) * MAX_WEIGHTS];
     int code = NN_OK;
 
+    *finite = 1;
 #if defined(__x86_64__) && defined(__GNUC__)
-    if (samples.x.rows <= 4 && !kernels->is_slow) {
+    if (num <= 4 && !kernels->is_slow) {
         descend = nn_descend_tiny_fma4;
         lanes = 4;
     }
 #endif
-    if (nn_first_nonfinite(samples.x) < samples.x.rows * samples.x.cols) {
+    if (nn_first_nonfinite(call->samples.x) < num * call->samples.x.cols) {
         return NN_NOT_FINITE;
     }
-    tiny.stride = (samples.x.rows + lanes - 1) / lanes * lanes;
-    for (size_t l = 0; l <= nn.num_layers; l++) {
-        num_units += 2 * nn.archi[l];
-    }
-    memory = (float *)calloc(num_units * tiny.stride, sizeof(float));
+    memory = lay_out(&tiny, call, lanes);
     if (memory == NULL) {
         return NN_NO_MEMORY;
     }
-    at = memory;
-    for (size_t l = 0; l <= nn.num_layers; l++) {
-        tiny.activations[l] = at;
-        tiny.deltas[l] = at + nn.archi[l] * tiny.stride;
-        at += 2 * nn.archi[l] * tiny.stride;
-    }
-    turn(samples.x, tiny.activations[0], tiny.stride);
-    turn(samples.y, at, tiny.stride);
-    tiny.targets = at;
-    while (code == NN_OK && monitor->done < schedule.num_epochs) {
-        size_t left = schedule.num_epochs - monitor->done, now = left < iterations_per_poll ? left : iterations_per_poll;
+    memcpy(before, parameters, num_parameters * sizeof(float));
+    while (code == NN_OK && monitor->done < num_epochs) {
+        size_t left = num_epochs - monitor->done, now = left < iterations_per_poll ? left : iterations_per_poll;
         descend(&tiny, now);
-        monitor->done += now;
+        monitor->done = monitor->num_steps = monitor->done + now;
         code = nn_poll(monitor, now * work) ? NN_STOPPED : NN_OK;
+    }
+    *finite = kernels->are_finite(parameters, num_parameters);
+    if (!keep || !*finite) {
+        memcpy(parameters, before, num_parameters * sizeof(float));
     }
     free(memory);
     return code;

@@ -4,11 +4,20 @@
 
 #include "engine.h"
 
-/* It depends on the shapes, the functions and what is asked for. */
-int nn_is_tiny(NeuralNetwork nn, NNSamples samples, const NNOptimizer *optimizer, const NNSchedule *schedule);
+/* The arguments of nn_train. */
+typedef struct {
+    NeuralNetwork nn;
+    NNSamples samples;
+    NNOptimizer *optimizer;
+    NNSchedule schedule;
+    NNMachine machine;
+} NNTraining;
 
-/* nn_train, for what nn_is_tiny says is tiny. */
-int nn_train_tiny(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSchedule schedule, NNMachine machine,
-                  NNMonitor *monitor);
+/* It depends on the shapes, the functions and what is asked for. */
+int nn_is_tiny(const NNTraining *call);
+
+/* Takes `limit` steps at the most, for what nn_is_tiny says is tiny. The network is changed if `keep` says so and the parameters
+ * are finite, as *finite then says. */
+int nn_attempt_tiny(const NNTraining *call, size_t limit, int keep, int *finite, NNMonitor *monitor);
 
 #endif /* NN_TINY_H_ */

@@ -1,7 +1,8 @@
-/* vmath.h: exp, tanh, log and the sigmoid of vectors, from the operations of isa.h: the same bits on every machine.
+/* vmath.h: exp, tanh, log and what is made of them, of vectors, from the operations of isa.h: the same bits on every machine.
  *
  * Polynomials and constants are those of Cephes (S. L. Moshier, Methods and Programs for Mathematical Functions, 1989), the
- * arrangement is ours. tests/c/math_error.c measures the largest errors over all floats. */
+ * arrangement is ours; those of the error function are N. Juffa's. tests/c/math_error.c measures the largest errors over all
+ * floats. */
 
 #define V_ROUND 12582912.0f /* 1.5 2^23: x + V_ROUND has round(x) in its low bits */
 
@@ -93,4 +94,46 @@ NN_INLINE V v_log(V x)
     r = v_if_less(x, zero, v_div(zero, v_sub(x, x)), r);
     r = v_if_less(zero, v_abs(x), r, v_div(v_set(-1.0f), v_mul(x, x))); /* 0 gives -infinity, NaN stays */
     return r;
+}
+
+/* exp(x) - 1 for x <= 0: near 0 the polynomial itself. */
+NN_INLINE V v_expm1(V x)
+{
+    V x2 = v_mul(x, x), near_zero = v_fma(v_exp_tail(x, x2), x2, x);
+    return v_if_less(x, v_set(-0.34f), v_sub(v_exp(x), v_set(1.0f)), near_zero);
+}
+
+/* log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|). What rounding takes from u = 1 + e, e / (u - 1) gives back. */
+NN_INLINE V v_softplus(V x)
+{
+    V one = v_set(1.0f), zero = v_set(0.0f), e = v_exp(v_neg(v_abs(x))), u = v_add(one, e), kept = v_sub(u, one);
+    V log_u = v_if_less(zero, kept, v_div(v_mul(v_log(u), e), v_if_less(zero, kept, kept, one)), e);
+    return v_add(v_if_less(x, zero, zero, x), log_u);
+}
+
+/* P(Z < x) for a normal Z, which is (1 + erf(t)) / 2 with t = x / sqrt(2); beyond, exp(r) is 1 - erf(|t|). */
+NN_INLINE V v_normal_cdf(V x)
+{
+    V half = v_set(0.5f), t = v_mul(x, v_set(0.707106781f)), s = v_mul(t, t), size = v_abs(t), p, r, u, tail;
+    p = v_fma(v_set(-5.96761703e-4f), s, v_set(4.99119423e-3f));
+    p = v_fma(p, s, v_set(-2.67681349e-2f));
+    p = v_fma(p, s, v_set(1.12819925e-1f));
+    p = v_fma(p, s, v_set(-3.76125336e-1f));
+    p = v_fma(p, s, v_set(1.28379166e-1f));
+    p = v_fma(half, v_fma(p, t, t), half);
+    r = v_fma(v_set(-1.72853470e-5f), size, v_set(3.83197126e-4f));
+    u = v_fma(v_set(-3.88396438e-3f), size, v_set(2.42546219e-2f));
+    r = v_fma(r, s, u);
+    r = v_fma(r, size, v_set(-1.06777877e-1f));
+    r = v_fma(r, size, v_set(-6.34846687e-1f));
+    r = v_fma(r, size, v_set(-1.28717512e-1f));
+    tail = v_mul(half, v_exp(v_fma(r, size, v_neg(size))));
+    tail = v_if_less(x, v_set(0.0f), tail, v_sub(v_set(1.0f), tail));
+    return v_if_less(v_set(0.927734375f), size, tail, p);
+}
+
+/* exp(-x^2 / 2) / sqrt(2 pi) */
+NN_INLINE V v_normal_density(V x)
+{
+    return v_mul(v_set(0.398942280f), v_exp(v_mul(v_mul(v_set(-0.5f), x), x)));
 }

@@ -9,18 +9,61 @@
 2.5e-05
 """
 
-from nnpy._files import load
+from nnpy._fit import EarlyStopping
+from nnpy._history import DivergenceError, History
+from nnpy._losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Pinball,
+)
 from nnpy._machine import get_num_threads, set_num_threads, show_config
-from nnpy._network import Gradient, NeuralNetwork
-from nnpy._training import Adam, GradientDescent, History
+from nnpy._many import Ensemble, fit_many
+from nnpy._network import Gradient, NeuralNetwork, load
+from nnpy._optimizers import (
+    LBFGS,
+    Adam,
+    AdamW,
+    GradientDescent,
+    LevenbergMarquardt,
+    Optimizer,
+    RMSprop,
+    Rprop,
+)
+from nnpy._schedules import CosineDecay, ExponentialDecay, LinearDecay, ReduceOnPlateau, StepDecay
 
 __all__ = [
+    "LBFGS",
     "Adam",
+    "AdamW",
+    "BinaryCrossEntropy",
+    "CosineDecay",
+    "CrossEntropy",
+    "DivergenceError",
+    "EarlyStopping",
+    "Ensemble",
+    "ExponentialDecay",
     "Gradient",
     "GradientDescent",
     "History",
+    "Huber",
+    "LevenbergMarquardt",
+    "LinearDecay",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
     "NeuralNetwork",
+    "Optimizer",
+    "Pinball",
+    "RMSprop",
+    "ReduceOnPlateau",
+    "Rprop",
+    "StepDecay",
     "__version__",
+    "fit_many",
     "get_num_threads",
     "load",
     "set_num_threads",

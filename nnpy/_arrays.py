@@ -1,11 +1,17 @@
 """Arrays in: the one place that checks what a caller passes and describes it to C as a strided Matrix."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._c import ffi, lib
+from nnpy._checks import real
+from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss
+
+if TYPE_CHECKING:
+    from nnpy._scaler import Scaler
 
 __all__ = ["Samples", "as_array", "as_matrix", "as_samples", "check_finite"]
 
@@ -81,6 +87,7 @@ class Samples(NamedTuple):
     c: Any
     x: NDArray[np.float32]
     y: NDArray[np.float32] | NDArray[np.int32]
+    weights: NDArray[np.float32] | None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -95,7 +102,11 @@ def as_samples(
     y: ArrayLike,
     columns: tuple[int, int],
     *,
-    labels: bool = False,
+    loss: Loss,
+    missing: str = "raise",
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | str | None = None,
+    scaler: "Scaler | None" = None,
     apart_from: NDArray[np.float32] | None = None,
 ) -> Samples:
     """Check inputs x and targets y, as `as_array` does, and that they go together.
@@ -106,28 +117,122 @@ def as_samples(
         The inputs and the targets.
     columns : tuple of int
         How many of each there have to be.
-    labels : bool
-        Whether y may be integers of shape (n,), numbers of outputs, instead.
+    loss : Loss
+        With `CrossEntropy` y may be integers of shape (n,), numbers of outputs, instead.
+    missing : str
+        "raise", or "ignore": NaN in y stands for a target that is not there.
+    sample_weight : array_like, optional
+        One number a sample.
+    class_weight : mapping or "balanced", optional
+        One number a class.
+    scaler : Scaler, optional
+        What x, and y, go through first.
     apart_from : ndarray, optional
         Memory that is going to be written to: x and y are copied if they are views of it.
     """
+    if missing not in {"raise", "ignore"}:
+        raise ValueError(f"missing must be 'raise' or 'ignore', got {missing!r}")
     inputs = as_array(x, "x", columns[0], what="input")
-    classes = _as_labels(y, columns[1]) if labels else None
+    classes = _as_labels(y, columns[1]) if isinstance(loss, CrossEntropy) else None
     targets = as_array(y, "y", columns[1], what="output") if classes is None else np.empty((0, columns[1]), np.float32)
     num_targets = len(targets) if classes is None else len(classes)
     if len(inputs) != num_targets:
         raise ValueError(f"x and y must have the same number of rows, got {len(inputs)} and {num_targets}")
     if len(inputs) == 0:
         raise ValueError("x and y must have at least one row, got none")
-    check_finite(targets, "y")
-    if labels and len(targets) and targets.min() < 0:
-        raise ValueError(f"y must be probabilities, got {targets.min()}")
+    _check_targets(targets, loss, missing)
+    weights = _weights(targets, classes, missing, sample_weight, class_weight)
+    if scaler is not None:
+        inputs = scaler.scale_x(inputs)
+        targets = scaler.scale_y(targets)
     if apart_from is not None:
         inputs, targets = (a.copy() if np.may_share_memory(a, apart_from) else a for a in (inputs, targets))
+    fields = {"x": _fields(inputs)}
     if classes is None:
-        return Samples(ffi.new("NNSamples *", (_fields(inputs), _fields(targets))), inputs, targets)
-    pointer = ffi.cast("int32_t *", classes.__array_interface__["data"][0])
-    return Samples(ffi.new("NNSamples *", {"x": _fields(inputs), "labels": pointer}), inputs, classes)
+        fields["y"] = _fields(targets)
+    else:
+        fields["labels"] = ffi.cast("int32_t *", classes.__array_interface__["data"][0])
+    if weights is not None:
+        fields["weights"] = ffi.cast("float *", weights.__array_interface__["data"][0])
+    return Samples(ffi.new("NNSamples *", fields), inputs, targets if classes is None else classes, weights)
+
+
+def _check_targets(targets: NDArray[np.float32], loss: Loss, missing: str) -> None:
+    if missing == "raise":
+        check_finite(targets, "y")
+    elif np.isinf(targets).any():
+        check_finite(np.where(np.isnan(targets), np.float32(0), targets), "y")
+    if len(targets) and isinstance(loss, (CrossEntropy, BinaryCrossEntropy)):
+        if targets.min() < 0:
+            raise ValueError(f"y must be probabilities, got {targets.min()}")
+        if isinstance(loss, BinaryCrossEntropy) and targets.max() > 1:
+            raise ValueError(f"y must be probabilities, got {targets.max()}")
+
+
+def _weights(
+    targets: NDArray[np.float32],
+    classes: NDArray[np.int32] | None,
+    missing: str,
+    sample_weight: ArrayLike | None,
+    class_weight: Mapping[int, float] | str | None,
+) -> NDArray[np.float32] | None:
+    """The weights of the samples, 1 on average; None if all are 1. A sample without any target has none."""
+    num = len(targets) if classes is None else len(classes)
+    parts: list[NDArray[np.float64]] = []
+    if sample_weight is not None:
+        parts.append(_sample_weights(sample_weight, num))
+    if class_weight is not None:
+        parts.append(_class_weights(class_weight, targets, classes))
+    if missing == "ignore" and classes is None:
+        there = ~np.isnan(targets).all(axis=1)
+        if not there.all():
+            parts.append(np.asarray(there, dtype=np.float64))
+    if not parts:
+        return None
+    weights: NDArray[np.float64] = np.prod(parts, axis=0)
+    mean = weights.mean()
+    if not mean > 0:
+        raise ValueError("no sample counts: each has a weight of 0 or no target")
+    return np.ascontiguousarray(weights / mean, dtype=np.float32)
+
+
+def _sample_weights(values: ArrayLike, num: int) -> NDArray[np.float64]:
+    array = values if isinstance(values, np.ndarray) else _to_array(values, "sample_weight")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"sample_weight must be real numbers, got an array of dtype {array.dtype}")
+    if array.shape != (num,):
+        raise ValueError(f"sample_weight must have shape ({num},), one number a sample, got {array.shape}")
+    if not (np.isfinite(array).all() and (array >= 0).all()):
+        raise ValueError("sample_weight must be finite and not negative")
+    return array.astype(np.float64)
+
+
+def _class_weights(
+    class_weight: Mapping[int, float] | str, targets: NDArray[np.float32], classes: NDArray[np.int32] | None
+) -> NDArray[np.float64]:
+    """The weight of each sample by its class: its label, or 0 or 1 for a network with one output."""
+    if classes is None:
+        if targets.shape[1] != 1 or not np.isin(targets, (0, 1)).all():
+            raise ValueError("class_weight needs integer labels, or targets 0 and 1 for a network with one output")
+        classes = targets[:, 0].astype(np.int32)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be 'balanced' or a mapping of labels to numbers, got {class_weight!r}")
+        counts = np.bincount(classes)
+        balanced: NDArray[np.float64] = len(classes) / (np.count_nonzero(counts) * counts[classes].astype(np.float64))
+        return balanced
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"class_weight must be 'balanced' or a mapping of labels to numbers, got {class_weight!r}")
+    absent = sorted(set(np.unique(classes).tolist()) - set(class_weight))
+    if absent:
+        raise ValueError(f"class_weight has no weight for the label {absent[0]}")
+    table = np.zeros(int(classes.max()) + 1)
+    for label in np.unique(classes).tolist():
+        weight = real(class_weight[label], f"class_weight[{label}]")
+        if weight < 0:
+            raise ValueError(f"class_weight[{label}] must not be negative, got {weight}")
+        table[label] = weight
+    return table[classes]
 
 
 def _as_labels(y: ArrayLike, num_classes: int) -> NDArray[np.int32] | None:

@@ -14,7 +14,7 @@ from nnpy import _xor, reference
 from nnpy._arrays import as_matrix
 from nnpy._c import lib
 from nnpy._network import NeuralNetwork
-from nnpy._training import GradientDescent
+from nnpy._optimizers import GradientDescent
 
 __all__ = ["table"]
 

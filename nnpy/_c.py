@@ -40,6 +40,8 @@ def call(
     *args: Any,
     progress: Callable[[int], object] | None = None,
     refuse: Callable[[], object] | None = None,
+    diverged: Callable[[int], Exception] | None = None,
+    monitor: Any = None,
 ) -> None:
     """Call a C function that ends in a monitor and returns a code.
 
@@ -51,6 +53,10 @@ def call(
         Called with the number of whole iterations done, every few milliseconds and at the end.
     refuse : callable, optional
         Raises the error that says which of the inputs is not finite.
+    diverged : callable, optional
+        Makes the error for a training that diverged after so many steps.
+    monitor : NNMonitor *, optional
+        A new one, for a caller who wants to know, even after an exception, how much was done.
 
     Raises
     ------
@@ -59,8 +65,9 @@ def call(
     BaseException
         Whatever a signal handler or `progress` raised meanwhile, such as KeyboardInterrupt.
     """
-    context = ffi.NULL if progress is None else ffi.new_handle(progress)
-    monitor = ffi.new("NNMonitor *", {"poll": lib.nnpy_poll, "context": context})
+    handle = ffi.NULL if progress is None else ffi.new_handle(progress)
+    monitor = ffi.new("NNMonitor *") if monitor is None else monitor
+    monitor.poll, monitor.context = lib.nnpy_poll, handle
     code = function(*args, monitor)
     if progress is not None:
         progress(monitor.done)
@@ -71,6 +78,8 @@ def call(
         if refuse is not None:
             refuse()
         raise ValueError("x must be finite in float32")  # it was not, when C looked
+    if code == lib.NN_DIVERGED and diverged is not None:
+        raise diverged(monitor.num_steps)
     if code == lib.NN_NO_MEMORY:
         raise MemoryError("not enough memory to compute with the network")
     if code != lib.NN_OK:

@@ -18,6 +18,11 @@ FUNCTIONS = {
     "relu": lib.NN_RELU,
     "linear": lib.NN_LINEAR,
     "softmax": lib.NN_SOFTMAX,
+    "leaky_relu": lib.NN_LEAKY_RELU,
+    "elu": lib.NN_ELU,
+    "softplus": lib.NN_SOFTPLUS,
+    "silu": lib.NN_SILU,
+    "gelu": lib.NN_GELU,
 }
 
 

@@ -80,7 +80,7 @@ def write(path, **changes):
     [
         ({"format": np.array("something")}, "it is another kind of file"),
         ({"format": None}, ".*format"),
-        ({"version": np.array(2)}, "it has format 2, and this version of nnpy knows 1"),
+        ({"version": np.array(3)}, "it has format 3, and this version of nnpy knows 2"),
         ({"layer_sizes": np.array([2, -1])}, r"layer_sizes must be positive, got \[2, -1\]"),
         ({"layer_sizes": np.array([2.0, 1.0])}, "layer_sizes must be a sequence of integers"),
         ({"activations": np.array(["swish"])}, "an activation must be one of "),

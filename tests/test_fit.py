@@ -13,6 +13,7 @@ RNG = np.random.default_rng(8)
 X = RNG.random((50, 6), dtype=np.float32)
 LABELS = RNG.integers(0, 3, 50)
 Y = RNG.random((50, 3), dtype=np.float32)
+NAMES = "sigmoid, tanh, relu, linear, softmax, leaky_relu, elu, softplus, silu, gelu"
 FUNCTIONS = ["sigmoid", "tanh", "relu", "linear"]
 
 
@@ -95,7 +96,7 @@ def test_fit_without_shuffling_is_gradient_descent_on_the_batches(activations):
         losses.append(loss)
     np.testing.assert_array_equal(one.parameters, other.parameters)
     np.testing.assert_allclose(history.loss, losses, rtol=1e-5)
-    assert history.loss.dtype == np.float32
+    assert history.loss.dtype == np.float64
 
 
 def test_shuffling_visits_every_sample_once_an_epoch_in_an_order_of_the_seed():
@@ -175,14 +176,12 @@ def test_history_and_progress(capsys):
     assert repr(net.fit(X, LABELS, epochs=0)) == "<History of 0 epochs>"
 
 
-def test_parameters_that_are_not_finite_bring_a_warning():
-    net = nnpy.NeuralNetwork([6, 3], "linear", seed=0)
-    with pytest.warns(RuntimeWarning, match=r"^the parameters are no longer finite: the rate 1e\+20 is too large$"):
-        net.fit(X, Y, optimizer=nnpy.GradientDescent(1e20), epochs=5)
-
-
 REFUSED = [
-    ({"optimizer": "adam"}, TypeError, "optimizer must be nnpy.GradientDescent or nnpy.Adam, got 'adam'"),
+    (
+        {"optimizer": "adam"},
+        TypeError,
+        "optimizer must be an object such as nnpy.Adam() or nnpy.GradientDescent(0.1), got 'adam'",
+    ),
     ({"epochs": -1}, ValueError, "epochs must be from 0 to 9223372036854775807, got -1"),
     ({"epochs": 1.0}, TypeError, "epochs must be an integer, got 1.0"),
     ({"batch_size": 0}, ValueError, "batch_size must be from 1 to 9223372036854775807, got 0"),
@@ -240,16 +239,16 @@ def test_nan_in_x_changes_nothing_wherever_it_is(row):
     [
         (lambda: nnpy.Adam(0), "rate must be positive in float32, got 0"),
         (lambda: nnpy.GradientDescent(-1), "rate must be positive in float32, got -1"),
-        (lambda: nnpy.Adam(beta1=1), "beta1 must be from 0 to less than 1, got 1.0"),
+        (lambda: nnpy.Adam(beta1=1), "beta1 must be from 0 to less than 1, got 1"),
         (lambda: nnpy.Adam(beta2=-0.1), "beta2 must be from 0 to less than 1, got -0.1"),
         (lambda: nnpy.Adam(epsilon=0), "epsilon must be positive in float32, got 0"),
         (
             lambda: nnpy.NeuralNetwork([1, 1], "swish"),
-            "an activation must be one of sigmoid, tanh, relu, linear, softmax, got 'swish'",
+            f"an activation must be one of {NAMES}, got 'swish'",
         ),
         (
             lambda: nnpy.NeuralNetwork([1, 1], [3]),
-            "an activation must be one of sigmoid, tanh, relu, linear, softmax, got 3",
+            f"an activation must be one of {NAMES}, got 3",
         ),
         (
             lambda: nnpy.NeuralNetwork([1, 1], ["relu", "relu"]),

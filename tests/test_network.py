@@ -247,10 +247,18 @@ def test_only_the_data_is_positional(net):
         net.finite_diff(XOR_X, XOR_Y, 0.1)
 
 
-def test_parameters_that_are_not_finite_bring_a_warning():
-    net = nnpy.NeuralNetwork([1, 1], seed=0)
-    with pytest.warns(RuntimeWarning, match=r"^the parameters are no longer finite: the rate 3e\+38 is too large$"):
-        net.gradient_descent([[1.0]], [[-1e30]], rate=3e38, iterations=3)
+@pytest.mark.parametrize("sizes", [[1, 1], [1, 300, 1]])
+@pytest.mark.parametrize("eps", [None, 1e-3])
+def test_a_training_that_diverges_leaves_finite_parameters(sizes, eps):
+    """Tiny or not: the iterations before the one that the message names are those of a training that ends there."""
+    net, other = (nnpy.NeuralNetwork(sizes, "linear", seed=0) for _ in range(2))
+    with pytest.raises(nnpy.DivergenceError, match=r"^the training diverged in iteration \d+: the loss or ") as error:
+        net.gradient_descent([[1.0]], [[1.0]], rate=1e4, iterations=50, eps=eps)
+    if eps is None:
+        assert 2 < error.value.epoch < 50
+        other.gradient_descent([[1.0]], [[1.0]], rate=1e4, iterations=error.value.epoch)
+    assert np.isfinite(net.parameters).all()
+    np.testing.assert_array_equal(net.parameters, other.parameters)
 
 
 def test_training_on_views_of_the_parameters_uses_what_they_were():

@@ -1,0 +1,725 @@
+"""The outer part of training: epochs, validation, early stopping, callbacks, checkpoints. The steps are C's."""
+
+import json
+import math
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nnpy import _files
+from nnpy._arrays import Samples, as_array
+from nnpy._c import call, ffi, lib
+from nnpy._checks import integer, positive, real
+from nnpy._history import DivergenceError, History
+from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss, check_loss
+from nnpy._machine import machine
+from nnpy._optimizers import LBFGS, Adam, LevenbergMarquardt, Optimizer, OptimizerState
+from nnpy._scaler import Scaler
+from nnpy._schedules import Plateau, ReduceOnPlateau
+
+if TYPE_CHECKING:
+    from nnpy._network import NeuralNetwork
+
+__all__ = ["COUNT_MAX", "Callback", "EarlyStopping", "Metric", "fit", "partial_fit", "progress_bar"]
+
+COUNT_MAX = 2**63 - 1
+_SECONDS_PER_CALL = 0.2  # that C may go on before Python has a look
+_SECONDS_PER_CHECKPOINT = 1.0
+_MOST_PARAMETERS = 10_000  # of Levenberg and Marquardt's method: 1.6 GB
+
+Callback = Callable[["NeuralNetwork", History], object]
+Metric = Callable[[NDArray[Any], NDArray[np.float32]], float]
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """When `NeuralNetwork.fit` ends before its epochs are done. In the end the network has its best parameters in any case.
+
+    Parameters
+    ----------
+    patience : int
+        After how many epochs without a new best value.
+    min_delta : float
+        By how much a value has to be better than the best one to count.
+    monitor : str, optional
+        What is watched: "loss", "val_loss" or the name of a metric. By default "val_loss", or "loss" without validation data.
+    mode : {"min", "max"}
+        Whether a small or a large value is good.
+    """
+
+    patience: int = 10
+    min_delta: float = 0.0
+    monitor: str | None = None
+    mode: str = "min"
+
+    def __post_init__(self) -> None:
+        integer(self.patience, "patience", 1, COUNT_MAX)
+        if real(self.min_delta, "min_delta") < 0:
+            raise ValueError(f"min_delta must not be negative, got {self.min_delta!r}")
+        if self.mode not in {"min", "max"}:
+            raise ValueError(f"mode must be 'min' or 'max', got {self.mode!r}")
+
+
+# ---- What a call of fit is told ----
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked arguments that say what is computed."""
+
+    loss: Loss
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int | None  # None for all samples
+    shuffle: bool
+    seed: int
+    dropout: tuple[float, ...] | None
+    l2: float
+    clip_norm: float
+    missing: str
+
+    def fingerprint(self) -> dict[str, str]:
+        """What has to be the same for a training to go on as if it had not stopped."""
+        text = {field.name: _describe(getattr(self, field.name)) for field in fields(self)}
+        rate = getattr(self.optimizer, "rate", 0.0)
+        if not callable(rate):
+            del text["epochs"]  # more of them do not change those that are done
+        return text
+
+
+def _describe(value: Any) -> str:
+    if is_dataclass(value) and any(callable(getattr(value, field.name)) for field in fields(value)):
+        parts = (f"{field.name}={_describe(getattr(value, field.name))}" for field in fields(value))
+        return f"{type(value).__name__}({', '.join(parts)})"
+    if callable(value) and not is_dataclass(value):
+        return str(getattr(value, "__qualname__", type(value).__qualname__))
+    return repr(value)
+
+
+def check_settings(net: "NeuralNetwork", options: Mapping[str, Any]) -> Settings:
+    """Check the arguments of `NeuralNetwork.fit` that are not data."""
+    optimizer = Adam() if options["optimizer"] is None else options["optimizer"]
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"optimizer must be an object such as nnpy.Adam() or nnpy.GradientDescent(0.1), got {optimizer!r}"
+        )
+    if not isinstance(options["shuffle"], (bool, np.bool_)):
+        raise TypeError(f"shuffle must be True or False, got {options['shuffle']!r}")
+    batch_size = options["batch_size"]
+    if batch_size is not None:
+        batch_size = integer(batch_size, "batch_size", 1, COUNT_MAX)
+    l2 = real(options["l2"], "l2")
+    if l2 < 0:
+        raise ValueError(f"l2 must not be negative, got {options['l2']!r}")
+    seed = options["seed"]
+    settings = Settings(
+        loss=check_loss(options["loss"], net.activations[-1]),
+        optimizer=optimizer,
+        epochs=integer(options["epochs"], "epochs", 0, COUNT_MAX),
+        batch_size=batch_size,
+        shuffle=bool(options["shuffle"]),
+        seed=secrets.randbits(64) if seed is None else integer(seed, "seed", 0, 2**64 - 1),
+        dropout=_check_dropout(options["dropout"], len(net.activations) - 1),
+        l2=l2,
+        clip_norm=0.0 if options["clip_norm"] is None else positive(options["clip_norm"], "clip_norm"),
+        missing=options["missing"],
+    )
+    _check_together(net, settings)
+    return settings
+
+
+def _check_dropout(dropout: float | Sequence[float] | None, num_hidden: int) -> tuple[float, ...] | None:
+    if dropout is None:
+        return None
+    try:
+        values = (dropout,) * num_hidden if not isinstance(dropout, Sequence) else tuple(dropout)
+        shares = tuple(real(value, "dropout") for value in values)
+    except TypeError:
+        raise TypeError(f"dropout must be a number or one for each hidden layer, got {dropout!r}") from None
+    if len(shares) != num_hidden:
+        raise ValueError(f"dropout must be one number, or {num_hidden}, one for each hidden layer, got {list(shares)}")
+    if any(not 0 <= share <= 0.99 for share in shares):
+        raise ValueError(f"dropout must be from 0 to 0.99, got {list(shares)}")
+    return shares if any(shares) else None
+
+
+def _check_together(net: "NeuralNetwork", settings: Settings) -> None:
+    """Refuse what does not go together."""
+    name = type(settings.optimizer).__name__
+    searches = isinstance(settings.optimizer, (LBFGS, LevenbergMarquardt))
+    if searches and (settings.dropout is not None or settings.clip_norm):
+        raise ValueError(f"{name} goes without dropout and clip_norm")
+    if isinstance(settings.optimizer, LevenbergMarquardt):
+        if settings.loss.name != "mse" or net.activations[-1] == "softmax":
+            raise ValueError(f'{name} is for the loss "mse" without softmax, got "{settings.loss.name}"')
+        if net.parameters.size > _MOST_PARAMETERS:
+            raise ValueError(
+                f"{name} is for {_MOST_PARAMETERS:,} parameters at the most, the network has {net.parameters.size:,}"
+            )
+
+
+# ---- Steps ----
+
+
+class Trainer:
+    """What takes the steps of one training: the optimiser with its state, and calls into C."""
+
+    def __init__(
+        self,
+        net: "NeuralNetwork",
+        settings: Settings,
+        *,
+        machine_: Any,
+        state: "OptimizerState | None" = None,
+        poll: Callable[[int], object] | None = None,
+    ) -> None:
+        self.net, self.settings, self._machine, self._poll = net, settings, machine_, poll
+        self._nn = net._nn_with(settings.loss)
+        self.losses: list[float] = []  # of the epochs that the last call of `advance` has done, even if it raised
+        self.rates: list[float] = []  # at their ends
+        optimizer = settings.optimizer
+        self.state = OptimizerState(optimizer, net.parameters.size) if state is None else state
+        self.state.configure(l2=settings.l2, clip=settings.clip_norm)
+        rate = getattr(optimizer, "rate", math.nan)
+        self.plateau = Plateau(rate) if isinstance(rate, ReduceOnPlateau) else None
+        self._schedule = rate if callable(rate) else None
+        self._rate = math.nan if self.plateau or self._schedule else float(rate)
+
+    def batch_size(self, num: int) -> int:
+        """How many samples make a step."""
+        if self.settings.batch_size is None or self.settings.optimizer._is_full_batch:
+            return num
+        return min(self.settings.batch_size, num)
+
+    def advance(
+        self, samples: Samples, epoch: int, count: int, *, whole_epoch: bool = True, checked: bool = False
+    ) -> None:
+        """Go through the samples `count` times, from that epoch on; `losses` has the result.
+
+        Parameters
+        ----------
+        whole_epoch : bool
+            Whether the samples are all of an epoch, so that a schedule may change the rate from step to step.
+        checked : bool
+            Whether a call has been through x before.
+        """
+        size = self.batch_size(len(samples))
+        steps = -(-len(samples) // size)
+        costs = np.empty(count, dtype=np.float32)
+        rates = self._rates(epoch, count, steps, whole_epoch=whole_epoch)
+        dropout = None if self.settings.dropout is None else np.array(self.settings.dropout)
+        monitor = ffi.new("NNMonitor *")
+
+        def diverged(num_steps: int) -> DivergenceError:
+            where = epoch + num_steps // steps, num_steps % steps
+            return DivergenceError(
+                f"the training diverged in epoch {where[0]}, batch {where[1]}: the loss or a parameter is no longer finite. "
+                "The network has the last finite parameters; a smaller rate, clip_norm or scaled inputs may help",
+                epoch=where[0],
+                batch=where[1],
+            )
+
+        try:
+            if self.state.function is not None:
+                arguments = [self.state.c, count, ffi.from_buffer("float[]", costs), self._machine[0]]
+                function = self.state.function
+            else:
+                schedule = ffi.new(
+                    "NNSchedule *",
+                    {
+                        "batch_size": size,
+                        "num_epochs": count,
+                        "shuffle": self.settings.shuffle and size < len(samples),
+                        "seed": self.settings.seed,
+                        "first_epoch": self.state.num_passes,
+                        "checked": checked,
+                        "costs": ffi.from_buffer("float[]", costs),
+                        "rates": ffi.NULL if rates is None else ffi.from_buffer("double[]", rates),
+                        "dropout": ffi.NULL if dropout is None else ffi.from_buffer("double[]", dropout),
+                    },
+                )
+                function, arguments = lib.nn_train, [self.state.c, schedule[0], self._machine[0]]
+            call(
+                function,
+                self._nn,
+                samples.c[0],
+                *arguments,
+                progress=self._poll,
+                refuse=samples.refuse,
+                diverged=diverged,
+                monitor=monitor,
+            )
+        finally:
+            self.losses = costs[: monitor.done].tolist()
+            ends = np.full(count, self._rate) if rates is None else rates[steps - 1 :: steps]
+            self.rates = ends[: monitor.done].tolist()
+            self.state.num_passes += monitor.done
+
+    def _rates(self, epoch: int, count: int, steps: int, *, whole_epoch: bool) -> NDArray[np.float64] | None:
+        """The rate of each step, if they are not all the same; else it is left in the state."""
+        if self._schedule is None:
+            self._rate = self.plateau.rate if self.plateau else self._rate
+            if self.state.function is None:
+                self.state.c.rate = self._rate
+            return None
+        epochs = self.settings.epochs
+        if whole_epoch:
+            times = [e + s / steps for e in range(epoch, epoch + count) for s in range(steps)]
+            rates = np.array([self._schedule(t, epochs) for t in times], dtype=np.float64)
+        else:
+            rates = np.full(steps, self._schedule(epoch, epochs), dtype=np.float64)
+        if not (np.isfinite(rates).all() and (rates >= 0).all()):
+            raise ValueError(f"the schedule gave a rate that is not finite, or negative, in epoch {epoch}")
+        return rates
+
+
+# ---- Data ----
+
+
+class ArrayData:
+    """All samples in memory."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def advance(self, trainer: Trainer, epoch: int, count: int) -> list[float]:
+        """Train for some epochs; return their losses."""
+        trainer.advance(self.samples, epoch, count, checked=epoch > 0)
+        return trainer.losses
+
+
+class BatchData:
+    """Samples that come in batches, such as from a file larger than memory: each of them is checked as it comes."""
+
+    def __init__(self, batches: Iterable[Any], epochs: int, as_samples: Callable[..., Samples]) -> None:
+        if isinstance(batches, Iterator) and epochs > 1:
+            raise ValueError(
+                f"an iterator can be gone through once, epochs={epochs} need something that can be begun anew: a list, or an "
+                "object whose __iter__ returns a new iterator"
+            )
+        self._batches, self._as_samples = batches, as_samples
+
+    def advance(self, trainer: Trainer, epoch: int, count: int) -> list[float]:
+        """Train for one epoch; return its loss."""
+        total, num = 0.0, 0
+        for number, batch in enumerate(self._batches):
+            if not isinstance(batch, (tuple, list)) or len(batch) not in {2, 3}:
+                raise TypeError(f"a batch must be (x, y) or (x, y, sample_weight), got {type(batch).__name__}")
+            samples = self._as_samples(*batch)
+            try:
+                trainer.advance(samples, epoch, 1, whole_epoch=False)
+            except DivergenceError as error:
+                error.batch += number
+                error.epoch = epoch
+                raise
+            total += trainer.losses[0] * len(samples)
+            num += len(samples)
+        if num == 0:
+            raise ValueError(f"there is no batch in epoch {epoch}")
+        return [total / num]
+
+
+# ---- What is looked at after each epoch ----
+
+
+class Watch:
+    """Validation, metrics, early stopping, callbacks, and the line of each epoch."""
+
+    def __init__(
+        self,
+        net: "NeuralNetwork",
+        settings: Settings,
+        *,
+        validation: "tuple[Samples, ArrayLike, ArrayLike] | None",
+        training: tuple[ArrayLike, ArrayLike] | None,
+        metrics: Mapping[str, Metric],
+        early_stopping: EarlyStopping | None,
+        callbacks: Sequence[Callback],
+        verbose: int,
+    ) -> None:
+        self.net, self.settings = net, settings
+        self._validation, self._training, self._metrics = validation, training, metrics
+        self._callbacks, self._verbose = callbacks, verbose
+        self.early = early_stopping
+        self.best_value, self.best_epoch, self._waited = math.inf, -1, 0
+        self.best_parameters: NDArray[np.float32] | None = None
+        if early_stopping is not None:
+            names = ["loss"] + (["val_loss"] if validation else []) + list(metrics)
+            self.monitor = early_stopping.monitor or ("val_loss" if validation else "loss")
+            if self.monitor not in names:
+                raise ValueError(f"monitor must be one of {', '.join(names)}, got {self.monitor!r}")
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to look at."""
+        return not (self._validation or self._metrics or self.early or self._callbacks or self._verbose)
+
+    def measure(self) -> dict[str, float]:
+        """Compute the validation loss and the metrics."""
+        row: dict[str, float] = {}
+        data = self._training
+        if self._validation is not None:
+            samples, *data_ = self._validation
+            row["val_loss"] = self.net._evaluate(samples, self.settings.loss)
+            data = (data_[0], data_[1])
+        if self._metrics and data is not None:
+            y, out = np.asarray(data[1]), self.net.predict(data[0])
+            out = out[:, 0] if y.ndim == 1 and out.shape[1] == 1 else out  # or y - out would be a table
+            for name, metric in self._metrics.items():
+                row[name] = float(metric(y, out))
+        return row
+
+    def see(self, history: History) -> str:
+        """Take the last epoch into account; return why the training is to stop, or nothing."""
+        stopped = ""
+        if self.early is not None and self._has_waited(history._columns[self.monitor][-1], len(history) - 1):
+            stopped = "early"
+        if self._verbose:
+            print(_line(history, self.settings.epochs), flush=True)  # noqa: T201
+        for callback in self._callbacks:
+            if callback(self.net, history) is True:
+                stopped = stopped or "callback"
+        return stopped
+
+    def _has_waited(self, value: float, epoch: int) -> bool:
+        assert self.early is not None
+        value = -value if self.early.mode == "max" else value
+        self._waited += 1
+        if value < self.best_value - self.early.min_delta or self.best_parameters is None:
+            self.best_value, self.best_epoch, self._waited = value, epoch, 0
+            self.best_parameters = self.net.parameters.copy()
+        return self._waited >= self.early.patience
+
+    def restore(self, history: History) -> None:
+        """Give the network its best parameters back."""
+        if self.best_parameters is not None:
+            self.net.parameters = self.best_parameters
+            history.best_epoch = self.best_epoch
+
+
+def _line(history: History, epochs: int) -> str:
+    row = {name: values[-1] for name, values in history._columns.items()}
+    rate, seconds = row.pop("rate"), row.pop("seconds")
+    width = len(str(epochs))
+    cells = [f"epoch {len(history):{width}}/{epochs}", *(f"{name} {value:.4g}" for name, value in row.items())]
+    if not math.isnan(rate):
+        cells.append(f"rate {rate:.3g}")
+    return "  ".join([*cells, f"{seconds:.2f} s"])
+
+
+def accuracy(y: NDArray[Any], out: NDArray[np.float32]) -> float:
+    """The share of samples whose most probable class is the right one; y are labels, rows of probabilities, or 0 and 1."""
+    if out.ndim == 1 or out.shape[1] == 1:
+        return float(np.mean((out.reshape(-1) > 0.5) == (y.reshape(-1) > 0.5)))
+    right = y if y.ndim == 1 else y.argmax(axis=1)
+    return float(np.mean(out.argmax(axis=1) == right))
+
+
+def _check_metrics(
+    metrics: Iterable[str | Metric] | Mapping[str, Metric] | None, settings: Settings, last: str, *, validated: bool
+) -> dict[str, Metric]:
+    """The metrics by the name that they have in the history."""
+    found: dict[str, Metric] = {}
+    if metrics is None:
+        is_classifier = isinstance(settings.loss, CrossEntropy) or (
+            isinstance(settings.loss, BinaryCrossEntropy) and last == "sigmoid"
+        )
+        metrics = ["accuracy"] if is_classifier and validated else []
+    if isinstance(metrics, str):
+        metrics = [metrics]
+    items = metrics.items() if isinstance(metrics, Mapping) else (("", metric) for metric in metrics)
+    for name, metric in items:
+        if metric == "accuracy":
+            name, metric = name or "accuracy", accuracy  # noqa: PLW2901
+        if not callable(metric):
+            raise TypeError(f"a metric must be 'accuracy' or a function of y and the outputs, got {metric!r}")
+        name = name or str(getattr(metric, "__name__", type(metric).__name__))  # noqa: PLW2901
+        found[f"val_{name}" if validated else name] = metric
+    return found
+
+
+# ---- fit ----
+
+
+def fit(net: "NeuralNetwork", x: Any, y: ArrayLike | None, options: dict[str, Any]) -> History:
+    """Train; see `NeuralNetwork.fit`, whose arguments are the options. The network's lock is held."""
+    is_batches = y is None
+    if is_batches and not (isinstance(x, Iterable) and not isinstance(x, np.ndarray)):
+        raise TypeError("y is missing; without it x must be an iterable of batches (x, y)")
+    if options["batch_size"] == "auto":
+        options["batch_size"] = None if is_batches else 32
+    settings = check_settings(net, options)
+    if options["resume"] is not None:
+        settings, saved = _load_checkpoint(net, settings, options)
+    else:
+        saved = None
+    early = options["early_stopping"]
+    if early is not None and not isinstance(early, EarlyStopping):
+        early = EarlyStopping(integer(early, "early_stopping", 1, COUNT_MAX))
+    callbacks = options["callbacks"]
+    callbacks = [callbacks] if callable(callbacks) else list(callbacks)
+    for callback in callbacks:
+        if not callable(callback):
+            raise TypeError(f"a callback must be a function of the network and the history, got {callback!r}")
+    data, training, validation = _prepare_data(net, settings, x, y, options)
+    watch = Watch(
+        net,
+        settings,
+        validation=validation,
+        training=training,
+        metrics=_check_metrics(options["metrics"], settings, net.activations[-1], validated=validation is not None),
+        early_stopping=early,
+        callbacks=callbacks,
+        verbose=integer(options["verbose"], "verbose", 0, 1),
+    )
+    if not np.isfinite(net.parameters).all() and saved is None:
+        raise ValueError("the parameters of the network are not finite")
+    trainer = Trainer(net, settings, machine_=options.get("machine") or machine, poll=options.get("poll"))
+    history = History() if options.get("history") is None else options["history"]
+    if saved is not None:
+        _restore(saved, net, trainer, watch, history)
+    with progress_bar(settings.epochs, "epoch", options["progress"]) as bar:
+        try:
+            _run(data, trainer, watch, history, bar=bar, checkpoint=options["checkpoint"])
+        except KeyboardInterrupt:
+            history.stopped = "interrupt"
+        except DivergenceError as error:
+            error.history = history
+            raise
+    watch.restore(history)
+    return history
+
+
+def _run(
+    data: "ArrayData | BatchData",
+    trainer: Trainer,
+    watch: Watch,
+    history: History,
+    *,
+    bar: Callable[..., object] | None,
+    checkpoint: "str | os.PathLike[str] | None",
+) -> None:
+    settings, next_count, written = trainer.settings, 1, -math.inf
+    in_chunks = watch.is_idle and isinstance(data, ArrayData) and trainer.plateau is None
+    while not history.stopped and len(history) < settings.epochs:
+        epoch, start = len(history), time.perf_counter()
+        count = min(next_count, settings.epochs - epoch) if in_chunks else 1
+        losses: list[float] = []
+        try:
+            losses = data.advance(trainer, epoch, count)
+        finally:
+            if in_chunks:  # what was done before an exception counts as well
+                seconds = (time.perf_counter() - start) / max(1, len(trainer.losses))
+                for loss, rate in zip(trainer.losses, trainer.rates, strict=True):
+                    history._append({"loss": loss, "rate": rate, "seconds": seconds})
+        if in_chunks:
+            next_count = max(1, math.floor(_SECONDS_PER_CALL / seconds)) if seconds > 0 else 1
+        elif losses:
+            row = {"loss": losses[0], **watch.measure()}
+            history._append({**row, "rate": trainer.rates[0], "seconds": time.perf_counter() - start})
+            if trainer.plateau is not None:
+                trainer.plateau.see(row.get("val_loss", row["loss"]))
+            history.stopped = watch.see(history)
+        if len(losses) < count:  # of its own accord
+            history.stopped = "converged"
+        if bar is not None and losses:
+            bar(len(history), loss=losses[-1])
+        if checkpoint is not None and losses:
+            is_last = history.stopped or len(history) == settings.epochs
+            if is_last or time.perf_counter() - written > _SECONDS_PER_CHECKPOINT:
+                _save_checkpoint(checkpoint, trainer, watch, history)
+                written = time.perf_counter()
+    if not history.stopped:
+        history.stopped = "epochs"
+
+
+def _prepare_data(
+    net: "NeuralNetwork", settings: Settings, x: Any, y: ArrayLike | None, options: Mapping[str, Any]
+) -> tuple[ArrayData | BatchData, tuple[Any, Any] | None, tuple[Samples, Any, Any] | None]:
+    """The training data as C takes them and as they came, and the validation data."""
+
+    def as_samples(
+        x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, class_weight: Any = options["class_weight"]
+    ) -> Samples:
+        return net._samples(
+            x,
+            y,
+            settings.loss,
+            apart=True,
+            missing=settings.missing,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+        )
+
+    validation, weight = options["validation_data"], options["sample_weight"]
+    split = options["validation_split"]
+    if split is not None:
+        if validation is not None:
+            raise ValueError("validation_data and validation_split do not go together")
+        if y is None:
+            raise ValueError("validation_split needs x and y, not batches")
+        x, y, weight, validation = _split(net, x, y, weight, share=split, seed=settings.seed)
+    checked = None
+    if validation is not None:
+        if not isinstance(validation, (tuple, list)) or len(validation) not in {2, 3}:
+            raise TypeError("validation_data must be (x, y) or (x, y, sample_weight)")
+        samples = as_samples(validation[0], validation[1], validation[2] if len(validation) == 3 else None, None)
+        samples.refuse()
+        checked = (samples, validation[0], validation[1])
+    if y is None:
+        if weight is not None or isinstance(options["class_weight"], str):
+            raise ValueError("with batches pass (x, y, sample_weight), and class_weight as a mapping")
+        if settings.optimizer._is_full_batch:
+            raise ValueError(f"{type(settings.optimizer).__name__} needs all samples at once, not batches")
+        return BatchData(x, settings.epochs, as_samples), None, checked
+    samples = as_samples(x, y, weight)
+    if settings.epochs == 0:
+        samples.refuse()
+    return ArrayData(samples), (x, y), checked
+
+
+def _split(
+    net: "NeuralNetwork", x: ArrayLike, y: ArrayLike, weight: ArrayLike | None, *, share: float, seed: int
+) -> tuple[Any, Any, Any, tuple[Any, ...]]:
+    """Take some samples out at random, for validation; both parts are copies, in the order that they had."""
+    share = real(share, "validation_split")
+    inputs, targets = as_array(x, "x", net.layer_sizes[0], what="input"), np.asarray(y)
+    if not 0 < share < 1:
+        raise ValueError(f"validation_split must be between 0 and 1, got {share}")
+    if targets.ndim == 0 or len(targets) != len(inputs):
+        rows = 1 if targets.ndim == 0 else len(targets)
+        raise ValueError(f"x and y must have the same number of rows, got {len(inputs)} and {rows}")
+    num = round(share * len(inputs))
+    if not 0 < num < len(inputs):
+        raise ValueError(f"validation_split={share} of {len(inputs)} samples leaves nothing on one side")
+    order = np.empty(len(inputs), dtype=np.uintp)
+    lib.nn_shuffle(ffi.from_buffer("size_t[]", order), len(inputs), seed, 2**64 - 1)
+    out, kept = np.sort(order[:num]), np.sort(order[num:])
+    if weight is None:
+        return inputs[kept], targets[kept], None, (inputs[out], targets[out])
+    weights = np.asarray(weight)
+    if weights.shape != (len(inputs),):
+        raise ValueError(f"sample_weight must have shape ({len(inputs)},), one number a sample, got {weights.shape}")
+    return inputs[kept], targets[kept], weights[kept], (inputs[out], targets[out], weights[out])
+
+
+# ---- Checkpoints ----
+
+
+def _save_checkpoint(path: "str | os.PathLike[str]", trainer: Trainer, watch: Watch, history: History) -> None:
+    names = list(history._columns)
+    content: dict[str, NDArray[Any]] = {
+        "checkpoint/settings": np.array(json.dumps(trainer.settings.fingerprint())),
+        "checkpoint/seed": np.array(trainer.settings.seed, dtype=np.uint64),
+        "checkpoint/columns": np.array(names),
+        "checkpoint/history": np.array([history._columns[name] for name in names], dtype="<f8"),
+        "checkpoint/stopped": np.array(history.stopped),
+    }
+    if watch.best_parameters is not None:
+        content["checkpoint/best_parameters"] = watch.best_parameters.astype("<f4")
+    _files.save(trainer.net, path, {**trainer.state.to_arrays("checkpoint/"), **content})
+
+
+def _load_checkpoint(
+    net: "NeuralNetwork", settings: Settings, options: Mapping[str, Any]
+) -> tuple[Settings, dict[str, Any]]:
+    """The settings, with the seed of the training that goes on, and what was saved of it."""
+    path = options["resume"]
+    other, saved = _files.read(path)
+    if other.layer_sizes != net.layer_sizes or other.activations != net.activations:
+        raise ValueError(f"{os.fspath(path)} is of {other!r}, and cannot go on with {net!r}")
+    if not _same_scaler(other.scaler, net.scaler):
+        raise ValueError(f"{os.fspath(path)} was written with another scaler; nnpy.load gives a network that has it")
+    if "checkpoint/settings" not in saved:
+        raise ValueError(f"{os.fspath(path)} is no checkpoint: fit(checkpoint=...) writes one")
+    seed = int(saved["checkpoint/seed"])
+    if options["seed"] is None:
+        settings = Settings(**{**{f.name: getattr(settings, f.name) for f in fields(settings)}, "seed": seed})
+    before, now = json.loads(str(saved["checkpoint/settings"])), settings.fingerprint()
+    for name in now:
+        if before.get(name) != now[name]:
+            raise ValueError(f"{os.fspath(path)} was written with {name}={before.get(name)}, got {name}={now[name]}")
+    return settings, {**saved, "parameters": other.parameters}
+
+
+def _same_scaler(one: Scaler | None, other: Scaler | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return all(
+        a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in zip(one, other, strict=True)
+    )
+
+
+def _restore(saved: Mapping[str, Any], net: "NeuralNetwork", trainer: Trainer, watch: Watch, history: History) -> None:
+    """Bring all to where it was when the checkpoint was written."""
+    net.parameters = saved["parameters"]
+    trainer.state.from_arrays(saved, "checkpoint/")
+    names, table = saved["checkpoint/columns"].tolist(), saved["checkpoint/history"]
+    for row in table.T.tolist():
+        history._append(dict(zip(names, row, strict=True)))
+        if trainer.plateau is not None:
+            trainer.plateau.see(history._columns.get("val_loss", history._columns["loss"])[-1])
+        if watch.early is not None:
+            if watch.monitor not in history._columns:
+                raise ValueError(f"the checkpoint has no {watch.monitor!r} to go on with early stopping")
+            watch._has_waited(history._columns[watch.monitor][-1], len(history) - 1)
+    if watch.early is not None:
+        watch.best_parameters = saved.get("checkpoint/best_parameters", watch.best_parameters)
+    if str(saved["checkpoint/stopped"]) in {"early", "converged"}:
+        history.stopped = str(saved["checkpoint/stopped"])
+
+
+# ---- partial_fit ----
+
+
+def partial_fit(net: "NeuralNetwork", x: ArrayLike, y: ArrayLike, options: dict[str, Any]) -> float:
+    """Go through the samples once; see `NeuralNetwork.partial_fit`. The network's lock is held."""
+    state = net._state
+    if options["optimizer"] is None and state is not None:
+        options["optimizer"] = state.optimizer
+    settings = check_settings(net, {**options, "epochs": 1})
+    rate = getattr(settings.optimizer, "rate", None)
+    if rate is None or callable(rate) or isinstance(rate, ReduceOnPlateau):
+        raise ValueError("partial_fit knows no end of the training: it takes an optimizer with a number as its rate")
+    samples = net._samples(
+        x,
+        y,
+        settings.loss,
+        apart=True,
+        missing=settings.missing,
+        sample_weight=options["sample_weight"],
+        class_weight=options["class_weight"],
+    )
+    if state is None or state.optimizer != settings.optimizer:
+        state = OptimizerState(settings.optimizer, net.parameters.size)
+    trainer = Trainer(net, settings, machine_=machine, state=state)
+    trainer.advance(samples, 0, 1)
+    net._state = state
+    return trainer.losses[0]
+
+
+@contextmanager
+def progress_bar(total: int, unit: str, wanted: bool) -> Iterator[Callable[..., object] | None]:
+    """Show a bar; yield what to call with the number that is done, and what to show beside it."""
+    if not wanted:
+        yield None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ImportError("progress=True needs tqdm: pip install 'nnpy[progress]'") from error
+    with tqdm(total=total, unit=unit) as bar:
+
+        def update(done: int, **shown: float) -> None:
+            if shown:
+                bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, refresh=False)
+            bar.update(done - bar.n)
+
+        yield update

@@ -1,0 +1,227 @@
+"""Learning rates that change: each is a function of the time in epochs, ``schedule(epoch, epochs)``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nnpy._checks import integer, positive, real
+
+__all__ = [
+    "CosineDecay",
+    "ExponentialDecay",
+    "LinearDecay",
+    "Plateau",
+    "ReduceOnPlateau",
+    "Schedule",
+    "StepDecay",
+    "cosine",
+]
+
+# The rate at a time from 0 to the number of epochs, which is the second argument.
+Schedule = Callable[[float, int], float]
+
+
+def _not_negative(value: float, name: str) -> float:
+    if real(value, name) < 0:
+        raise ValueError(f"{name} must not be negative, got {value!r}")
+    return float(value)
+
+
+def cosine(x: float) -> float:
+    """cos(pi x) for x from 0 to 1, to 1e-11, with the same bits on every machine, which math.cos does not promise.
+
+    With t = 1/2 - x it is the Taylor series of sin(pi t), from basic operations alone.
+    """
+    t = 3.141592653589793 * (0.5 - x)
+    term = total = t
+    for k in range(2, 18, 2):
+        term = -term * t * t / (k * (k + 1))
+        total += term
+    return total
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """The rate times `factor` after every `every` epochs.
+
+    Parameters
+    ----------
+    rate : float
+        In the beginning, positive.
+    every : int
+        How many epochs a rate lasts.
+    factor : float
+        Positive.
+    """
+
+    rate: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        positive(self.rate, "rate")
+        integer(self.every, "every", 1, 2**63 - 1)
+        positive(self.factor, "factor")
+
+    def __call__(self, epoch: float, epochs: int) -> float:
+        """Return the rate at that time."""
+        return self.rate * _power(self.factor, int(epoch) // self.every)
+
+
+@dataclass(frozen=True)
+class ExponentialDecay:
+    """The rate times `factor` after every epoch.
+
+    Parameters
+    ----------
+    rate : float
+        In the beginning, positive.
+    factor : float
+        Positive.
+    """
+
+    rate: float
+    factor: float
+
+    def __post_init__(self) -> None:
+        positive(self.rate, "rate")
+        positive(self.factor, "factor")
+
+    def __call__(self, epoch: float, epochs: int) -> float:
+        """Return the rate at that time."""
+        return self.rate * _power(self.factor, int(epoch))
+
+
+@dataclass(frozen=True)
+class LinearDecay:
+    """A straight line from the rate to `final` at the end of the training, after a straight way up from 0.
+
+    Parameters
+    ----------
+    rate : float
+        The highest rate, positive.
+    warmup : float
+        How many epochs the way up takes, such as 0.5; 0 for none.
+    final : float
+        At the end, not negative.
+    """
+
+    rate: float
+    warmup: float = 0.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive(self.rate, "rate")
+        _not_negative(self.warmup, "warmup")
+        _not_negative(self.final, "final")
+
+    def __call__(self, epoch: float, epochs: int) -> float:
+        """Return the rate at that time."""
+        up, done = _warm_up(epoch, epochs, self.warmup)
+        return self.rate * up if up < 1 else self.rate + (self.final - self.rate) * done
+
+
+@dataclass(frozen=True)
+class CosineDecay:
+    """Half a cosine from the rate to `final` at the end of the training, after a straight way up from 0.
+
+    Parameters
+    ----------
+    rate : float
+        The highest rate, positive.
+    warmup : float
+        How many epochs the way up takes, such as 0.5; 0 for none.
+    final : float
+        At the end, not negative.
+
+    Notes
+    -----
+    I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, equation 5, without
+    restarts.
+    """
+
+    rate: float
+    warmup: float = 0.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive(self.rate, "rate")
+        _not_negative(self.warmup, "warmup")
+        _not_negative(self.final, "final")
+
+    def __call__(self, epoch: float, epochs: int) -> float:
+        """Return the rate at that time."""
+        up, done = _warm_up(epoch, epochs, self.warmup)
+        return self.rate * up if up < 1 else self.final + (self.rate - self.final) * 0.5 * (1 + cosine(done))
+
+
+@dataclass(frozen=True)
+class ReduceOnPlateau:
+    """The rate times `factor` whenever the loss has not become better for some epochs.
+
+    The loss is that of the validation data, or of the training where there are none.
+
+    Parameters
+    ----------
+    rate : float
+        In the beginning, positive.
+    factor : float
+        Between 0 and 1.
+    patience : int
+        After how many epochs without a new best loss.
+    min_delta : float
+        By how much a loss has to be below the best one to count as better.
+    final : float
+        The rate does not fall below it.
+    """
+
+    rate: float
+    factor: float = 0.5
+    patience: int = 5
+    min_delta: float = 0.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive(self.rate, "rate")
+        if not 0 < real(self.factor, "factor") < 1:
+            raise ValueError(f"factor must be between 0 and 1, got {self.factor!r}")
+        integer(self.patience, "patience", 1, 2**63 - 1)
+        _not_negative(self.min_delta, "min_delta")
+        _not_negative(self.final, "final")
+
+
+class Plateau:
+    """Where a training with `ReduceOnPlateau` has got to."""
+
+    def __init__(self, schedule: ReduceOnPlateau) -> None:
+        self.schedule = schedule
+        self.rate = schedule.rate
+        self._best = float("inf")
+        self._waited = 0
+
+    def see(self, loss: float) -> None:
+        """Take the loss of the next epoch into account."""
+        self._waited += 1
+        if loss < self._best - self.schedule.min_delta:
+            self._best, self._waited = loss, 0
+        if self._waited >= self.schedule.patience:
+            self.rate = max(self.schedule.final, self.rate * self.schedule.factor)
+            self._waited = 0
+
+
+def _warm_up(epoch: float, epochs: int, warmup: float) -> tuple[float, float]:
+    """How far up, 1 at the top; and then how much of the way down is done."""
+    warmup = min(warmup, epochs)
+    if epoch < warmup:
+        return epoch / warmup, 0.0
+    return 1.0, (epoch - warmup) / (epochs - warmup) if epochs > warmup else 1.0
+
+
+def _power(base: float, exponent: int) -> float:
+    """base**exponent by multiplications, the same bits on every machine."""
+    result = 1.0
+    while exponent:
+        if exponent & 1:
+            result *= base
+        base *= base
+        exponent >>= 1
+    return result
