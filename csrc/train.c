@@ -128,6 +128,7 @@ static void train(void *context, NNTeam *team, int number)
         for (size_t first = 0; first < num_samples; first += size) {
             size_t left = num_samples - first;
             double rate = r->schedule.rates == NULL ? r->optimizer->rate : r->schedule.rates[num_steps];
+            double power1 = number == 0 ? r->optimizer->power1 : 0, power2 = number == 0 ? r->optimizer->power2 : 0;
             Step step = {first, left < size ? left : size, 0};
             if (num_steps == r->limit) {
                 return;
@@ -137,6 +138,10 @@ static void train(void *context, NNTeam *team, int number)
                 prepare_step(&r->t, r->optimizer, rate); /* read after the barriers of the forward pass */
             }
             if (nn_do_step(&r->t, step, r->schedule.costs == NULL ? NULL : &cost, team, number)) {
+                if (number == 0) { /* the step is not taken */
+                    r->optimizer->power1 = power1;
+                    r->optimizer->power2 = power2;
+                }
                 return;
             }
             num_steps++;

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -104,12 +104,15 @@ class _Pool:
             _fit.progress_bar(len(self._networks), "network", progress) as bar,
             ThreadPoolExecutor(num_threads, thread_name_prefix="nnpy.fit_many") as threads,
         ):
-            futures = [threads.submit(self._train, i) for i in range(len(self._networks))]
+            futures = {threads.submit(self._train, i) for i in range(len(self._networks))}
+            waiting = futures
             try:
-                for done, future in enumerate(futures, 1):
-                    future.result()
+                while waiting:  # a signal may have come to another thread: look again before long
+                    done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_EXCEPTION)
+                    for future in done:
+                        future.result()
                     if bar is not None:
-                        bar(done)
+                        bar(len(futures) - len(waiting))
             except KeyboardInterrupt:
                 self._cancel(futures)
             except BaseException:
@@ -119,7 +122,7 @@ class _Pool:
             history.stopped = history.stopped or "interrupt"
         return self._histories
 
-    def _cancel(self, futures: Sequence[Any]) -> None:
+    def _cancel(self, futures: "set[Future[None]]") -> None:
         self._cancelled.set()
         for future in futures:
             future.cancel()

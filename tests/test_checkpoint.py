@@ -1,0 +1,167 @@
+"""Stopping and going on: bit for bit the training that was not stopped. What files hold beside a network."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import nnpy
+
+RNG = np.random.default_rng(4)
+X = RNG.random((70, 5), dtype=np.float32)
+Y = RNG.random((70, 2), dtype=np.float32)
+
+
+def make(seed=1):
+    return nnpy.NeuralNetwork([5, 8, 2], ["tanh", "linear"], seed=seed)
+
+
+OPTIMIZERS = [
+    nnpy.GradientDescent(0.05, momentum=0.9),
+    nnpy.Adam(nnpy.CosineDecay(0.05, warmup=1.5)),
+    nnpy.AdamW(nnpy.ReduceOnPlateau(0.05, patience=1, min_delta=0.01)),
+    nnpy.RMSprop(),
+    nnpy.Rprop(),
+    nnpy.LBFGS(5),
+    nnpy.LevenbergMarquardt(),
+]
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
+def test_going_on_gives_the_bits_of_not_stopping(tmp_path, optimizer, watched):
+    """The training is stopped by a callback that raises, after epoch 4 of 9; the seed is one drawn at random."""
+    whole, stopped, resumed = make(), make(), make(seed=2)
+    searches = isinstance(optimizer, (nnpy.LBFGS, nnpy.LevenbergMarquardt))
+    options = {"optimizer": optimizer, "epochs": 9, "batch_size": 16, "dropout": None if searches else 0.2}
+    if watched:
+        options |= {"validation_data": (X[:20], Y[:20]), "early_stopping": 8}
+
+    class StopError(Exception):
+        pass
+
+    def stop(net, history):
+        if len(history) == 5:
+            raise StopError
+
+    path = tmp_path / "training.npz"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nnpy._fit._SECONDS_PER_CHECKPOINT", 0)
+        with pytest.raises(StopError):
+            stopped.fit(X, Y, checkpoint=path, callbacks=stop, **options)
+    seed = int(np.load(path)["checkpoint/seed"])
+    expected = whole.fit(X, Y, seed=seed, **options)
+    history = resumed.fit(X, Y, resume=path, checkpoint=path, **options)
+    np.testing.assert_array_equal(resumed.parameters, whole.parameters)
+    assert len(history) == len(expected) == 9
+    for name, values in history.to_dict().items():
+        if name != "seconds":
+            np.testing.assert_array_equal(values, expected.to_dict()[name])
+    assert history.best_epoch == expected.best_epoch
+    again = make().fit(X, Y, resume=path, **options)
+    assert len(again) == 9
+    assert np.abs(whole.parameters - make().parameters).max() > 1e-3
+
+
+def test_more_epochs_go_on_where_it_ended(tmp_path):
+    path = tmp_path / "training.npz"
+    one, other = make(), make()
+    one.fit(X, Y, epochs=3, seed=5, checkpoint=path)
+    other.fit(X, Y, epochs=7, seed=5)
+    history = one.fit(X, Y, epochs=7, resume=path)
+    np.testing.assert_array_equal(one.parameters, other.parameters)
+    assert len(history) == 7
+
+
+def test_a_checkpoint_is_a_network(tmp_path):
+    path = tmp_path / "training.npz"
+    net = make()
+    net.fit_scaler(X, Y)
+    net.fit(X, Y, epochs=3, checkpoint=path)
+    loaded = nnpy.load(path)
+    np.testing.assert_array_equal(loaded.predict(X), net.predict(X))
+    loaded.fit(X, Y, epochs=4, resume=path)
+
+
+def test_refused_checkpoints_change_nothing(tmp_path):
+    path = tmp_path / "training.npz"
+    make().fit(X, Y, epochs=3, seed=5, checkpoint=path)
+    net = make(seed=3)
+    before = net.parameters.copy()
+    for options, message in (
+        ({"batch_size": 8}, r" was written with batch_size=32, got batch_size=8$"),
+        (
+            {"optimizer": nnpy.Adam(0.1)},
+            r" was written with optimizer=Adam\(rate=0.001, .*got optimizer=Adam\(rate=0.1",
+        ),
+        ({"seed": 6}, r" was written with seed=5, got seed=6$"),
+        ({"dropout": 0.5}, r" was written with dropout=None, got dropout=\(0.5,\)$"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(str(path))}{message}"):
+            net.fit(X, Y, epochs=5, resume=path, **options)
+    other = nnpy.NeuralNetwork([5, 2], seed=0)
+    with pytest.raises(ValueError, match=r" is of NeuralNetwork\(\[5, 8, 2\], .*\), and cannot go on with Neural"):
+        other.fit(X, Y, resume=path)
+    net.save(tmp_path / "net.npz")
+    with pytest.raises(ValueError, match=r"net.npz is no checkpoint: fit\(checkpoint=\.\.\.\) writes one$"):
+        net.fit(X, Y, resume=tmp_path / "net.npz")
+    with pytest.raises(FileNotFoundError):
+        net.fit(X, Y, resume=tmp_path / "none.npz")
+    np.testing.assert_array_equal(net.parameters, before)
+    net.fit_scaler(X)
+    with pytest.raises(ValueError, match=r" was written with another scaler; nnpy.load gives a network that has it$"):
+        net.fit(X, Y, resume=path)
+
+
+def test_a_rate_that_depends_on_the_end_does_not_go_on_to_another_end(tmp_path):
+    path = tmp_path / "training.npz"
+    optimizer = nnpy.Adam(nnpy.LinearDecay(0.01))
+    make().fit(X, Y, epochs=3, checkpoint=path, optimizer=optimizer)
+    with pytest.raises(ValueError, match=r" was written with epochs=3, got epochs=5$"):
+        make().fit(X, Y, epochs=5, resume=path, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [nnpy.Adam(0.01), nnpy.AdamW(0.01), nnpy.RMSprop(), nnpy.GradientDescent(0.1, momentum=0.5)]
+)
+def test_partial_fit_goes_on_after_load(tmp_path, optimizer):
+    one, path = make(), tmp_path / "net.npz"
+    for _ in range(3):
+        one.partial_fit(X, Y, optimizer=optimizer)
+    one.save(path)
+    other = nnpy.load(path)
+    assert one.partial_fit(X, Y) == other.partial_fit(X, Y)
+    np.testing.assert_array_equal(one.parameters, other.parameters)
+    one.save(path, optimizer=False)
+    assert not [name for name in np.load(path).files if name.startswith("optimizer/")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is Unix's")
+def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
+    """A process that does nothing but write checkpoints is killed in the middle, again and again."""
+    path = tmp_path / "training.npz"
+    program = f"""
+import numpy as np, nnpy, nnpy._fit
+nnpy._fit._SECONDS_PER_CHECKPOINT = 0
+x, y = np.ones((4, 200), np.float32), np.ones((4, 100), np.float32)
+print("ready", flush=True)
+net = nnpy.NeuralNetwork([200, 100], seed=0)
+net.fit(x, y, epochs=10**6, seed=0, checkpoint={str(path)!r}, callbacks=lambda *_: None)
+"""
+    for delay in (0.0, 0.05, 0.1, 0.13):
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=tmp_path)
+        assert process.stdout.readline() == b"ready\n"
+        while not path.exists():
+            time.sleep(0.01)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        net = nnpy.load(path)
+        assert net.parameters.size == 20100
+        assert int(np.load(path)["checkpoint/history"].shape[1]) > 0

@@ -1,0 +1,129 @@
+"""Many networks at once, and ensembles."""
+
+import re
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import nnpy
+
+RNG = np.random.default_rng(5)
+X = RNG.random((80, 4), dtype=np.float32)
+Y = RNG.random((80, 2), dtype=np.float32)
+
+
+def make(count=6):
+    return [nnpy.NeuralNetwork([4, 5 + i, 2], ["relu", "linear"], seed=i) for i in range(count)]
+
+
+def each(count=6):
+    """Seeds, folds, learning rates."""
+    return [
+        {"seed": i, "x": np.delete(X, slice(i, None, 6), 0), "y": np.delete(Y, slice(i, None, 6), 0)}
+        | ({} if i % 2 else {"optimizer": nnpy.Adam(0.01 * (i + 1))})
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_bits_are_those_of_one_by_one(threads):
+    before = nnpy.get_num_threads()
+    nnpy.set_num_threads(threads)
+    try:
+        together = make()
+        histories = nnpy.fit_many(together, each=each(), epochs=7, validation_data=(X, Y), early_stopping=3)
+    finally:
+        nnpy.set_num_threads(before)
+    for net, alone, own, history in zip(together, make(), each(), histories, strict=True):
+        expected = alone.fit(**own, epochs=7, validation_data=(X, Y), early_stopping=3)
+        np.testing.assert_array_equal(net.parameters, alone.parameters)
+        np.testing.assert_array_equal(history.val_loss, expected.val_loss)
+        assert history.best_epoch == expected.best_epoch
+
+
+def test_they_train_at_the_same_time():
+    nets, barrier = make(2), threading.Barrier(2)
+    before = nnpy.get_num_threads()
+    nnpy.set_num_threads(2)
+    try:
+        nnpy.fit_many(nets, X, Y, epochs=1, callbacks=lambda *_: barrier.wait(20) and None)
+    finally:
+        nnpy.set_num_threads(before)
+    assert not barrier.broken
+
+
+def test_data_may_be_the_same_for_all(capsys):
+    nets = make(3)
+    histories = nnpy.fit_many(nets, X, Y, epochs=2, seed=0, progress=True)
+    assert [len(h) for h in histories] == [2, 2, 2]
+    assert "3/3" in capsys.readouterr().err
+    assert nnpy.fit_many([], X, Y) == []
+
+
+def test_ctrl_c_returns_the_histories_so_far():
+    nets = [nnpy.NeuralNetwork([4, 64, 2], seed=i) for i in range(300)]
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    start = time.perf_counter()
+    histories = nnpy.fit_many(nets, X, Y, epochs=10**6, seed=0)
+    assert time.perf_counter() - start < 5
+    assert {h.stopped for h in histories} == {"interrupt"}
+    assert len(histories[0]) > 0
+    assert len(histories[-1]) == 0
+    assert all(np.isfinite(net.parameters).all() for net in nets)
+
+
+def test_an_error_of_one_stops_the_others():
+    nets = make(4)
+    start = time.perf_counter()
+    with pytest.raises(nnpy.DivergenceError):
+        nnpy.fit_many(
+            nets,
+            X,
+            Y,
+            epochs=10**7,
+            each=[{}, {"optimizer": nnpy.GradientDescent(1e30), "epochs": 100}, {}, {}],
+        )
+    assert time.perf_counter() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("networks", "options", "error", "message"),
+    [
+        ([3], {}, TypeError, "networks must be nnpy.NeuralNetwork, got 3"),
+        (make(1) * 2, {}, ValueError, "a network is there twice: train a copy, copy.copy(net)"),
+        (make(2), {"each": [{}]}, ValueError, "each must have a mapping for each of the 2 networks, got 1"),
+        (make(2), {"verbose": 1}, TypeError, "fit_many takes no verbose for its networks"),
+        (make(2), {"rate": 1}, TypeError, "NeuralNetwork.fit has no argument 'rate'"),
+        (make(2), {"epochs": -1}, ValueError, "epochs must be from 0 to 9223372036854775807, got -1"),
+    ],
+)
+def test_refusals(networks, options, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        nnpy.fit_many(networks, X, Y, **options)
+
+
+def test_an_ensemble_answers_with_mean_and_spread():
+    nets = [nnpy.NeuralNetwork([4, 3, 2], "tanh", seed=i) for i in range(5)]
+    nets[0].fit_scaler(X, Y)
+    ensemble = nnpy.Ensemble(nets)
+    assert len(ensemble) == 5
+    assert repr(ensemble) == "<Ensemble of 5 networks>"
+    mean, std = ensemble.predict(X, return_std=True)
+    outputs = [net.predict(X) for net in nets]
+    np.testing.assert_allclose(mean, np.mean(outputs, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(std, np.std(outputs, axis=0), rtol=1e-4)
+    np.testing.assert_array_equal(ensemble.predict(X), mean)
+    assert mean.dtype == std.dtype == np.float32
+
+
+def test_refused_ensembles():
+    with pytest.raises(ValueError, match="^an ensemble needs at least one network, and all with the same numbers of "):
+        nnpy.Ensemble([])
+    with pytest.raises(ValueError, match=r"; got \[\(4, 2\), \(4, 3\)\]$"):
+        nnpy.Ensemble([nnpy.NeuralNetwork([4, 2]), nnpy.NeuralNetwork([4, 3])])
+    with pytest.raises(TypeError, match="^networks must be nnpy.NeuralNetwork, got 'a'$"):
+        nnpy.Ensemble("a")
