@@ -4,36 +4,44 @@ import os
 import secrets
 import zipfile
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from nnpy._checks import check_functions, check_layer_sizes
 from nnpy._network import NeuralNetwork
 
-__all__ = ["load", "save"]
+__all__ = ["load", "replacing", "save"]
 
 _FORMAT = 1
 
 
 def save(net: NeuralNetwork, path: str | os.PathLike[str]) -> None:
     """Write a network; see `NeuralNetwork.save`."""
-    target = Path(path)
     state = net.__getstate__()  # under the network's lock
+    with replacing(Path(path)) as file:
+        np.savez(
+            file,
+            format=np.array("nnpy network"),
+            version=np.array(_FORMAT),
+            layer_sizes=np.array(state["layer_sizes"], dtype=np.int64),
+            activations=np.array(state["activations"]),
+            parameters=state["parameters"],
+        )
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """Open a file to write to, which becomes `target` at the end of the block, or vanishes where that raises."""
     # Another file first, then a rename: whoever looks finds the old file or the new one, even after a power cut.
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as file:
-            np.savez(
-                file,
-                format=np.array("nnpy network"),
-                version=np.array(_FORMAT),
-                layer_sizes=np.array(state["layer_sizes"], dtype=np.int64),
-                activations=np.array(state["activations"]),
-                parameters=state["parameters"],
-            )
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
