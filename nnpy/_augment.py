@@ -6,13 +6,14 @@ random heights of Gaussian bumps on a coarse grid, which has the same distributi
 the random numbers.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nnpy._machine import get_num_threads
 
 __all__ = ["Distortion", "distort"]
 
@@ -45,10 +46,10 @@ class Distortion(NamedTuple):
     """
 
     shift: float = 1.5
-    angle: float = 10.0
-    scale: float = 0.1
-    shear: float = 0.1
-    elastic: float = 1.2
+    angle: float = 12.0
+    scale: float = 0.12
+    shear: float = 0.15
+    elastic: float = 0.9
     sigma: float = 4.0
 
 
@@ -85,7 +86,7 @@ def distort(
         _distort_part(images[part], distortion, np.random.default_rng([*seed, start]), bumps, out[part])
 
     # numpy lets go of the GIL in all that takes long here.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(get_num_threads()) as pool:
         for _ in pool.map(work, range(0, len(images), _IMAGES_PER_PART)):
             pass
     return out

@@ -56,7 +56,7 @@ class Recipe(NamedTuple):
 
 
 PLAIN = Recipe()
-BEST = Recipe(hidden=(512, 256), epochs=40, batch_size=128, distortion=Distortion(), networks=4)
+BEST = Recipe(hidden=(512, 256), epochs=40, batch_size=128, distortion=Distortion(), networks=3)
 
 
 def run(
