@@ -1,11 +1,14 @@
-"""The command ``nnpy``: options, and what is printed. `nnpy._xor` and `nnpy._bench` do the work."""
+"""The command ``nnpy``: options, and what is printed. `nnpy._xor`, `nnpy._bench` and `nnpy._mnist` do the work."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 import nnpy
-from nnpy import _bench, _xor
+from nnpy import _bench, _mnist, _xor
+from nnpy._augment import Distortion
 
 __all__ = ["main"]
 
@@ -46,7 +49,72 @@ def _parser() -> argparse.ArgumentParser:
         "compute the same, and print a table of times and ratios.",
     )
     bench.set_defaults(run=lambda _: _bench.table())
+    _add_mnist(commands)
     return parser
+
+
+def _add_mnist(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    plain, best = _mnist.PLAIN, _mnist.BEST
+    mnist = commands.add_parser(
+        "mnist",
+        help="train a network on handwritten digits",
+        description="Train a network on the MNIST digits, and print its accuracy on the test images and what it takes for "
+        "what. The test images are looked at after each epoch, and nothing is chosen by them.",
+    )
+    mnist.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        metavar="FOLDER",
+        help="where the four files are (default: what NNPY_MNIST names, else a download into the user's cache)",
+    )
+    mnist.add_argument(
+        "--best",
+        action="store_true",
+        help="go for accuracy, which takes minutes: "
+        f"{best.networks} networks {_layers(best)}, merged into one, {best.epochs} epochs on distorted copies of the images",
+    )
+    mnist.add_argument("--augment", action="store_true", help="train on distorted copies, other ones in each epoch")
+    mnist.add_argument(
+        "--hidden",
+        type=_hidden,
+        metavar="N[,N...]",
+        help=f"neurons in each hidden layer, such as 128,64 (default: {','.join(map(str, plain.hidden))})",
+    )
+    mnist.add_argument(
+        "--epochs", type=_positive, metavar="N", help=f"passes through the images (default: {plain.epochs})"
+    )
+    mnist.add_argument(
+        "--batch-size", type=_positive, metavar="N", help=f"images in a step (default: {plain.batch_size})"
+    )
+    mnist.add_argument("--seed", type=_seed, default=0, metavar="N", help="of everything random (default: 0)")
+    mnist.add_argument("--save", type=Path, metavar="FILE.npz", help="write the network to a file, for nnpy.load")
+    mnist.add_argument("--quiet", action="store_true", help="print the result only, no line for each epoch")
+    mnist.set_defaults(run=_run_mnist)
+
+
+def _run_mnist(options: argparse.Namespace) -> str:
+    recipe = _mnist.BEST if options.best else _mnist.PLAIN
+    given = {name: getattr(options, name) for name in ("hidden", "epochs", "batch_size")}
+    recipe = recipe._replace(**{name: value for name, value in given.items() if value is not None})
+    if options.augment:
+        recipe = recipe._replace(distortion=Distortion())
+    report = (lambda line: None) if options.quiet else partial(print, flush=True)
+    try:
+        return _mnist.run(options.folder, recipe, seed=options.seed, save=options.save, report=report)
+    except (OSError, ValueError, MemoryError) as error:
+        raise SystemExit(f"nnpy mnist: {error}") from None
+
+
+def _layers(recipe: _mnist.Recipe) -> str:
+    return "-".join(map(str, (784, *recipe.hidden, 10)))
+
+
+def _hidden(text: str) -> tuple[int, ...]:
+    sizes = tuple(int(size) if size.isascii() and size.isdigit() else 0 for size in text.split(","))
+    if not all(0 < size < 2**31 for size in sizes):
+        raise argparse.ArgumentTypeError(f"positive numbers such as 256 or 128,64 are expected, got {text!r}")
+    return sizes
 
 
 def _iterations(text: str) -> int:
@@ -57,10 +125,14 @@ def _seed(text: str) -> int:
     return _whole(text, 2**32 - 1)
 
 
-def _whole(text: str, highest: int) -> int:
+def _positive(text: str) -> int:
+    return _whole(text, 2**31 - 1, lowest=1)
+
+
+def _whole(text: str, highest: int, *, lowest: int = 0) -> int:
     value = int(text) if text.isascii() and text.isdigit() else -1
-    if not 0 <= value <= highest:
-        raise argparse.ArgumentTypeError(f"a whole number from 0 to {highest} is expected, got {text!r}")
+    if not lowest <= value <= highest:
+        raise argparse.ArgumentTypeError(f"a whole number from {lowest} to {highest} is expected, got {text!r}")
     return value
 
 

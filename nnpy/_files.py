@@ -5,12 +5,12 @@ import os
 import secrets
 import zipfile
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from nnpy._scaler import Scaler
 if TYPE_CHECKING:
     from nnpy._network import NeuralNetwork
 
-__all__ = ["optimizer_arrays", "read", "save"]
+__all__ = ["optimizer_arrays", "read", "replacing", "save"]
 
 _OPTIMIZERS: dict[str, Any] = {c.__name__: c for c in (Adam, AdamW, GradientDescent, RMSprop, Rprop)}
 
@@ -31,7 +31,6 @@ _FORMAT = 2  # 1 had no scaler and no state of an optimiser
 
 def save(net: "NeuralNetwork", path: "str | os.PathLike[str]", extra: Mapping[str, NDArray[Any]]) -> None:
     """Write a network, and what else there is to it; see `NeuralNetwork.save`."""
-    target = Path(path)
     state = net.__getstate__()  # under the network's lock
     scaler = {} if net.scaler is None else net.scaler._asdict()
     content = {
@@ -43,11 +42,18 @@ def save(net: "NeuralNetwork", path: "str | os.PathLike[str]", extra: Mapping[st
         **{f"scaler/{name}": a.astype("<f4") for name, a in scaler.items() if a is not None},
         **extra,
     }
+    with replacing(Path(path)) as file:
+        np.savez(file, **content)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """Open a file to write to, which becomes `target` at the end of the block, or vanishes where that raises."""
     # Another file first, then a rename: whoever looks finds the old file or the new one, even after a power cut.
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as file:
-            np.savez(file, **content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)

@@ -5,7 +5,7 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -199,21 +199,27 @@ class Trainer:
         return min(self.settings.batch_size, num)
 
     def advance(
-        self, samples: Samples, epoch: int, count: int, *, whole_epoch: bool = True, checked: bool = False
+        self,
+        samples: Samples,
+        epoch: int,
+        count: int,
+        *,
+        span: tuple[float, float] = (0.0, 1.0),
+        checked: bool = False,
     ) -> None:
         """Go through the samples `count` times, from that epoch on; `losses` has the result.
 
         Parameters
         ----------
-        whole_epoch : bool
-            Whether the samples are all of an epoch, so that a schedule may change the rate from step to step.
+        span : (float, float)
+            From where to where in the epoch they go, for a schedule of the rate.
         checked : bool
             Whether a call has been through x before.
         """
         size = self.batch_size(len(samples))
         steps = -(-len(samples) // size)
         costs = np.empty(count, dtype=np.float32)
-        rates = self._rates(epoch, count, steps, whole_epoch=whole_epoch)
+        rates = self._rates(epoch, count, steps, span)
         dropout = None if self.settings.dropout is None else np.array(self.settings.dropout)
         monitor = ffi.new("NNMonitor *")
 
@@ -262,7 +268,7 @@ class Trainer:
             self.rates = ends[: monitor.done].tolist()
             self.state.num_passes += monitor.done
 
-    def _rates(self, epoch: int, count: int, steps: int, *, whole_epoch: bool) -> NDArray[np.float64] | None:
+    def _rates(self, epoch: int, count: int, steps: int, span: tuple[float, float]) -> NDArray[np.float64] | None:
         """The rate of each step, if they are not all the same; else it is left in the state."""
         if self._schedule is None:
             self._rate = self.plateau.rate if self.plateau else self._rate
@@ -270,11 +276,9 @@ class Trainer:
                 self.state.c.rate = self._rate
             return None
         epochs = self.settings.epochs
-        if whole_epoch:
-            times = [e + s / steps for e in range(epoch, epoch + count) for s in range(steps)]
-            rates = np.array([self._schedule(t, epochs) for t in times], dtype=np.float64)
-        else:
-            rates = np.full(steps, self._schedule(epoch, epochs), dtype=np.float64)
+        start, length = span[0], span[1] - span[0]
+        times = [e + start + length * s / steps for e in range(epoch, epoch + count) for s in range(steps)]
+        rates = np.array([self._schedule(t, epochs) for t in times], dtype=np.float64)
         if not (np.isfinite(rates).all() and (rates >= 0).all()):
             raise ValueError(f"the schedule gave a rate that is not finite, or negative, in epoch {epoch}")
         return rates
@@ -309,12 +313,14 @@ class BatchData:
     def advance(self, trainer: Trainer, epoch: int, count: int) -> list[float]:
         """Train for one epoch; return its loss."""
         total, num = 0.0, 0
+        known = len(self._batches) if isinstance(self._batches, Sized) else None
         for number, batch in enumerate(self._batches):
+            span = (number / known, (number + 1) / known) if known else (0.5, 0.5)
             if not isinstance(batch, (tuple, list)) or len(batch) not in {2, 3}:
                 raise TypeError(f"a batch must be (x, y) or (x, y, sample_weight), got {type(batch).__name__}")
             samples = self._as_samples(*batch)
             try:
-                trainer.advance(samples, epoch, 1, whole_epoch=False)
+                trainer.advance(samples, epoch, 1, span=span)
             except DivergenceError as error:
                 error.batch += number
                 error.epoch = epoch

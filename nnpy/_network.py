@@ -809,7 +809,8 @@ class NeuralNetwork(Parameters):
         x : array_like of real numbers, shape (n, n_inputs), or iterable of batches
             Inputs, one sample a row. Without `y`: batches (x, y) or (x, y, sample_weight), for data larger than memory; each
             makes a step, or several of `batch_size` samples. For more than one epoch it has to be possible to go through
-            them anew; an iterator can be gone through once.
+            them anew; an iterator can be gone through once. Where their number is known, by len(x), a schedule changes the rate
+            within an epoch, else from epoch to epoch.
         y : array_like of real numbers, shape (n, n_outputs)
             Targets; shape (n,) will do for a network with one output. With the cross-entropy, rows of probabilities or integer
             labels of shape (n,).

@@ -1,7 +1,10 @@
+import gzip
 import os
+import struct
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -18,3 +21,21 @@ def mnist_folder():
     if not folder:
         pytest.skip("NNPY_MNIST does not name a folder with the MNIST files")
     return Path(folder)
+
+
+@pytest.fixture
+def digits_folder(tmp_path):
+    """Ten digits, each a row of pixels at its own height; the labels are plain, the images gzipped."""
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    for name, copies in (("train", 50), ("t10k", 3)):
+        labels = np.tile(np.arange(10, dtype=np.uint8), copies)
+        images = np.zeros((len(labels), 28, 28), np.uint8)
+        images[np.arange(len(labels)), 2 * labels] = 255
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(_idx(labels))
+        (folder / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(_idx(images)))
+    return folder
+
+
+def _idx(array):
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()

@@ -614,3 +614,18 @@ def test_refused_early_stopping(arguments, message):
 def test_refused_losses(make_loss, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make_loss()
+
+
+def test_a_schedule_runs_within_an_epoch_of_batches_whose_number_is_known():
+    class Unknown:
+        def __iter__(self):
+            yield from batches
+
+    batches = [(X[i : i + 15], Y[i : i + 15]) for i in range(0, 60, 15)]
+    optimizer = nnpy.GradientDescent(nnpy.LinearDecay(0.5, warmup=1))
+    one, other, constant = make(), make(), make()
+    one.fit(batches, epochs=3, optimizer=optimizer)
+    other.fit(X, Y, epochs=3, optimizer=optimizer, batch_size=15, shuffle=False)
+    same(one, other)
+    history = constant.fit(Unknown(), epochs=3, optimizer=optimizer)
+    np.testing.assert_allclose(history.rate, [0.25, 0.375, 0.125])

@@ -1,0 +1,322 @@
+"""``nnpy mnist`` on small images of the test's own making, and the network that is shipped on the real ones."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnpy
+from nnpy import _augment, _cli, _mnist
+from nnpy._augment import Distortion, distort
+from nnpy.datasets import load_mnist
+
+STILL = Distortion(shift=0, angle=0, scale=0, shear=0, elastic=0)
+
+
+@pytest.fixture
+def images():
+    """Smooth blobs, not in the middle."""
+    rng = np.random.default_rng(0)
+    row, column = np.mgrid[:28, :28]
+    y, x = rng.uniform(8, 20, (2, 300, 1, 1))
+    return np.rint(255 * np.exp(-((row - y) ** 2 + (column - x) ** 2) / 20)).astype(np.uint8).reshape(300, 784)
+
+
+def centres(images):
+    """Centre of mass of each image: rows, columns."""
+    images = images.reshape(-1, 28, 28).astype(np.float64)
+    position = np.arange(28)
+    mass = images.sum(axis=(1, 2))
+    return (images.sum(axis=2) @ position) / mass, (images.sum(axis=1) @ position) / mass
+
+
+# Distortions
+
+
+def test_no_distortion_is_the_image_itself(images):
+    copies = distort(images, STILL, (0,))
+    assert copies.dtype == np.float32
+    np.testing.assert_allclose(copies, images / 255, atol=1e-6)
+
+
+def test_same_seed_same_copies_for_any_number_of_threads(images, monkeypatch):
+    first = distort(images, Distortion(), (1, 2))
+    out = np.empty_like(first)
+    monkeypatch.setattr(_augment, "get_num_threads", lambda: 1)
+    assert distort(images, Distortion(), (1, 2), out) is out
+    np.testing.assert_array_equal(first, out)
+    other = distort(images, Distortion(), (1, 3))
+    assert np.abs(first - other).mean() > 0.01
+    assert first.min() >= 0
+    assert first.max() <= 1
+    # Nor does an image depend on those beside it, but for its place.
+    np.testing.assert_array_equal(distort(images[:256], Distortion(), (1, 2)), first[:256])
+
+
+def test_shift_is_uniform_up_to_its_number(images):
+    rows, columns = centres(images)
+    new_rows, new_columns = centres(distort(images, STILL._replace(shift=2.0), (0,)))
+    for moved in (new_rows - rows, new_columns - columns):
+        assert np.abs(moved).max() == pytest.approx(2, abs=0.1)
+        assert moved.std() == pytest.approx(2 / np.sqrt(3), rel=0.1)
+        assert moved.mean() == pytest.approx(0, abs=0.2)
+
+
+def test_angle_turns_about_the_middle(images):
+    rows, columns = centres(images)
+    new_rows, new_columns = centres(distort(images, STILL._replace(angle=30.0), (0,)))
+    before, after = (x - 13.5 + 1j * (y - 13.5) for x, y in ((columns, rows), (new_columns, new_rows)))
+    np.testing.assert_allclose(np.abs(after), np.abs(before), atol=0.15)
+    far = np.abs(before) > 3
+    angles = np.rad2deg(np.angle(after[far] / before[far]))
+    assert np.abs(angles).max() == pytest.approx(30, abs=2)
+    assert angles.std() == pytest.approx(30 / np.sqrt(3), rel=0.15)
+
+
+def test_scale_and_shear(images):
+    rows, columns = centres(images)
+    new_rows, new_columns = centres(distort(images, STILL._replace(scale=0.2), (0,)))
+    far = np.abs(columns - 13.5) > 2
+    ratio = (columns[far] - 13.5) / (new_columns[far] - 13.5)
+    assert 0.77 < ratio.min() < 0.85
+    assert 1.15 < ratio.max() < 1.23
+    new_rows, new_columns = centres(distort(images, STILL._replace(shear=0.3), (0,)))
+    np.testing.assert_allclose(new_rows, rows, atol=0.1)
+    far = np.abs(rows - 13.5) > 2
+    shear = (columns[far] - new_columns[far]) / (rows[far] - 13.5)
+    assert 0.25 < np.abs(shear).max() < 0.35
+
+
+@pytest.mark.parametrize("sigma", [4.0, 2.5])
+def test_elastic_displacement_is_that_of_simard_and_others(sigma):
+    """Against white noise, smoothed by a Gaussian: the same variance, and the same correlation at each distance."""
+    strength = STILL._replace(elastic=1.4, sigma=sigma)
+    rng = np.random.default_rng(0)
+    fields = np.stack(_augment._sources(4000, strength, rng, _augment._bumps(sigma)))[..., 6:22, 6:22]
+    middle = fields - fields.mean(axis=1, keepdims=True)
+    assert middle.std() == pytest.approx(1.4, rel=0.02)
+    for distance in (1, 3, 6):
+        for one, other in (
+            (middle[..., :-distance, :], middle[..., distance:, :]),
+            (middle[..., :-distance], middle[..., distance:]),
+        ):
+            correlation = (one * other).mean() / middle.var()
+            assert correlation == pytest.approx(np.exp(-(distance**2) / (4 * sigma**2)), abs=0.02)
+
+
+def test_what_lies_outside_is_zero():
+    white = np.full((50, 784), 255, np.uint8)
+    copies = distort(white, STILL._replace(shift=20.0), (0,)).reshape(-1, 28, 28)
+    assert (copies[:, 14, 14] == 1).mean() > 0.3
+    assert (copies == 0).mean() > 0.2
+    assert copies[copies > 0].min() > 1e-3
+
+
+# Training
+
+
+def test_merged_networks_average_before_the_softmax():
+    x = np.random.default_rng(0).random((50, 6), dtype=np.float32)
+    for hidden in ((), (5,), (5, 4), (5, 4, 3)):
+        functions = ["relu"] * len(hidden) + ["softmax"]
+        networks = [nnpy.NeuralNetwork([6, *hidden, 3], functions, seed=seed) for seed in range(3)]
+        for net in networks:
+            for biases in net.biases:
+                biases[:] = np.random.default_rng(1).random(len(biases))
+        net = _mnist.merge(networks)
+        assert net.layer_sizes == (6, *(3 * size for size in hidden), 3)
+        product = np.prod([part.predict(x) for part in networks], axis=0) ** (1 / 3)
+        np.testing.assert_allclose(net.predict(x), product / product.sum(axis=1, keepdims=True), atol=1e-5)
+    assert _mnist.merge(networks[:1]) is networks[0]
+
+
+def test_every_epoch_has_its_own_copies_and_every_network_its_own_seed(digits_folder, monkeypatch):
+    seen, seeds = [], []
+    fit = nnpy.NeuralNetwork.fit
+    distort = _mnist.distort
+
+    def watched_distort(images, distortion, seed, out):
+        seen.append(distort(images, distortion, seed, out).tobytes())
+        return out
+
+    def watched_fit(net, *data, **how):
+        seeds.append(how["seed"])
+        return fit(net, *data, **how)
+
+    monkeypatch.setattr(_mnist, "distort", watched_distort)
+    monkeypatch.setattr(nnpy.NeuralNetwork, "fit", watched_fit)
+    recipe = _mnist.Recipe((8,), epochs=4, rate=0.01, distortion=Distortion(), networks=2)
+    net, seconds = _mnist.train(load_mnist(digits_folder, dtype="uint8"), recipe, seed=0, report=lambda line: None)
+    assert net.layer_sizes == (784, 16, 10)
+    assert seconds > 0
+    assert seeds == [0, 1]
+    assert len(set(seen)) == len(seen) == 8
+
+
+# The command
+
+
+def test_prints_a_line_for_each_epoch_and_the_result(digits_folder, tmp_path, capsys):
+    path = tmp_path / "net.npz"
+    arguments = ["mnist", str(digits_folder), "--epochs", "15", "--hidden", "32,16", "--batch-size", "10"]
+    assert _cli.main([*arguments, "--save", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for epoch, line in enumerate(lines[:15], 1):
+        assert re.fullmatch(rf"epoch {epoch} of 15: loss \d\.\d{{4}}, \d+\.\d\d % of the test images, \d+\.\d s", line)
+    assert re.fullmatch(r"100\.00 % of 30 test images, 0 wrong; trained in \d+\.\d s", lines[15])
+    assert "98.4 % with the cross-entropy, 99.3 % with elastic distortions" in lines[16]
+    assert [line.split() for line in lines[18:20]] == [["digit", "taken", "for"], [str(i) for i in range(10)]]
+    for digit, line in enumerate(lines[20:30]):
+        assert line.split() == [str(digit)] + ["3" if i == digit else "0" for i in range(10)]
+    assert lines[31:] == [f"saved to {path}, {path.stat().st_size / 1000:.0f} KB"]
+    net = nnpy.load(path)
+    assert net.layer_sizes == (784, 32, 16, 10)
+    assert net.activations == ("relu", "relu", "softmax")
+
+    assert _cli.main([*arguments, "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith("100.00 % of 30 test images")
+
+
+def test_same_seed_same_network(digits_folder, tmp_path, capsys):
+    networks = []
+    for number, seed in enumerate(("3", "3", "4")):
+        path = tmp_path / f"{number}.npz"
+        arguments = ["--augment", "--epochs", "2", "--hidden", "8", "--seed", seed, "--save", str(path)]
+        assert _cli.main(["mnist", str(digits_folder), *arguments]) == 0
+        networks.append(nnpy.load(path).parameters.tobytes())
+    assert networks[0] == networks[1] != networks[2]
+
+
+def test_best_merges_networks(digits_folder, tmp_path, capsys):
+    path = tmp_path / "net.npz"
+    arguments = ["--best", "--epochs", "1", "--hidden", "16,8", "--save", str(path)]
+    assert _cli.main(["mnist", str(digits_folder), *arguments]) == 0
+    num_networks = _mnist.BEST.networks
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[num_networks - 1].startswith(f"network {num_networks} of {num_networks}, epoch 1 of 1: loss ")
+    assert nnpy.load(path).layer_sizes == (784, 16 * num_networks, 8 * num_networks, 10)
+
+
+def test_without_a_folder(digits_folder, monkeypatch, capsys):
+    monkeypatch.setenv("NNPY_MNIST", str(digits_folder))
+    assert _cli.main(["mnist", "--epochs", "1"]) == 0
+    assert "of 30 test images" in capsys.readouterr().out
+
+
+def test_confusion():
+    labels, predicted = np.array([0, 1, 1, 9]), np.array([0, 7, 7, 9])
+    table = _mnist._confusion(predicted, labels)
+    assert table.sum() == 4
+    assert (table[0, 0], table[1, 7], table[9, 9]) == (1, 2, 1)
+
+
+def refused(capsys, arguments):
+    with pytest.raises(SystemExit) as exit_:
+        _cli.main(["mnist", *map(str, arguments)])
+    assert capsys.readouterr().out == ""
+    return exit_.value.code
+
+
+def test_refusals(digits_folder, tmp_path, monkeypatch, capsys):
+    none = tmp_path / "none"
+    assert refused(capsys, [none]) == f"nnpy mnist: {none} is no folder with the MNIST files"
+    path = none / "a.npz"
+    assert (
+        refused(capsys, [digits_folder, "--save", path])
+        == f"nnpy mnist: {path} cannot be written: there is no folder {none}"
+    )
+    assert (
+        refused(capsys, [digits_folder, "--save", tmp_path])
+        == f"nnpy mnist: {tmp_path} cannot be written: it is a folder"
+    )
+    monkeypatch.setattr(_mnist.os, "access", lambda path, mode: False)  # root may write anywhere
+    path = tmp_path / "a.npz"
+    assert (
+        refused(capsys, [digits_folder, "--save", path])
+        == f"nnpy mnist: {path} cannot be written: the folder {tmp_path} is read-only"
+    )
+    assert re.match(r"nnpy mnist: .*memory", refused(capsys, [digits_folder, "--hidden", "2000000000,2000000000"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "argument --epochs: a whole number from 1 to 2147483647 is expected, got '0'"),
+        (["--batch-size", "0"], "argument --batch-size: a whole number from 1 to 2147483647 is expected, got '0'"),
+        (["--hidden", "64,"], "argument --hidden: positive numbers such as 256 or 128,64 are expected, got '64,'"),
+        (["--hidden", "0"], "argument --hidden: positive numbers such as 256 or 128,64 are expected, got '0'"),
+        (["--seed", "-1"], "argument --seed: a whole number from 0 to 4294967295 is expected, got '-1'"),
+    ],
+)
+def test_mistakes(capsys, arguments, message):
+    with pytest.raises(SystemExit) as exit_:
+        _cli.main(["mnist", *arguments])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def command(folder, *arguments):
+    environment = {**os.environ, "NNPY_MNIST": str(folder), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "nnpy", "mnist", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def test_an_error_is_one_line_and_status_1(digits_folder):
+    path = digits_folder / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    process = command(digits_folder)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert re.fullmatch(rf"nnpy mnist: {re.escape(str(path))} is damaged: [^\n]*\n", err)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the test sends a signal")
+def test_ctrl_c(digits_folder, tmp_path):
+    process = command(digits_folder, "--augment", "--epochs", "1000000", "--save", str(tmp_path / "net.npz"))
+    assert process.stdout.readline().startswith("epoch 1 of 1000000: loss ")
+    time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=20)[1] == "nnpy: interrupted\n"
+    assert process.returncode == 130
+    assert not (tmp_path / "net.npz").exists()
+
+
+# The network that is shipped, made by: nnpy mnist --hidden 56,56 --augment --epochs 100 --save nnpy/data/digits.npz
+
+
+def shipped():
+    return Path(nnpy.__file__).parent / "data" / "digits.npz"
+
+
+def test_the_shipped_network_is_small():
+    assert shipped().stat().st_size < 200_000
+    net = nnpy.load(shipped())
+    assert net.layer_sizes == (784, 56, 56, 10)
+    assert net.activations == ("relu", "relu", "softmax")
+
+
+def test_the_shipped_network_knows_digits(mnist_folder):
+    net = nnpy.load(shipped())
+    data = load_mnist(mnist_folder)
+    assert (net.predict(data.x_test).argmax(axis=1) == data.y_test).mean() > 0.98
+    # And digits that are not where and how they should be, where one trained on the images as they are has 79 %.
+    images = np.rint(255 * data.x_test).astype(np.uint8)
+    sloppy = distort(images, Distortion(), (0,))
+    assert (net.predict(sloppy).argmax(axis=1) == data.y_test).mean() > 0.96
+
+
+def test_two_epochs_of_the_real_files(mnist_folder, capsys):
+    assert _cli.main(["mnist", str(mnist_folder), "--epochs", "2", "--hidden", "64"]) == 0
+    right = float(re.search(r"^(\S+) % of 10,000 test images", capsys.readouterr().out, re.MULTILINE)[1])
+    assert right > 95.5
