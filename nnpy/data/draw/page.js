@@ -158,7 +158,7 @@ document.addEventListener("keydown", (event) => {
   if (command && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "z") {
     event.preventDefault();
     undo();
-  } else if (!command && !event.altKey && (event.key === "Escape" || event.key === "Delete")) {
+  } else if (!command && !event.altKey && ["Escape", "Delete", "Backspace"].includes(event.key)) {
     clear();
   }
 });
