@@ -1,13 +1,16 @@
-"""The command ``nnpy``: options, and what is printed. `nnpy._xor`, `nnpy._bench` and `nnpy._mnist` do the work."""
+"""The command ``nnpy``: options, and what is printed. `nnpy._xor`, `_bench`, `_mnist` and `_draw` do the work."""
 
 import argparse
+import errno
 import sys
+import threading
+import webbrowser
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import nnpy
-from nnpy import _bench, _mnist, _xor
+from nnpy import _bench, _draw, _mnist, _xor
 from nnpy._augment import Distortion
 
 __all__ = ["main"]
@@ -50,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.set_defaults(run=lambda _: _bench.table())
     _add_mnist(commands)
+    _add_draw(commands)
     return parser
 
 
@@ -117,6 +121,43 @@ def _hidden(text: str) -> tuple[int, ...]:
     return sizes
 
 
+def _add_draw(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    draw = commands.add_parser(
+        "draw",
+        help="write digits on a page in the browser and see what a network answers",
+        description="Serve a page to this machine's browser on which one writes a digit with mouse, finger, pen or "
+        "keyboard, and which shows what a network answers meanwhile. Ctrl-C ends it.",
+    )
+    draw.add_argument(
+        "--port", type=_port, default=_draw.PORT, metavar="N", help=f"0: any free one (default: {_draw.PORT})"
+    )
+    draw.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    draw.add_argument("--model", metavar="FILE", help="a network with 784 inputs and 10 outputs, saved by nnpy")
+    draw.set_defaults(run=_run_draw)
+
+
+def _run_draw(options: argparse.Namespace) -> str:
+    try:
+        server = _draw.Server(_draw.read_network(options.model), options.port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = f"port {options.port} is taken by another program; --port 0 takes any free one"
+        elif error.filename is None:
+            reason = f"port {options.port} cannot be had: {error.strerror}; --port 0 takes any free one"
+        else:
+            reason = f"{error.filename} cannot be read: {error.strerror}"
+        raise SystemExit(f"nnpy draw: {reason}") from None
+    except ValueError as error:
+        raise SystemExit(f"nnpy draw: {error}") from None
+    with server:
+        print(f"Write digits at {server.url} (Ctrl-C ends this)", flush=True)
+        if not options.no_browser:
+            # Beside the server: a browser in the terminal returns only when it is closed.
+            threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
+        server.serve_forever()
+    return ""
+
+
 def _iterations(text: str) -> int:
     return _whole(text, 2**63 - 1)
 
@@ -127,6 +168,10 @@ def _seed(text: str) -> int:
 
 def _positive(text: str) -> int:
     return _whole(text, 2**31 - 1, lowest=1)
+
+
+def _port(text: str) -> int:
+    return _whole(text, 2**16 - 1)
 
 
 def _whole(text: str, highest: int, *, lowest: int = 0) -> int:
