@@ -4,6 +4,27 @@
  * The samples lie in the lanes of the vectors, so that nothing is padded but the samples, and a unit is one vector or a few. What
  * is computed, and in which order, is what the big kernels compute. */
 
+/* Of the functions that nn_is_tiny lets through: each of the others would be here some ten times, for nobody. */
+NN_INLINE V tiny_activate(int function, V z)
+{
+    switch (function) {
+    case NN_SIGMOID: return activate(NN_SIGMOID, z);
+    case NN_TANH: return activate(NN_TANH, z);
+    case NN_RELU: return activate(NN_RELU, z);
+    default: return z;
+    }
+}
+
+NN_INLINE V tiny_derivative(int function, V a)
+{
+    switch (function) {
+    case NN_SIGMOID: return derivative(NN_SIGMOID, a);
+    case NN_TANH: return derivative(NN_TANH, a);
+    case NN_RELU: return derivative(NN_RELU, a);
+    default: return v_set(1.0f);
+    }
+}
+
 /* z_j = b_j + sum over k of a_k w_kj, then f. */
 NN_INLINE void tiny_forward(const NNTiny *tiny, size_t l, size_t stride)
 {
@@ -17,7 +38,7 @@ NN_INLINE void tiny_forward(const NNTiny *tiny, size_t l, size_t stride)
             for (size_t k = 0; k < w.rows; k++) {
                 z = v_fma(v_load(a + k * stride + s), v_set(w.data[k * w.cols + j]), z);
             }
-            v_store(out + s, activate(function, z));
+            v_store(out + s, tiny_activate(function, z));
         }
     }
 }
@@ -30,7 +51,7 @@ NN_INLINE void tiny_output(const NNTiny *tiny, size_t stride)
     int function = tiny->nn.functions[last - 1];
     for (size_t s = 0; s < size; s += VL) {
         V x = v_load(a + s), d = v_mul(v_sub(x, v_load(tiny->targets + s)), v_set(tiny->scale));
-        v_store(tiny->deltas[last] + s, v_mul(d, derivative(function, x)));
+        v_store(tiny->deltas[last] + s, v_mul(d, tiny_derivative(function, x)));
     }
 }
 
@@ -46,7 +67,7 @@ NN_INLINE void tiny_delta(const NNTiny *tiny, size_t l, size_t stride)
             for (size_t j = 0; j < w.cols; j++) {
                 d = v_fma(v_load(e + j * stride + s), v_set(w.data[k * w.cols + j]), d);
             }
-            v_store(tiny->deltas[l] + k * stride + s, v_mul(d, derivative(function, v_load(a + k * stride + s))));
+            v_store(tiny->deltas[l] + k * stride + s, v_mul(d, tiny_derivative(function, v_load(a + k * stride + s))));
         }
     }
 }

@@ -31,7 +31,7 @@ int nn_is_tiny(const NNTraining *call)
         if (nn.archi[l] > MAX_WEIGHTS || nn.archi[l + 1] > MAX_WEIGHTS) {
             return 0;
         }
-        if (nn.functions[l] == NN_SOFTMAX || NN_DERIVED_FROM_Z(nn.functions[l])) {
+        if (nn.functions[l] > NN_LINEAR) { /* neither sigmoid, tanh, relu nor linear */
             return 0;
         }
         num_weights += nn.archi[l] * nn.archi[l + 1];
