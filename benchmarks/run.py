@@ -46,6 +46,12 @@ ROWS = {
     "large-512": Row("1024-1024-1024-10, 16,384 rows, batches of 512, an epoch", TRAINERS, 0.83, None),
     "adam-32": Row("20-64-64-1, Adam, 20,000 rows, batches of 32, an epoch", TRAINERS, 1 / 3, "jax"),
     "adam-256": Row("the same, batches of 256", TRAINERS, 1 / 3, "jax"),
+    "mnist-98": Row("784-256-10 to 98 % of the MNIST test images, Adam", ("nnpy", "jax", "torch"), 1.3, None),
+    "regression-levenberg": Row("5-10-1 to a small loss, Levenberg-Marquardt", ("nnpy", "torch"), None, None),
+    "regression-lbfgs": Row("the same, L-BFGS", ("nnpy", "torch"), None, None),
+    "regression-adam": Row("the same, Adam", ("nnpy", "torch"), None, None),
+    "many-at-once": Row("64 networks 8-16-1, 20 epochs of 500 rows, at once", ("nnpy", "torch"), None, None),
+    "many-one-by-one": Row("the same, one by one", ("nnpy", "torch"), None, None),
     "predict-one": Row("predict one row, 4-16-2", PREDICTORS, 1.0e-6, None),
     "predict-many": Row("predict 10,000 rows, 784-128-10", PREDICTORS, 0.010, None, rate_of=10_000),
     "import": Row("import, after numpy", ("nnpy", "torch", "sklearn", "jax", "onnxruntime"), 0.015, None),
@@ -71,7 +77,7 @@ def installed(library: str) -> bool:
 
 def environment() -> dict[str, str]:
     """The environment of the processes: each library chooses its kernels and threads itself."""
-    chosen = ("OPENBLAS_", "OMP_", "MKL_", "NNPY_")
+    chosen = ("OPENBLAS_", "OMP_", "MKL_", "NNPY_NUM", "NNPY_ISA")
     return {name: value for name, value in os.environ.items() if not name.startswith(chosen)}
 
 
@@ -165,6 +171,9 @@ def main() -> int:
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if "mnist-98" in options.work and not os.environ.get("NNPY_MNIST"):
+        print("NNPY_MNIST does not name the folder with the MNIST files: mnist-98 is left out", file=sys.stderr)
+        options.work.remove("mnist-98")
 
     seconds: dict[str, dict[str, list[float]]] = {name: {} for name in options.work}
     for round_ in range(options.rounds):
