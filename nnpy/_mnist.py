@@ -51,16 +51,16 @@ class Recipe(NamedTuple):
     """
 
     hidden: tuple[int, ...] = (256,)
-    epochs: int = 6
-    batch_size: int = 64
-    rate: float = 2e-3
+    epochs: int = 4
+    batch_size: int = 128
+    rate: float = 5e-3
     warmup: float = 0.3
     distortion: Distortion | None = None
     networks: int = 1
 
 
 PLAIN = Recipe()
-BEST = Recipe(hidden=(1024, 512), epochs=45, batch_size=256, distortion=Distortion(), networks=2)
+BEST = Recipe(hidden=(1024, 512), epochs=45, batch_size=256, rate=2e-3, distortion=Distortion(), networks=2)
 
 
 def run(
