@@ -327,6 +327,10 @@ class NeuralNetwork(Parameters):
         """
         return _inspect.summary(self)
 
+    def _repr_html_(self) -> str:
+        """Show the layers in a table, for a notebook."""
+        return _inspect.html(self)
+
     def randomize(self, low: float = 0.0, high: float = 1.0, *, seed: int | None = None) -> None:
         """Set every weight and bias to a random number from [low, high].
 

@@ -312,7 +312,7 @@ def test_history_goes_into_json_and_a_plot(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ImportError, match=r"^History.plot needs matplotlib: pip install 'nnpy\[plot\]'$"):
+    with pytest.raises(ImportError, match=r"^nnpy.plot needs matplotlib: pip install 'nnpy\[plot\]'$"):
         history.plot()
 
 
