@@ -9,6 +9,9 @@
 2.5e-05
 """
 
+import importlib
+from typing import Any
+
 from nnpy._fit import EarlyStopping
 from nnpy._history import DivergenceError, History
 from nnpy._losses import (
@@ -71,3 +74,10 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import the parts that not everybody needs where they are asked for."""
+    if name in {"datasets", "plot", "reference"}:
+        return importlib.import_module(f"nnpy.{name}")
+    raise AttributeError(f"module 'nnpy' has no attribute {name!r}")

@@ -2,13 +2,14 @@
 
 import math
 import operator
+import os
 from collections.abc import Sequence
 
 import numpy as np
 
 from nnpy._c import lib
 
-__all__ = ["FUNCTIONS", "check_functions", "check_layer_sizes", "integer", "positive", "real"]
+__all__ = ["FUNCTIONS", "check_functions", "check_layer_sizes", "integer", "positive", "random_seed", "real"]
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
@@ -61,6 +62,11 @@ def check_functions(activations: str | Sequence[str], num_layers: int) -> tuple[
     if "softmax" in names[:-1]:
         raise ValueError(f"softmax is for the last layer alone, got {list(names)}")
     return names
+
+
+def random_seed(bits: int) -> int:
+    """Return a number from 0 to 2**bits - 1 that is another one each time."""
+    return int.from_bytes(os.urandom(bits // 8), "little")
 
 
 def integer(value: int, name: str, low: int, high: int) -> int:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -50,7 +49,7 @@ def save(net: "NeuralNetwork", path: "str | os.PathLike[str]", extra: Mapping[st
 def replacing(target: Path) -> Iterator[BinaryIO]:
     """Open a file to write to, which becomes `target` at the end of the block, or vanishes where that raises."""
     # Another file first, then a rename: whoever looks finds the old file or the new one, even after a power cut.
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     try:
         with temporary.open("xb") as file:
             yield file

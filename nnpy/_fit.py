@@ -1,9 +1,7 @@
 """The outer part of training: epochs, validation, early stopping, callbacks, checkpoints. The steps are C's."""
 
-import json
 import math
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
@@ -13,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy import _files
 from nnpy._arrays import Samples, as_array
 from nnpy._c import call, ffi, lib
-from nnpy._checks import integer, positive, real
+from nnpy._checks import integer, positive, random_seed, real
 from nnpy._history import DivergenceError, History
 from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss, check_loss
 from nnpy._machine import machine
@@ -125,7 +122,7 @@ def check_settings(net: "NeuralNetwork", options: Mapping[str, Any]) -> Settings
         epochs=integer(options["epochs"], "epochs", 0, COUNT_MAX),
         batch_size=batch_size,
         shuffle=bool(options["shuffle"]),
-        seed=secrets.randbits(64) if seed is None else integer(seed, "seed", 0, 2**64 - 1),
+        seed=random_seed(64) if seed is None else integer(seed, "seed", 0, 2**64 - 1),
         dropout=_check_dropout(options["dropout"], len(net.activations) - 1),
         l2=l2,
         clip_norm=0.0 if options["clip_norm"] is None else positive(options["clip_norm"], "clip_norm"),
@@ -620,6 +617,10 @@ def _split(
 
 
 def _save_checkpoint(path: "str | os.PathLike[str]", trainer: Trainer, watch: Watch, history: History) -> None:
+    import json
+
+    from nnpy import _files
+
     names = list(history._columns)
     content: dict[str, NDArray[Any]] = {
         "checkpoint/settings": np.array(json.dumps(trainer.settings.fingerprint())),
@@ -637,6 +638,10 @@ def _load_checkpoint(
     net: "NeuralNetwork", settings: Settings, options: Mapping[str, Any]
 ) -> tuple[Settings, dict[str, Any]]:
     """The settings, with the seed of the training that goes on, and what was saved of it."""
+    import json
+
+    from nnpy import _files
+
     path = options["resume"]
     other, saved = _files.read(path)
     if other.layer_sizes != net.layer_sizes or other.activations != net.activations:

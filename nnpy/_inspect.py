@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from nnpy._arrays import Samples
     from nnpy._network import Gradient, NeuralNetwork
 
-__all__ = ["BlockCheck", "GradientCheck", "check_gradients", "summary"]
+__all__ = ["BlockCheck", "GradientCheck", "check_gradients", "rows_of", "scaled", "size_of", "summary"]
 
 Array = NDArray[np.float64]
 
@@ -26,38 +25,30 @@ _TOLERANCE = 1e-4  # of the largest derivative of a block: what float32 leaves, 
 
 def summary(net: "NeuralNetwork") -> str:
     """Return a table of the layers."""
-    rows = _rows(net)
+    rows = rows_of(net)
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
         f"{row[0]:>{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}" for row in rows
     ]
-    lines[-1] += f"  ({_size(net)})"
-    return "\n".join([*lines, *_scaled(net)])
+    lines[-1] += f"  ({size_of(net)})"
+    return "\n".join([*lines, *scaled(net)])
 
 
-def html(net: "NeuralNetwork") -> str:
-    """Return the same as a table in HTML."""
-    head, *body, total = _rows(net)
-    cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body)
-    return (
-        f"<p>{escape(repr(net))}</p><table><thead><tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead>"
-        f"<tbody>{cells}<tr><th>{total[0]}</th><td></td><td></td><td>{total[3]}</td></tr></tbody></table>"
-        f"<p>{'; '.join([_size(net), *_scaled(net)])}</p>"
-    )
-
-
-def _rows(net: "NeuralNetwork") -> list[tuple[str, str, str, str]]:
+def rows_of(net: "NeuralNetwork") -> list[tuple[str, str, str, str]]:
+    """Return the cells of the table: a head, the layers, the total."""
     rows = [("layer", "shape", "activation", "parameters")]
     for number, ((inputs, outputs), name) in enumerate(zip(pairwise(net.layer_sizes), net.activations, strict=True), 1):
         rows.append((str(number), f"{inputs} x {outputs}", name, f"{(inputs + 1) * outputs:,}"))
     return [*rows, ("total", "", "", f"{net.parameters.size:,}")]
 
 
-def _size(net: "NeuralNetwork") -> str:
+def size_of(net: "NeuralNetwork") -> str:
+    """Return how much memory the parameters take."""
     return f"{net.parameters.size * 4 / 1024:,.0f} KiB of float32"
 
 
-def _scaled(net: "NeuralNetwork") -> list[str]:
+def scaled(net: "NeuralNetwork") -> list[str]:
+    """Return what is to be said of the scaler, if there is one."""
     if net.scaler is None:
         return []
     return ["inputs are scaled" if net.scaler.y_mean is None else "inputs and targets are scaled"]

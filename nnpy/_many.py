@@ -2,8 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +12,9 @@ from nnpy._c import ffi
 from nnpy._history import History
 from nnpy._machine import machine
 from nnpy._network import NeuralNetwork
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Ensemble", "fit_many"]
 
@@ -99,6 +101,8 @@ class _Pool:
         self._machine = ffi.new("NNMachine *", {"isa": machine.isa, "num_threads": 1})
 
     def run(self, *, progress: bool) -> list[History]:
+        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
         num_threads = max(1, min(machine.num_threads, len(self._networks)))
         with (
             _fit.progress_bar(len(self._networks), "network", progress) as bar,

@@ -1,7 +1,6 @@
 """Networks and gradients: one C allocation each, seen through numpy views."""
 
 import os
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -10,10 +9,10 @@ from typing import Any, Literal, SupportsIndex, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy import _files, _fit, _inspect
+from nnpy import _fit, _inspect
 from nnpy._arrays import Samples, as_array, as_matrix, as_samples, check_finite
 from nnpy._c import call, ffi, lib
-from nnpy._checks import FLOAT_MAX, FUNCTIONS, check_functions, check_layer_sizes, integer, positive, real
+from nnpy._checks import FLOAT_MAX, FUNCTIONS, check_functions, check_layer_sizes, integer, positive, random_seed, real
 from nnpy._history import DivergenceError, History
 from nnpy._losses import LOSSES, Loss, check_loss
 from nnpy._machine import machine
@@ -221,7 +220,7 @@ class NeuralNetwork(Parameters):
     ) -> None:
         sizes = check_layer_sizes(layer_sizes)
         names = check_functions(activations, len(sizes) - 1)
-        seed = secrets.randbits(64) if seed is None else integer(seed, "seed", 0, 2**64 - 1)
+        seed = random_seed(64) if seed is None else integer(seed, "seed", 0, 2**64 - 1)
         self._allocate(sizes, names)
         lib.nn_initialize(self._nn, seed)
 
@@ -329,7 +328,9 @@ class NeuralNetwork(Parameters):
 
     def _repr_html_(self) -> str:
         """Show the layers in a table, for a notebook."""
-        return _inspect.html(self)
+        from nnpy import _notebook
+
+        return _notebook.network(self)
 
     def randomize(self, low: float = 0.0, high: float = 1.0, *, seed: int | None = None) -> None:
         """Set every weight and bias to a random number from [low, high].
@@ -368,7 +369,7 @@ class NeuralNetwork(Parameters):
             raise ValueError(f"low must not be above high, got {low} and {high}")
         if high - low > FLOAT_MAX:
             raise ValueError(f"high - low must be finite in float32, got {low} and {high}")
-        seed = secrets.randbits(32) if seed is None else integer(seed, "seed", 0, 2**32 - 1)
+        seed = random_seed(32) if seed is None else integer(seed, "seed", 0, 2**32 - 1)
         with self._lock:
             lib.nn_rand_minstd(self._nn, low, high, seed)
 
@@ -982,6 +983,8 @@ class NeuralNetwork(Parameters):
         OSError
             If it cannot be written. An old file is unchanged then.
         """
+        from nnpy import _files
+
         with self._lock:
             _files.save(self, path, _files.optimizer_arrays(self) if optimizer else {})
 
@@ -1062,4 +1065,6 @@ def load(path: "str | os.PathLike[str]") -> NeuralNetwork:
     ...     nnpy.load(os.path.join(folder, "net.npz"))
     NeuralNetwork([3, 4, 2], ['relu', 'softmax'])
     """
+    from nnpy import _files
+
     return _files.read(path)[0]
