@@ -512,10 +512,10 @@ def test_ink_is_as_that_of_mnist(page, mnist_folder):
     "NNPY_DRAW_PICTURE" not in os.environ, reason="NNPY_DRAW_PICTURE does not name the picture to write"
 )
 def test_picture(page, server):
-    page.open(server, 1080, 690, mobile=True)  # without a scroll bar
+    page.open(server, 1080, 790, mobile=True)  # without a scroll bar
     page.write(DIGITS[3])
     page.until("document.getElementById('status').textContent")
     top = page.run("document.querySelector('main').getBoundingClientRect().top")
-    clip = {"x": 0, "y": top - 24, "width": 1080, "height": 550, "scale": 1}
+    clip = {"x": 0, "y": top - 24, "width": 1080, "height": 660, "scale": 1}
     picture = page.driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip})
     Path(os.environ["NNPY_DRAW_PICTURE"]).write_bytes(base64.b64decode(picture["data"]))

@@ -292,7 +292,7 @@ def test_ctrl_c(digits_folder, tmp_path):
     assert not (tmp_path / "net.npz").exists()
 
 
-# The network that is shipped, made by: nnpy mnist --hidden 56,56 --augment --epochs 100 --save nnpy/data/digits.npz
+# The network that is shipped, made by: nnpy mnist --hidden 48,48 --augment --epochs 100 --save nnpy/data/digits.npz
 
 
 def shipped():
@@ -302,7 +302,7 @@ def shipped():
 def test_the_shipped_network_is_small():
     assert shipped().stat().st_size < 200_000
     net = nnpy.load(shipped())
-    assert net.layer_sizes == (784, 56, 56, 10)
+    assert net.layer_sizes == (784, 48, 48, 10)
     assert net.activations == ("relu", "relu", "softmax")
 
 

@@ -220,7 +220,7 @@ function drawImage(image) {
 
 /** A layer as circles that light up: as bright as the neuron is, beside the strongest one. */
 function drawLayer(canvas, neurons, values) {
-  const columns = Math.ceil(Math.sqrt(neurons));
+  const columns = Math.ceil(Math.sqrt(1.3 * neurons)); // wider than high: there may be several layers
   const rows = Math.ceil(neurons / columns);
   const width = canvas.clientWidth;
   const cell = width / columns;
