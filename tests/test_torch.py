@@ -168,6 +168,26 @@ def test_loss_and_gradients_of_other_shapes(sizes, rows):
     assert_agrees(net, x, y, "mse")
 
 
+def test_loss_and_gradients_with_a_scaler():
+    """The loss is that of the scaled targets, the gradient of the inputs that by the numbers as they come."""
+    net, x, y = problem("tanh", "linear", "huber")
+    x, y = 30 * x + np.arange(7, dtype=np.float32), 20 * y - 5
+    net.fit_scaler(x, y)
+    twin, inputs = Twin(net), torch.tensor(x.astype(np.float64), requires_grad=True)
+    x_mean, x_scale, y_mean, y_scale = (torch.tensor(a.astype(np.float64)) for a in net.scaler)
+    np.testing.assert_allclose(x_scale, x.astype(np.float64).std(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(y_mean, y.astype(np.float64).mean(axis=0), rtol=1e-6)
+    a = twin((inputs - x_mean) / x_scale)[1]
+    targets = (torch.tensor(y.astype(np.float64)) - y_mean) / y_scale
+    loss = functional.huber_loss(a, targets, reduction="none", delta=0.4).sum(dim=1).mean()
+    loss.backward()
+    options = {"loss": nnpy.Huber(0.4)}
+    assert_near(net.predict(x), (a * y_scale + y_mean).detach().numpy(), 4e-6)
+    assert net.loss(x, y, **options) == pytest.approx(loss.item(), rel=4e-6)
+    assert_near(net.backpropagation(x, y, **options).parameters, twin.gradient(), 4e-6)
+    assert_near(net.input_gradient(x, y, **options), inputs.grad.numpy(), 4e-6)
+
+
 # ---- Optimisers ----
 
 # 50 samples in batches of 16 as they come: 4 steps an epoch, of which the last has 2 samples.
@@ -340,6 +360,46 @@ def test_lbfgs(seed, l2, history):
     assert len(path) == 30
     if (seed, l2) == (7, 0.0):  # here the line search has to look for its point: two evaluations are those without
         assert other.state[twin.weights[0]]["func_evals"] > 60
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+@pytest.mark.parametrize("calls", ["fit", "partial_fit"])
+def test_weights_and_missing_targets_in_batches(missing, clip_norm, calls):
+    """Weights are 1 in the mean of all samples, not of each batch, whose gradient is divided by its number of samples."""
+    rng = np.random.default_rng(8)
+    weight, y = rng.uniform(0, 3, len(X)), Y.copy()
+    if missing:
+        y[rng.random(y.shape) < 0.3] = np.nan
+        y[3] = y[40] = np.nan
+    there = ~np.isnan(y)
+    net = nnpy.NeuralNetwork(SIZES, ACTIVATIONS, seed=6)
+    start, twin = net.parameters.copy(), Twin(net)
+    options = {"batch_size": 16, "shuffle": False, "sample_weight": weight, "missing": "ignore", "clip_norm": clip_norm}
+    if calls == "fit":
+        losses = net.fit(X, y, optimizer=nnpy.Adam(0.01), epochs=20, **options).loss
+    else:
+        losses = [net.partial_fit(X, y, optimizer=nnpy.Adam(0.01), **options) for _ in range(20)]
+    other, expected = torch.optim.Adam(twin.parameters(), lr=0.01), []
+    weights = weight * there.any(axis=1)
+    weights = torch.tensor(weights / weights.mean())
+    x, targets = torch.tensor(X.astype(np.float64)), torch.tensor(np.nan_to_num(y.astype(np.float64)))
+    for _ in range(20):
+        total = 0.0
+        for first in range(0, len(X), 16):
+            part = slice(first, first + 16)
+            other.zero_grad()
+            squares = torch.tensor(there[part]) * (twin(x[part])[1] - targets[part]) ** 2
+            loss = (weights[part] * squares.sum(dim=1)).mean()
+            loss.backward()
+            total += loss.item() * len(x[part]) / len(x)
+            if clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(twin.parameters(), clip_norm)
+            other.step()
+        expected.append(total)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    then = twin.flat()
+    np.testing.assert_allclose(net.parameters, then, rtol=0, atol=2e-5 * np.abs(then - start).max())
 
 
 # ---- Schedules ----
