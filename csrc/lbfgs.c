@@ -176,11 +176,14 @@ static int search(const Search *s, Point origin, double t, Point *best)
     memcpy(previous.g, origin.g, s->num * sizeof(double));
     for (; code == NN_OK && num < MOST_EVALUATIONS; num++) {
         double next;
-        if (is_too_high(origin, p) || (num > 1 && p.cost >= previous.cost) || p.slope >= 0) {
+        if (is_too_high(origin, p) || (num > 1 && p.cost >= previous.cost)) {
             break;
         }
-        if (is_flat(origin, p)) {
+        if (is_flat(origin, p)) { /* also where it goes up again a little */
             found = 1;
+            break;
+        }
+        if (p.slope >= 0) {
             break;
         }
         next = interpolate(previous, p, p.t + 0.01 * (p.t - previous.t), p.t * 10);

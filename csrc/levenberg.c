@@ -26,7 +26,6 @@ typedef struct {
     double *matrix, *factor; /* num x num: J^T J, of which the lower triangle is used, and Cholesky's factor */
     double *gradient, *step; /* J^T r with the share of l2, and d */
     double diagonal;         /* the largest of J^T J */
-    double squares;          /* of r, summed up */
 } Squares;
 
 /* ---- J^T J and J^T r ---- */
@@ -64,7 +63,6 @@ static void write_row(const Squares *s, const float *x, size_t i, float *row)
 /* Adds a row of J with its residual. */
 static void add_gradient(Squares *s, const float *row, double residual)
 {
-    s->squares += residual * residual;
     for (size_t p = 0; p < s->num; p++) {
         s->gradient[p] += (double)row[p] * residual;
     }
@@ -144,7 +142,7 @@ static int linearize(Squares *s)
     transpose_weights(s);
     memset(s->matrix, 0, s->num * s->num * sizeof(double));
     memset(s->gradient, 0, s->num * sizeof(double));
-    s->squares = s->diagonal = 0;
+    s->diagonal = 0;
     for (size_t first = 0; first < num; first += s->samples_a_block) {
         size_t now = num - first < s->samples_a_block ? num - first : s->samples_a_block;
         add_block(s, first, now);
@@ -243,9 +241,9 @@ static int iterate(Squares *s, NNLevenberg *state, NNMachine machine, float *bef
     if (code != NN_OK) {
         return code;
     }
-    old = s->squares / 2 + (double)s->samples.x.rows / 2 * nn_l2_cost(s->nn, s->l2);
-    if (!isfinite(old)) {
-        return NN_DIVERGED;
+    code = objective(s, machine, &old); /* as the new one is computed: rounding alone must not look like a step down */
+    if (code != NN_OK || !isfinite(old)) {
+        return code != NN_OK ? code : NN_DIVERGED;
     }
     state->mu = state->nu == 0 ? state->damping * s->diagonal : state->mu; /* the first time */
     state->nu = 2;
