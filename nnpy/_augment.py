@@ -7,13 +7,11 @@ the random numbers.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from nnpy._machine import get_num_threads
 
 __all__ = ["Distortion", "distort"]
 
@@ -58,6 +56,8 @@ def distort(
     distortion: Distortion,
     seed: Sequence[int],
     out: NDArray[np.float32] | None = None,
+    *,
+    threads: Executor | None = None,
 ) -> NDArray[np.float32]:
     """Make a distorted copy of each image.
 
@@ -72,6 +72,8 @@ def distort(
         rounding of numpy's functions.
     out : ndarray of float32, shape (n, 784), optional
         Where to write; else a new array is made.
+    threads : Executor, optional
+        Who does it; else this thread does. numpy lets go of the GIL in all that takes long here.
 
     Returns
     -------
@@ -85,10 +87,8 @@ def distort(
         part = slice(start, start + _IMAGES_PER_PART)
         _distort_part(images[part], distortion, np.random.default_rng([*seed, start]), bumps, out[part])
 
-    # numpy lets go of the GIL in all that takes long here.
-    with ThreadPoolExecutor(get_num_threads()) as pool:
-        for _ in pool.map(work, range(0, len(images), _IMAGES_PER_PART)):
-            pass
+    for _ in (map if threads is None else threads.map)(work, range(0, len(images), _IMAGES_PER_PART)):
+        pass
     return out
 
 

@@ -6,6 +6,7 @@ quick one, `BEST` goes for accuracy, by distorted copies of the images and sever
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from nnpy._augment import Distortion, distort
 from nnpy._history import History
+from nnpy._machine import get_num_threads
 from nnpy._network import NeuralNetwork
 from nnpy._optimizers import Adam
 from nnpy._schedules import LinearDecay
@@ -142,7 +144,8 @@ def train(data: MNIST, recipe: Recipe, *, seed: int, report: Callable[[str], obj
         if recipe.distortion is None:
             history = net.fit(x, data.y_train, **options)
         else:
-            history = net.fit(_Distorted(data, recipe.distortion, (seed, member), x), **options)
+            with ThreadPoolExecutor(get_num_threads()) as threads:
+                history = net.fit(_Distorted(data, recipe.distortion, (seed, member), x, threads), **options)
         if history.stopped == "interrupt":
             raise KeyboardInterrupt
         networks.append(net)
@@ -153,15 +156,22 @@ def train(data: MNIST, recipe: Recipe, *, seed: int, report: Callable[[str], obj
 class _Distorted:
     """The training images as one batch, distorted anew each time that one goes through it, in memory that is there."""
 
-    def __init__(self, data: MNIST, distortion: Distortion, seed: tuple[int, ...], out: NDArray[np.float32]) -> None:
-        self._data, self._distortion, self._seed, self._out = data, distortion, seed, out
+    def __init__(
+        self,
+        data: MNIST,
+        distortion: Distortion,
+        seed: tuple[int, ...],
+        out: NDArray[np.float32],
+        threads: Executor,
+    ) -> None:
+        self._data, self._distortion, self._seed, self._out, self._threads = data, distortion, seed, out, threads
         self._epoch = 0
 
     def __len__(self) -> int:
         return 1
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-        distort(self._data.x_train, self._distortion, (*self._seed, self._epoch), self._out)
+        distort(self._data.x_train, self._distortion, (*self._seed, self._epoch), self._out, threads=self._threads)
         self._epoch += 1
         yield self._out, self._data.y_train
 

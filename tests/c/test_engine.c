@@ -760,12 +760,14 @@ static void check_memory(void)
         NeuralNetwork nn = make_network(&p), before = make_network(&p), grad = make_network(&p);
         size_t num = nn_num_parameters(nn);
         float *moments = (float *)calloc(2 * num, sizeof(float));
+        double *memory = (double *)calloc(nn_lbfgs_size(num, 3), sizeof(double)), dropout[] = {0.5};
+        Matrix layers[] = {mat_alloc(samples[s], p.archi[1]), mat_alloc(samples[s], p.archi[2])};
         for (size_t i = 0; i < 5 * 40; i++) {
             table[i] = draw_float();
         }
-        for (int call = 0; call < 7; call++) {
+        for (int call = 0; call < 11; call++) {
             int code = NN_NO_MEMORY;
-            for (size_t allowed = 0; code != NN_OK && allowed < 10; allowed++) {
+            for (size_t allowed = 0; code != NN_OK && allowed < 30; allowed++) {
                 NNMachine machine = {0, -2};
                 NNMonitor monitor = {.poll = stop_never};
                 NNOptimizer plain = {.kind = NN_GRADIENT_DESCENT, .rate = 0.1, .moments = moments};
@@ -774,13 +776,22 @@ static void check_memory(void)
                 NNOptimizer optimizer = call == 1 ? adam : plain;
                 Matrix none = {0, 0, 0, NULL};
                 NNSchedule schedule = {.batch_size = 64, .num_epochs = 2, .shuffle = call == 2};
+                NNLbfgs lbfgs = {.history = 3, .memory = memory};
+                NNLevenberg levenberg = {.damping = 1e-3};
+                memset(memory, 0, nn_lbfgs_size(num, 3) * sizeof(double));
+                schedule.dropout = call == 7 ? dropout : NULL;
+                optimizer.clip = call == 7 ? 0.1 : 0;
                 num_allowed = allowed;
                 switch (call) {
                 case 0: case 1: case 2: code = nn_train(nn, both, &optimizer, schedule, machine, &monitor); break;
                 case 3: code = nn_gradient(nn, grad, none, both, &cost, machine, &monitor); break;
                 case 4: code = nn_predict(nn, x, results, machine, &monitor); break;
                 case 5: code = nn_evaluate(nn, both, &cost, machine, &monitor); break;
-                default: code = nn_descend_by_differences(nn, 0.1f, 0.1f, x, y, 1, &monitor); break;
+                case 6: code = nn_descend_by_differences(nn, 0.1f, 0.1f, x, y, 1, &monitor); break;
+                case 7: code = nn_train(nn, both, &optimizer, schedule, machine, &monitor); break;
+                case 8: code = nn_layer_outputs(nn, x, layers, machine, &monitor); break;
+                case 9: code = nn_lbfgs(nn, both, &lbfgs, 1, NULL, machine, &monitor); break;
+                default: code = nn_levenberg(nn, both, &levenberg, 1, NULL, machine, &monitor); break;
                 }
                 num_allowed = (size_t)-1;
                 if (code != NN_OK && (code != NN_NO_MEMORY || memcmp(nn.weights[0].data, before.weights[0].data, num * 4) != 0)) {
@@ -795,6 +806,9 @@ static void check_memory(void)
         nn_free(before);
         nn_free(grad);
         free(moments);
+        free(memory);
+        mat_free(layers[0]);
+        mat_free(layers[1]);
     }
 }
 
@@ -810,26 +824,61 @@ static uint64_t hash_of(NeuralNetwork nn)
     return hash;
 }
 
+enum { LBFGS = 100, LEVENBERG }; /* beside the kinds of NNOptimizer */
+
+/* Trains in the way that a run of print_hashes asks for. */
+static void train_somehow(NeuralNetwork nn, NNSamples samples, int kind, int with_everything, NNSchedule schedule, NNMachine machine)
+{
+    size_t num = nn_num_parameters(nn);
+    double dropout[MAX_LAYERS] = {0.25, 0.5, 0.1, 0};
+    float *moments = (float *)calloc(2 * num, sizeof(float));
+    NNMonitor monitor = {.poll = stop_never};
+    if (kind == LBFGS) {
+        NNLbfgs lbfgs = {.history = 5, .memory = (double *)calloc(nn_lbfgs_size(num, 5), sizeof(double))};
+        nn_lbfgs(nn, samples, &lbfgs, schedule.num_epochs, NULL, machine, &monitor);
+        free(lbfgs.memory);
+    } else if (kind == LEVENBERG) {
+        NNLevenberg levenberg = {.damping = 1e-3, .l2 = 1e-5};
+        nn_levenberg(nn, samples, &levenberg, schedule.num_epochs, NULL, machine, &monitor);
+    } else {
+        NNOptimizer adam = {.kind = NN_ADAM, .rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
+                            .moments = moments, .power1 = 1, .power2 = 1};
+        NNOptimizer plain = {.kind = NN_GRADIENT_DESCENT, .rate = 0.5, .moments = moments};
+        NNOptimizer optimizer = kind == NN_ADAM ? adam : plain;
+        if (with_everything) {
+            optimizer.clip = 0.05;
+            optimizer.l2 = 0.01;
+            optimizer.decay = 0.1;
+            schedule.dropout = dropout;
+        }
+        nn_train(nn, samples, &optimizer, schedule, machine, &monitor);
+    }
+    free(moments);
+}
+
 static void print_hashes(void)
 {
     static const struct {
         size_t archi[4], num_layers, num_samples, batch_size, epochs;
-        int functions[3], kind;
+        int functions[3], kind, with_everything, loss;
     } runs[] = {
-        {{2, 2, 1, 0}, 2, 4, 4, 10000, {NN_SIGMOID, NN_SIGMOID, 0}, NN_GRADIENT_DESCENT},
-        {{784, 128, 10, 0}, 2, 256, 32, 2, {NN_RELU, NN_SOFTMAX, 0}, NN_GRADIENT_DESCENT},
-        {{37, 53, 11, 0}, 2, 290, 29, 5, {NN_TANH, NN_SIGMOID, 0}, NN_GRADIENT_DESCENT},
-        {{20, 64, 64, 1}, 3, 300, 32, 5, {NN_RELU, NN_TANH, NN_LINEAR}, NN_ADAM},
-        {{5, 300, 7, 0}, 2, 1100, 1100, 2, {NN_SIGMOID, NN_SOFTMAX, 0}, NN_GRADIENT_DESCENT},
+        {{2, 2, 1, 0}, 2, 4, 4, 10000, {NN_SIGMOID, NN_SIGMOID, 0}, NN_GRADIENT_DESCENT, 0, NN_MSE},
+        {{784, 128, 10, 0}, 2, 256, 32, 2, {NN_RELU, NN_SOFTMAX, 0}, NN_GRADIENT_DESCENT, 0, NN_CROSS_ENTROPY},
+        {{37, 53, 11, 0}, 2, 290, 29, 5, {NN_TANH, NN_SIGMOID, 0}, NN_GRADIENT_DESCENT, 0, NN_MSE},
+        {{20, 64, 64, 1}, 3, 300, 32, 5, {NN_RELU, NN_TANH, NN_LINEAR}, NN_ADAM, 0, NN_MSE},
+        {{5, 300, 7, 0}, 2, 1100, 1100, 2, {NN_SIGMOID, NN_SOFTMAX, 0}, NN_GRADIENT_DESCENT, 0, NN_CROSS_ENTROPY},
+        {{30, 70, 90, 5}, 3, 300, 32, 5, {NN_GELU, NN_SILU, NN_LINEAR}, NN_ADAM, 1, NN_BINARY_CROSS_ENTROPY},
+        {{30, 70, 90, 5}, 3, 300, 50, 5, {NN_ELU, NN_SOFTPLUS, NN_LEAKY_RELU}, NN_GRADIENT_DESCENT, 1, NN_HUBER},
+        {{6, 9, 2, 0}, 2, 150, 150, 12, {NN_TANH, NN_LINEAR, 0}, LBFGS, 0, NN_MSE},
+        {{6, 9, 2, 0}, 2, 150, 150, 12, {NN_TANH, NN_LINEAR, 0}, LEVENBERG, 0, NN_MSE},
     };
     for (size_t r = 0; r < sizeof runs / sizeof *runs; r++) {
-        Problem p = {.num_layers = runs[r].num_layers, .num_samples = runs[r].num_samples};
+        Problem p = {.num_layers = runs[r].num_layers, .num_samples = runs[r].num_samples, .loss = {runs[r].loss, 0.3f}};
         size_t inputs = runs[r].archi[0], outputs = runs[r].archi[p.num_layers], stride = inputs + outputs;
         uint64_t first = 0;
         state = r;
         memcpy(p.archi, runs[r].archi, sizeof runs[r].archi);
         memcpy(p.functions, runs[r].functions, sizeof runs[r].functions);
-        p.loss.kind = p.functions[p.num_layers - 1] == NN_SOFTMAX ? NN_CROSS_ENTROPY : NN_MSE;
         p.table = (float *)malloc(p.num_samples * stride * sizeof(float));
         for (size_t i = 0; i < p.num_samples * stride; i++) {
             p.table[i] = (draw_float() + 1) / 2;
@@ -839,15 +888,9 @@ static void print_hashes(void)
                 Matrix x = {p.num_samples, inputs, stride, p.table}, y = {p.num_samples, outputs, stride, p.table + inputs};
                 NNSamples samples = {.x = x, .y = y};
                 NNMachine machine = {isa, -threads};
-                NNMonitor monitor = {.poll = stop_never};
-                NeuralNetwork nn = make_network(&p);
-                float *moments = (float *)calloc(2 * nn_num_parameters(nn), sizeof(float));
-                NNOptimizer adam = {.kind = NN_ADAM, .rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
-                                    .moments = moments, .power1 = 1, .power2 = 1};
-                NNOptimizer plain = {.kind = NN_GRADIENT_DESCENT, .rate = 0.5};
-                NNOptimizer optimizer = runs[r].kind == NN_ADAM ? adam : plain;
                 NNSchedule schedule = {.batch_size = runs[r].batch_size, .num_epochs = runs[r].epochs, .shuffle = r > 0, .seed = 3};
-                nn_train(nn, samples, &optimizer, schedule, machine, &monitor);
+                NeuralNetwork nn = make_network(&p);
+                train_somehow(nn, samples, runs[r].kind, runs[r].with_everything, schedule, machine);
                 if (isa == 0 && threads == 1) {
                     first = hash_of(nn);
                     printf("%016llx", (unsigned long long)first);
@@ -856,7 +899,6 @@ static void print_hashes(void)
                     num_failed++;
                 }
                 nn_free(nn);
-                free(moments);
             }
         }
         printf("\n");
