@@ -176,9 +176,10 @@ void nn_srand(unsigned int seed);
 /* A generator to be asked for its n-th number: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), with the seed mixed first. */
 uint64_t nn_random(uint64_t seed, uint64_t n);
 
-/* Initial values to train from: biases 0, weights uniform in [-r, r]. r = sqrt(6 / (rows + cols)) (Glorot and Bengio,
- * "Understanding the difficulty of training deep feedforward neural networks", 2010, equation 16) or, for the rectifier and its
- * kin (leaky, ELU, SiLU, GELU), r = sqrt(6 / rows) (He et al., "Delving deep into rectifiers", 2015, equation 10). */
+/* Initial values to train from: biases 0, weights uniform in [-r, r]. For the sigmoid and tanh r = sqrt(6 / (rows + cols)) (Glorot
+ * and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010, equation 16). For the others
+ * r = 1 / sqrt(rows): the first sums stay within a small part of what the inputs are, and so do the first outputs, which small
+ * tables need (the proportion is that of LeCun, Bottou, Orr and Mueller, "Efficient BackProp", 1998, section 4.6). */
 void nn_initialize(NeuralNetwork nn, uint64_t seed);
 
 #ifdef __cplusplus
@@ -562,9 +563,9 @@ void nn_initialize(NeuralNetwork nn, uint64_t seed)
 {
     uint64_t n = 0;
     for (size_t l = 0; l < nn.num_layers; l++) {
-        int f = nn.functions[l], rectifies = f == NN_RELU || f == NN_LEAKY_RELU || f == NN_ELU || f == NN_SILU || f == NN_GELU;
-        float outgoing = rectifies ? 0.0f : (float)nn.weights[l].cols;
-        float range = sqrtf(6.0f / ((float)nn.weights[l].rows + outgoing));
+        float rows = (float)nn.weights[l].rows, cols = (float)nn.weights[l].cols;
+        int saturates = nn.functions[l] == NN_SIGMOID || nn.functions[l] == NN_TANH;
+        float range = saturates ? sqrtf(6.0f / (rows + cols)) : 1.0f / sqrtf(rows);
         for (size_t i = 0; i < nn.weights[l].rows; i++) {
             for (size_t j = 0; j < nn.weights[l].cols; j++) {
                 float uniform = (float)(nn_random(seed, n++) >> 40) / 16777216.0f; /* 24 bits: in [0, 1) */

@@ -164,7 +164,8 @@ def test_randomize_agrees_with_pure_python():
         np.testing.assert_allclose(net.parameters, other.parameters, rtol=0, atol=1e-6)
 
 
-def test_initial_weights_follow_the_formula():
+@pytest.mark.parametrize("functions", [["sigmoid", "tanh"], ["relu", "linear"], ["gelu", "softmax"]])
+def test_initial_weights_follow_the_formula(functions):
     """SplitMix64 written again, in Python's integers."""
     mask = 2**64 - 1
 
@@ -173,12 +174,13 @@ def test_initial_weights_follow_the_formula():
         z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
         return z ^ (z >> 31)
 
-    net = nnpy.NeuralNetwork([5, 7, 2], seed=12345)
+    net = nnpy.NeuralNetwork([5, 7, 2], functions, seed=12345)
     n = 0
     for (rows, columns), w in zip(((5, 7), (7, 2)), net.weights, strict=True):
         for value in w.ravel():
             n += 1
             uniform = (mix(mix(12345) + n * 0x9E3779B97F4A7C15 & mask) >> 40) / 2**24
-            assert value == pytest.approx((2 * uniform - 1) * (6 / (rows + columns)) ** 0.5, rel=1e-5, abs=1e-7)
+            size = (6 / (rows + columns)) ** 0.5 if "tanh" in functions else rows**-0.5
+            assert value == pytest.approx((2 * uniform - 1) * size, rel=1e-5, abs=1e-7)
     assert not any(b.any() for b in net.biases)
     assert ffi.sizeof("float") == 4

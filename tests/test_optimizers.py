@@ -253,7 +253,7 @@ def test_lbfgs_makes_other_losses_smaller_than_adam_does(loss):
         net.fit(X, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=None)
         return net.loss(X, y, loss=loss)
 
-    assert 0 <= after(nnpy.LBFGS(), 200) < 0.9 * after(nnpy.Adam(0.01), 200) < 0.8 * after(None, 0)
+    assert 0 <= after(nnpy.LBFGS(), 200) < 0.95 * after(nnpy.Adam(0.01), 200) < 0.8 * after(None, 0)
 
 
 @pytest.mark.parametrize("optimizer", [nnpy.LBFGS(), nnpy.LevenbergMarquardt()], ids=repr)
@@ -264,7 +264,7 @@ def test_an_iteration_is_the_same_alone_and_among_others(optimizer):
     in_parts = other.fit(X, Y, optimizer=optimizer, epochs=40, callbacks=lambda net, history: None)
     np.testing.assert_array_equal(one.parameters, other.parameters)
     np.testing.assert_array_equal(history.loss, in_parts.loss)
-    assert history.loss[-1] < 0.1 * history.loss[0]
+    assert history.loss[-1] < 0.2 * history.loss[0]
     assert (np.diff(history.loss) <= 0).all()
 
 
