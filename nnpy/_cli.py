@@ -92,7 +92,15 @@ def _add_mnist(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--batch-size", type=_positive, metavar="N", help=f"images in a step (default: {plain.batch_size})"
     )
     mnist.add_argument("--seed", type=_seed, default=0, metavar="N", help="of everything random (default: 0)")
-    mnist.add_argument("--save", type=Path, metavar="FILE.npz", help="write the network to a file, for nnpy.load")
+    saving = mnist.add_mutually_exclusive_group()
+    saving.add_argument(
+        "--save",
+        type=Path,
+        default=Path("mnist.npz"),
+        metavar="FILE.npz",
+        help="where to write the network, for nnpy.load and nnpy draw (default: mnist.npz)",
+    )
+    saving.add_argument("--no-save", action="store_const", const=None, dest="save", help="do not write it")
     mnist.add_argument("--quiet", action="store_true", help="print the result only, no line for each epoch")
     mnist.set_defaults(run=_run_mnist)
 

@@ -180,7 +180,7 @@ def test_prints_a_line_for_each_epoch_and_the_result(digits_folder, tmp_path, ca
     assert net.layer_sizes == (784, 32, 16, 10)
     assert net.activations == ("relu", "relu", "softmax")
 
-    assert _cli.main([*arguments, "--quiet"]) == 0
+    assert _cli.main([*arguments, "--quiet", "--no-save"]) == 0
     assert capsys.readouterr().out.startswith("100.00 % of 30 test images")
 
 
@@ -206,7 +206,7 @@ def test_best_merges_networks(digits_folder, tmp_path, capsys):
 
 def test_without_a_folder(digits_folder, monkeypatch, capsys):
     monkeypatch.setenv("NNPY_MNIST", str(digits_folder))
-    assert _cli.main(["mnist", "--epochs", "1"]) == 0
+    assert _cli.main(["mnist", "--epochs", "1", "--no-save"]) == 0
     assert "of 30 test images" in capsys.readouterr().out
 
 
@@ -242,7 +242,9 @@ def test_refusals(digits_folder, tmp_path, monkeypatch, capsys):
         refused(capsys, [digits_folder, "--save", path])
         == f"nnpy mnist: {path} cannot be written: the folder {tmp_path} is read-only"
     )
-    assert re.match(r"nnpy mnist: .*memory", refused(capsys, [digits_folder, "--hidden", "2000000000,2000000000"]))
+    assert re.match(
+        r"nnpy mnist: .*memory", refused(capsys, [digits_folder, "--hidden", "2000000000,2000000000", "--no-save"])
+    )
 
 
 @pytest.mark.parametrize(
@@ -318,6 +320,15 @@ def test_the_shipped_network_knows_digits(mnist_folder):
 
 
 def test_two_epochs_of_the_real_files(mnist_folder, capsys):
-    assert _cli.main(["mnist", str(mnist_folder), "--epochs", "2", "--hidden", "64"]) == 0
+    assert _cli.main(["mnist", str(mnist_folder), "--epochs", "2", "--hidden", "64", "--no-save"]) == 0
     right = float(re.search(r"^(\S+) % of 10,000 test images", capsys.readouterr().out, re.MULTILINE)[1])
     assert right > 95.5
+
+
+def test_the_network_is_saved_where_one_is_unless_one_says_no(digits_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for arguments, files in ((["--no-save"], []), ([], ["mnist.npz"])):
+        assert _cli.main(["mnist", str(digits_folder), "--epochs", "1", "--hidden", "8", *arguments]) == 0
+        assert sorted(path.name for path in tmp_path.glob("*.npz")) == files
+    assert "saved to mnist.npz, " in capsys.readouterr().out
+    assert nnpy.load("mnist.npz").layer_sizes == (784, 8, 10)
