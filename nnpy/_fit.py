@@ -150,6 +150,8 @@ def _check_dropout(dropout: float | Sequence[float] | None, num_hidden: int) -> 
 def _check_together(net: "NeuralNetwork", settings: Settings) -> None:
     """Refuse what does not go together."""
     name = type(settings.optimizer).__name__
+    if settings.optimizer._is_full_batch and settings.batch_size is not None:
+        raise ValueError(f"{name} has all samples in a step: batch_size must be None, got {settings.batch_size}")
     searches = isinstance(settings.optimizer, (LBFGS, LevenbergMarquardt))
     if searches and (settings.dropout is not None or settings.clip_norm):
         raise ValueError(f"{name} goes without dropout and clip_norm")
@@ -191,9 +193,7 @@ class Trainer:
 
     def batch_size(self, num: int) -> int:
         """How many samples make a step."""
-        if self.settings.batch_size is None or self.settings.optimizer._is_full_batch:
-            return num
-        return min(self.settings.batch_size, num)
+        return num if self.settings.batch_size is None else min(self.settings.batch_size, num)
 
     def advance(
         self,
@@ -457,7 +457,8 @@ def fit(net: "NeuralNetwork", x: Any, y: ArrayLike | None, options: dict[str, An
     if is_batches and not (isinstance(x, Iterable) and not isinstance(x, np.ndarray)):
         raise TypeError("y is missing; without it x must be an iterable of batches (x, y)")
     if options["batch_size"] == "auto":
-        options["batch_size"] = None if is_batches else 32
+        takes_all = is_batches or getattr(options["optimizer"], "_is_full_batch", False)
+        options["batch_size"] = None if takes_all else 32
     settings = check_settings(net, options)
     if options["resume"] is not None:
         settings, saved = _load_checkpoint(net, settings, options)

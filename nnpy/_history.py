@@ -38,7 +38,10 @@ class History:
 
     @property
     def loss(self) -> NDArray[np.float64]:
-        """Mean training loss of each epoch: that of each sample as it was before the step that the sample was part of."""
+        """Mean training loss of each epoch: that of each sample as it was before the step that the sample was part of.
+
+        With `LBFGS` and `LevenbergMarquardt` it is the loss after the epoch, which is an iteration.
+        """
         return self._column("loss")
 
     @property

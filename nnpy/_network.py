@@ -829,7 +829,7 @@ class NeuralNetwork(Parameters):
             How many times to go through the samples.
         batch_size : int or None
             How many samples make a step; the last step of an epoch takes what is left. None for all samples. By default 32, and
-            None for an iterable of batches.
+            None for an iterable of batches and for `Rprop`, `LBFGS` and `LevenbergMarquardt`, which can only have that.
         shuffle : bool
             Whether the samples come in another order in each epoch (those of a batch, if x is an iterable of batches).
         seed : int, optional

@@ -204,7 +204,7 @@ class RMSprop(Optimizer):
 class Rprop(Optimizer):
     """Rprop: each parameter has a step of its own, which grows while the gradient keeps its sign and shrinks when that changes.
 
-    For full batches: pass ``batch_size=None`` to `NeuralNetwork.fit`, which has all samples in a step then.
+    For full batches: `NeuralNetwork.fit` has all samples in a step then.
 
     Parameters
     ----------

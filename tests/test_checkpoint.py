@@ -38,7 +38,8 @@ def test_going_on_gives_the_bits_of_not_stopping(tmp_path, optimizer, watched):
     """The training is stopped by a callback that raises, after epoch 4 of 9; the seed is one drawn at random."""
     whole, stopped, resumed = make(), make(), make(seed=2)
     searches = isinstance(optimizer, (nnpy.LBFGS, nnpy.LevenbergMarquardt))
-    options = {"optimizer": optimizer, "epochs": 9, "batch_size": 16, "dropout": None if searches else 0.2}
+    size = None if searches or isinstance(optimizer, nnpy.Rprop) else 16
+    options = {"optimizer": optimizer, "epochs": 9, "batch_size": size, "dropout": None if searches else 0.2}
     if watched:
         options |= {"validation_data": (X[:20], Y[:20]), "early_stopping": 8}
 

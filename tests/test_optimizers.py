@@ -421,12 +421,14 @@ def test_refused_by_fit_for_other_networks():
 
 @pytest.mark.parametrize("optimizer", [nnpy.Rprop(), nnpy.LBFGS(), nnpy.LevenbergMarquardt()], ids=repr)
 def test_full_batches_alone(optimizer):
-    """Batches from elsewhere are refused; the batch size makes no difference."""
+    """Batches are refused, those of a size as well; to have all samples in a step need not be said."""
     net = nnpy.NeuralNetwork([4, 3, 2], ["tanh", "linear"], seed=0)
     with pytest.raises(ValueError, match=rf"^{type(optimizer).__name__} needs all samples at once, not batches$"):
         net.fit([(X, Y)], optimizer=optimizer)
+    with pytest.raises(ValueError, match=r" has all samples in a step: batch_size must be None, got 8$"):
+        net.fit(X, Y, optimizer=optimizer, epochs=3, batch_size=8)
     other = nnpy.NeuralNetwork([4, 3, 2], ["tanh", "linear"], seed=0)
-    net.fit(X, Y, optimizer=optimizer, epochs=3, batch_size=8)
+    net.fit(X, Y, optimizer=optimizer, epochs=3)
     other.fit(X, Y, optimizer=optimizer, epochs=3, batch_size=None)
     np.testing.assert_array_equal(net.parameters, other.parameters)
 

@@ -503,12 +503,17 @@ REFUSED = [
     ),
     ({"missing": "drop"}, ValueError, "missing must be 'raise' or 'ignore', got 'drop'"),
     (
-        {"optimizer": nnpy.LBFGS(), "dropout": 0.5},
+        {"optimizer": nnpy.LBFGS(), "dropout": 0.5, "batch_size": None},
         ValueError,
         "LBFGS goes without dropout and clip_norm",
     ),
     (
-        {"optimizer": nnpy.LevenbergMarquardt(), "loss": "huber"},
+        {"optimizer": nnpy.Rprop()},
+        ValueError,
+        "Rprop has all samples in a step: batch_size must be None, got 16",
+    ),
+    (
+        {"optimizer": nnpy.LevenbergMarquardt(), "loss": "huber", "batch_size": None},
         ValueError,
         'LevenbergMarquardt is for the loss "mse" without softmax, got "huber"',
     ),
@@ -579,7 +584,7 @@ def test_refused_for_partial_fit():
         with pytest.raises(
             ValueError, match="^partial_fit knows no end of the training: it takes an optimizer with a "
         ):
-            net.partial_fit(X, Y, optimizer=optimizer)
+            net.partial_fit(X, Y, optimizer=optimizer, batch_size=None)
     same(net, make())
 
 
