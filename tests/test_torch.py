@@ -197,7 +197,9 @@ X = RNG.normal(size=(50, 6)).astype(np.float32)
 Y = np.stack([X[:, 0] * X[:, 1], np.sin(2 * X[:, 2]), X[:, 3] - 0.5 * X[:, 4]], axis=1).astype(np.float32)
 
 
-def follow(optimizer, make, *, batch_size=16, epochs=25, l2=0.0, clip_norm=None, decay=0.0, schedule=None):
+def follow(
+    optimizer, make, *, batch_size=16, epochs=25, l2=0.0, clip_norm=None, decay=0.0, schedule=None, tolerance=2e-5
+):
     """Train both; return the parameters after each epoch, the losses and the rates of both, and the clipped steps.
 
     make is given the twin and returns an optimiser of PyTorch; schedule is given that one, and returns what is to be called
@@ -244,7 +246,7 @@ def follow(optimizer, make, *, batch_size=16, epochs=25, l2=0.0, clip_norm=None,
     start = nnpy.NeuralNetwork(SIZES, ACTIVATIONS, seed=6).parameters
     assert len(path) == epochs
     for now, then in zip(path, expected, strict=True):  # relative to how far the parameters have moved
-        np.testing.assert_allclose(now, then, rtol=0, atol=5e-5 * np.abs(then - start).max())
+        np.testing.assert_allclose(now, then, rtol=0, atol=tolerance * np.abs(then - start).max())
     np.testing.assert_allclose(history.loss, losses, rtol=1e-4)
     if schedule is not None:
         np.testing.assert_allclose(history.rate, rates[steps - 1 :: steps], rtol=1e-9)
@@ -286,7 +288,8 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize(("batch_size", "epochs"), [(16, 25), (None, 100)])
 def test_hundred_steps(name, batch_size, epochs):
-    follow(*OPTIMIZERS[name], batch_size=batch_size, epochs=epochs)
+    # It divides by the size of the gradient, and so magnifies what rounding does to one that is nearly 0.
+    follow(*OPTIMIZERS[name], batch_size=batch_size, epochs=epochs, tolerance=2e-4 if name == "RMSprop" else 2e-5)
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.8, False), (0.8, True)])
@@ -399,7 +402,7 @@ def test_weights_and_missing_targets_in_batches(missing, clip_norm, calls):
         expected.append(total)
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
     then = twin.flat()
-    np.testing.assert_allclose(net.parameters, then, rtol=0, atol=5e-5 * np.abs(then - start).max())
+    np.testing.assert_allclose(net.parameters, then, rtol=0, atol=2e-5 * np.abs(then - start).max())
 
 
 # ---- Schedules ----
