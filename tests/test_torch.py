@@ -120,7 +120,7 @@ def assert_near(actual, expected, tolerance):
     """Relative to the largest expected value."""
     scale = np.abs(expected).max()
     assert 0 < scale < np.inf
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5 * scale)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
 
 
 def assert_agrees(net, x, y, name, **options):
@@ -197,9 +197,7 @@ X = RNG.normal(size=(50, 6)).astype(np.float32)
 Y = np.stack([X[:, 0] * X[:, 1], np.sin(2 * X[:, 2]), X[:, 3] - 0.5 * X[:, 4]], axis=1).astype(np.float32)
 
 
-def follow(
-    optimizer, make, *, batch_size=16, epochs=25, l2=0.0, clip_norm=None, decay=0.0, schedule=None, tolerance=2e-5
-):
+def follow(optimizer, make, *, batch_size=16, epochs=25, l2=0.0, clip_norm=None, decay=0.0, schedule=None):
     """Train both; return the parameters after each epoch, the losses and the rates of both, and the clipped steps.
 
     make is given the twin and returns an optimiser of PyTorch; schedule is given that one, and returns what is to be called
@@ -359,7 +357,7 @@ def test_lbfgs(seed, l2, history):
         other.step(closure)
         then = twin.flat()
         tolerance = 1e-5 if iteration < 8 else 5e-4
-        np.testing.assert_allclose(now, then, rtol=0, atol=2e-5 * np.abs(then - start).max())
+        np.testing.assert_allclose(now, then, rtol=0, atol=tolerance * np.abs(then - start).max())
     assert len(path) == 30
     if (seed, l2) == (7, 0.0):  # here the line search has to look for its point: two evaluations are those without
         assert other.state[twin.weights[0]]["func_evals"] > 60
