@@ -274,8 +274,8 @@ OPTIMIZERS = {
     ),
     # Without an epsilon to speak of it magnifies what rounding does to a gradient that has become nearly 0.
     "RMSprop": (
-        nnpy.RMSprop(0.005, decay=0.95, epsilon=1e-4),
-        lambda t: torch.optim.RMSprop(t.parameters(), lr=0.005, alpha=0.95, eps=1e-4),
+        nnpy.RMSprop(0.005, decay=0.95, epsilon=1e-3),
+        lambda t: torch.optim.RMSprop(t.parameters(), lr=0.005, alpha=0.95, eps=1e-3),
     ),
     "RMSprop with momentum and an epsilon that counts": (
         nnpy.RMSprop(0.005, decay=0.95, momentum=0.7, epsilon=0.1),
