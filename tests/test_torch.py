@@ -272,10 +272,10 @@ OPTIMIZERS = {
             [{"params": t.weights, "weight_decay": 0.3}, {"params": t.biases, "weight_decay": 0.0}], lr=0.01
         ),
     ),
-    # Without an epsilon to speak of it magnifies what rounding does to a gradient that has become nearly 0.
+    # At a higher rate a gradient settles at 0, and what rounding does to it is magnified.
     "RMSprop": (
-        nnpy.RMSprop(0.005, decay=0.95, epsilon=1e-3),
-        lambda t: torch.optim.RMSprop(t.parameters(), lr=0.005, alpha=0.95, eps=1e-3),
+        nnpy.RMSprop(0.002, decay=0.95),
+        lambda t: torch.optim.RMSprop(t.parameters(), lr=0.002, alpha=0.95),
     ),
     "RMSprop with momentum and an epsilon that counts": (
         nnpy.RMSprop(0.005, decay=0.95, momentum=0.7, epsilon=0.1),
