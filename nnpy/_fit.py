@@ -202,6 +202,7 @@ class Trainer:
         count: int,
         *,
         span: tuple[float, float] = (0.0, 1.0),
+        first_batch: int = 0,
         checked: bool = False,
     ) -> None:
         """Go through the samples `count` times, from that epoch on; `losses` has the result.
@@ -210,6 +211,8 @@ class Trainer:
         ----------
         span : (float, float)
             From where to where in the epoch they go, for a schedule of the rate.
+        first_batch : int
+            How many batches of the epoch have been before.
         checked : bool
             Whether a call has been through x before.
         """
@@ -221,7 +224,7 @@ class Trainer:
         monitor = ffi.new("NNMonitor *")
 
         def diverged(num_steps: int) -> DivergenceError:
-            where = epoch + num_steps // steps, num_steps % steps
+            where = epoch + num_steps // steps, first_batch + num_steps % steps
             return DivergenceError(
                 f"the training diverged in epoch {where[0]}, batch {where[1]}: the loss or a parameter is no longer finite. "
                 "The network has the last finite parameters; a smaller rate, clip_norm or scaled inputs may help",
@@ -309,19 +312,15 @@ class BatchData:
 
     def advance(self, trainer: Trainer, epoch: int, count: int) -> list[float]:
         """Train for one epoch; return its loss."""
-        total, num = 0.0, 0
+        total, num, steps = 0.0, 0, 0
         known = len(self._batches) if isinstance(self._batches, Sized) else None
         for number, batch in enumerate(self._batches):
             span = (number / known, (number + 1) / known) if known else (0.5, 0.5)
             if not isinstance(batch, (tuple, list)) or len(batch) not in {2, 3}:
                 raise TypeError(f"a batch must be (x, y) or (x, y, sample_weight), got {type(batch).__name__}")
             samples = self._as_samples(*batch)
-            try:
-                trainer.advance(samples, epoch, 1, span=span)
-            except DivergenceError as error:
-                error.batch += number
-                error.epoch = epoch
-                raise
+            trainer.advance(samples, epoch, 1, span=span, first_batch=steps)
+            steps += -(-len(samples) // trainer.batch_size(len(samples)))
             total += trainer.losses[0] * len(samples)
             num += len(samples)
         if num == 0:

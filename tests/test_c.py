@@ -115,7 +115,7 @@ def test_largest_errors_of_the_functions(tmp_path):
     assert result.returncode == 0, result.stdout
     errors = {line.split()[0]: float(line.split()[1]) for line in result.stdout.splitlines()}
     assert errors.keys() == {"exp", "tanh", "log", "sigmoid", "expm1", "softplus", "normal"}
-    assert all(0.5 < error < 3.3 for error in errors.values())
+    assert all(0.5 < error < 3.5 for error in errors.values())
 
 
 @pytest.mark.parametrize("language", ["c99", "c++"])

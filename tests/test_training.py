@@ -634,3 +634,13 @@ def test_a_schedule_runs_within_an_epoch_of_batches_whose_number_is_known():
     same(one, other)
     history = constant.fit(Unknown(), epochs=3, optimizer=optimizer)
     np.testing.assert_allclose(history.rate, [0.25, 0.375, 0.125])
+
+
+def test_divergence_in_batches_names_the_place_in_the_epoch():
+    bad = np.full((15, 6), 3e38, np.float32), np.full((15, 3), 3e38, np.float32)
+    batches = [(X[:30], Y[:30]), (X[30:], Y[30:]), bad]
+    net = make()
+    with pytest.raises(nnpy.DivergenceError, match=r"^the training diverged in epoch 0, batch 4: ") as error:
+        net.fit(batches, epochs=3, batch_size=15)
+    assert (error.value.epoch, error.value.batch) == (0, 4)
+    assert np.isfinite(net.parameters).all()
