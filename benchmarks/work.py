@@ -859,7 +859,7 @@ def measure(library: str, name: str) -> list[float]:
     if name.startswith(("regression-", "many-")):
         work, _, kind = name.partition("-")
         run = here[f"{library}_{work}"](kind if work == "regression" else kind == "one-by-one")
-        return [] if run is None else seconds_of(run, 5 if work == "regression" else 3)
+        return [] if run is None else seconds_of(run, 3 if library == "nnpy" else 1)
     if library == "book":
         return book_xor_seconds(1_000_000, 5)
     run, _ = here[f"{library}_xor"](10_000)

@@ -26,6 +26,7 @@ typedef struct {
     double *matrix, *factor; /* num x num: J^T J, of which the lower triangle is used, and Cholesky's factor */
     double *gradient, *step; /* J^T r with the share of l2, and d */
     double diagonal;         /* the largest of J^T J */
+    double cost;             /* of the last parameters that objective was asked about, without l2 */
 } Squares;
 
 /* ---- J^T J and J^T r ---- */
@@ -220,13 +221,13 @@ static void solve(Squares *s)
 }
 
 /* What is made small, times n / 2, at the parameters as they are. */
-static int objective(const Squares *s, NNMachine machine, double *value)
+static int objective(Squares *s, NNMachine machine, double *value)
 {
-    double cost, share = (double)s->samples.x.rows / 2;
+    double share = (double)s->samples.x.rows / 2;
     NNMonitor monitor = *s->monitor;
-    int code = nn_evaluate(s->nn, s->samples, &cost, machine, &monitor);
+    int code = nn_evaluate(s->nn, s->samples, &s->cost, machine, &monitor);
     s->monitor->work = monitor.work;
-    *value = share * (cost + nn_l2_cost(s->nn, s->l2));
+    *value = share * (s->cost + nn_l2_cost(s->nn, s->l2));
     return code;
 }
 
@@ -248,7 +249,7 @@ static int iterate(Squares *s, NNLevenberg *state, NNMachine machine, float *bef
     state->mu = state->nu == 0 ? state->damping * s->diagonal : state->mu; /* the first time */
     state->nu = 2;
     memcpy(before, parameters, s->num * sizeof(float));
-    while (code != NN_STOPPED && state->mu <= 1e10 * s->diagonal && s->diagonal > 0) {
+    while (code != NN_STOPPED && code != NN_NO_MEMORY && state->mu <= 1e10 * s->diagonal && s->diagonal > 0) {
         double predicted = 0, ratio;
         code = factorize(s, state->mu);
         if (code == NN_OK) {
@@ -332,7 +333,6 @@ int nn_levenberg(NeuralNetwork nn, NNSamples samples, NNLevenberg *state, size_t
     Squares s = {.nn = nn, .samples = samples, .monitor = monitor, .l2 = state->l2};
     int code = allocate(&s, machine), moved = 1;
     float *before = (float *)malloc(nn_num_parameters(nn) * sizeof(float));
-    double value;
 
     code = before == NULL ? NN_NO_MEMORY : code;
     if (code == NN_OK && nn_first_nonfinite(samples.x) < samples.x.rows * samples.x.cols) {
@@ -341,9 +341,8 @@ int nn_levenberg(NeuralNetwork nn, NNSamples samples, NNLevenberg *state, size_t
     while (code == NN_OK && moved && monitor->done < num_iterations) {
         code = iterate(&s, state, machine, before, &moved);
         if (code == NN_OK && moved) {
-            code = costs == NULL ? NN_OK : nn_evaluate(nn, samples, &value, machine, monitor);
             if (costs != NULL) {
-                costs[monitor->done] = (float)value;
+                costs[monitor->done] = (float)s.cost;
             }
             monitor->num_steps = ++monitor->done;
         }

@@ -1,6 +1,7 @@
 /* phases.c: see phases.h. */
 #include "phases.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -97,7 +98,7 @@ static void output_phase(Training *t, size_t first, size_t num, float scale, int
         size_t label = y == NULL ? (size_t)t->samples.labels[sample] : 0;
         float weight = t->samples.weights == NULL ? 1.0f : t->samples.weights[sample];
         plan->costs[i] = plan->kernels->output(plan->output_function, plan->nn.loss, z, y, label, scale * weight, d, layer->cols);
-        plan->costs[i] *= weight;
+        plan->costs[i] = weight > 0 ? plan->costs[i] * weight : 0; /* whatever a sample that does not count costs */
         if (!(fabsf(plan->costs[i]) <= 3.402823466e38f)) {
             nn_set_flag(&t->diverged, 1); /* read after a barrier */
         }
@@ -259,6 +260,22 @@ static size_t square_parts(const Training *t, const float *x, size_t num, size_t
     return number;
 }
 
+/* The same in double precision, all by one thread, for a gradient whose squares are too large for single precision. */
+static double large_squares(const NNPlan *plan)
+{
+    double total = 0;
+    for (size_t l = 0; l < plan->num_layers; l++) {
+        const NNLayer *layer = &plan->layers[l];
+        for (size_t i = 0; i < layer->num_weights; i++) {
+            total += (double)layer->grad_w[i] * (double)layer->grad_w[i];
+        }
+        for (size_t j = 0; j < layer->padded; j++) {
+            total += (double)layer->grad_b[j] * (double)layer->grad_b[j];
+        }
+    }
+    return total;
+}
+
 /* Rescaled to the largest norm that is allowed, the gradient goes to the optimiser. */
 static void clipped_step(Training *t, NNTeam *team, int number)
 {
@@ -281,6 +298,7 @@ static void clipped_step(Training *t, NNTeam *team, int number)
     for (size_t p = 0; p < num_parts; p++) {
         total += plan->squares[p];
     }
+    total = total <= DBL_MAX ? total : large_squares(plan);
     if (total > t->clip * t->clip) {
         step.scale = bias_step.scale = (float)(t->clip / sqrt(total));
     }

@@ -31,7 +31,8 @@ static double finish(const Prediction *p, NeuralNetwork nn, const NNKernels *ker
         const float *y = p->samples.y.data == NULL ? NULL : nn_row(p->samples.y, sample);
         size_t label = y == NULL ? (size_t)p->samples.labels[sample] : 0;
         float cost = kernels->output(function, nn.loss, z, y, label, 0, NULL, num_columns);
-        return (double)(p->samples.weights == NULL ? cost : p->samples.weights[sample] * cost);
+        float weight = p->samples.weights == NULL ? 1.0f : p->samples.weights[sample];
+        return weight > 0 ? (double)(weight * cost) : 0; /* whatever a sample that does not count costs */
     }
     kernels->activate(function, z, num_columns);
     if (p->out.data != NULL) {

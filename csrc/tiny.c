@@ -108,6 +108,9 @@ int nn_attempt_tiny(const NNTraining *call, size_t limit, int keep, int *finite,
         descend(&tiny, now);
         monitor->done = monitor->num_steps = monitor->done + now;
         code = nn_poll(monitor, now * work) ? NN_STOPPED : NN_OK;
+        if (!kernels->are_finite(parameters, num_parameters)) {
+            break; /* it stays so */
+        }
     }
     *finite = kernels->are_finite(parameters, num_parameters);
     if (!keep || !*finite) {

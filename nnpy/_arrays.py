@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._c import ffi, lib
-from nnpy._checks import real
+from nnpy._checks import FLOAT_MAX, real
 from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss
 
 if TYPE_CHECKING:
     from nnpy._scaler import Scaler
 
-__all__ = ["Samples", "as_array", "as_matrix", "as_samples", "check_finite"]
+__all__ = ["Samples", "as_array", "as_matrix", "as_samples", "check_finite", "refuse_mask", "to_array"]
 
 _ELEMENTS_PER_CHECK = 1 << 22  # elements checked between two looks at Ctrl-C
 _SIZE_MAX = 2 ** (8 * ffi.sizeof("size_t")) - 1
@@ -62,9 +62,8 @@ def as_array(values: ArrayLike, name: str, columns: int, *, what: str) -> NDArra
     ValueError
         If the shape is another.
     """
-    array = values if isinstance(values, np.ndarray) else _to_array(values, name)
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array, which nnpy does not read: fill or drop the masked values first")
+    array = to_array(values, name)
+    refuse_mask(array, name)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be real numbers, got an array of dtype {array.dtype}")
     if array.ndim == 1 and columns == 1:
@@ -106,6 +105,7 @@ def as_samples(
     missing: str = "raise",
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | str | None = None,
+    are_all: bool = True,
     scaler: "Scaler | None" = None,
     apart_from: NDArray[np.float32] | None = None,
 ) -> Samples:
@@ -125,6 +125,8 @@ def as_samples(
         One number a sample.
     class_weight : mapping or "balanced", optional
         One number a class.
+    are_all : bool
+        Whether these are all samples, so that weights are divided by their mean; not if they are a part of more.
     scaler : Scaler, optional
         What x, and y, go through first.
     apart_from : ndarray, optional
@@ -141,7 +143,7 @@ def as_samples(
     if len(inputs) == 0:
         raise ValueError("x and y must have at least one row, got none")
     _check_targets(targets, loss, missing)
-    weights = _weights(targets, classes, missing, sample_weight, class_weight)
+    weights = _weights(targets, classes, missing, sample_weight, class_weight, are_all=are_all)
     if scaler is not None:
         inputs = scaler.scale_x(inputs)
         targets = scaler.scale_y(targets)
@@ -163,10 +165,10 @@ def _check_targets(targets: NDArray[np.float32], loss: Loss, missing: str) -> No
     elif np.isinf(targets).any():
         check_finite(np.where(np.isnan(targets), np.float32(0), targets), "y")
     if len(targets) and isinstance(loss, (CrossEntropy, BinaryCrossEntropy)):
-        if targets.min() < 0:
-            raise ValueError(f"y must be probabilities, got {targets.min()}")
-        if isinstance(loss, BinaryCrossEntropy) and targets.max() > 1:
-            raise ValueError(f"y must be probabilities, got {targets.max()}")
+        if (targets < 0).any():
+            raise ValueError(f"y must be probabilities, got {np.nanmin(targets)}")
+        if isinstance(loss, BinaryCrossEntropy) and (targets > 1).any():
+            raise ValueError(f"y must be probabilities, got {np.nanmax(targets)}")
 
 
 def _weights(
@@ -175,8 +177,10 @@ def _weights(
     missing: str,
     sample_weight: ArrayLike | None,
     class_weight: Mapping[int, float] | str | None,
+    *,
+    are_all: bool,
 ) -> NDArray[np.float32] | None:
-    """The weights of the samples, 1 on average; None if all are 1. A sample without any target has none."""
+    """The weights of the samples, 1 on average if these are all; None if all are 1. A sample without any target has none."""
     num = len(targets) if classes is None else len(classes)
     parts: list[NDArray[np.float64]] = []
     if sample_weight is not None:
@@ -190,14 +194,17 @@ def _weights(
     if not parts:
         return None
     weights: NDArray[np.float64] = np.prod(parts, axis=0)
-    mean = weights.mean()
-    if not mean > 0:
-        raise ValueError("no sample counts: each has a weight of 0 or no target")
-    return np.ascontiguousarray(weights / mean, dtype=np.float32)
+    if are_all:
+        if not weights.max() > 0:
+            raise ValueError("no sample counts: each has a weight of 0 or no target")
+        weights /= weights.max()  # or a sum of large ones is infinite
+        weights /= weights.mean()
+    return np.ascontiguousarray(np.minimum(weights, FLOAT_MAX), dtype=np.float32)
 
 
 def _sample_weights(values: ArrayLike, num: int) -> NDArray[np.float64]:
-    array = values if isinstance(values, np.ndarray) else _to_array(values, "sample_weight")
+    array = to_array(values, "sample_weight")
+    refuse_mask(array, "sample_weight")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"sample_weight must be real numbers, got an array of dtype {array.dtype}")
     if array.shape != (num,):
@@ -237,24 +244,30 @@ def _class_weights(
 
 def _as_labels(y: ArrayLike, num_classes: int) -> NDArray[np.int32] | None:
     """Return y as numbers of outputs if that is what it holds, None if it has two dimensions."""
-    array = y if isinstance(y, np.ndarray) else _to_array(y, "y")
+    array = to_array(y, "y")
     if array.ndim != 1:
         return None
     if array.dtype.kind not in "iu":
         raise TypeError(
             f"y must be integer labels, or rows of {num_classes} probabilities, got {array.dtype} of shape {array.shape}"
         )
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError("y is a masked array, which nnpy does not read: fill or drop the masked values first")
+    refuse_mask(array, "y")
     array = np.array(array)  # C takes labels for places in memory: what is checked here must not change any more
     if len(array) and (array.min() < 0 or array.max() >= num_classes):
         raise ValueError(f"y must be labels from 0 to {num_classes - 1}, got {array.min()} to {array.max()}")
     return np.ascontiguousarray(array, dtype=np.int32)
 
 
-def _to_array(values: ArrayLike, name: str) -> NDArray[Any]:
+def refuse_mask(array: NDArray[Any], name: str) -> None:
+    """Raise a TypeError for a masked array: numpy would give C the values that are hidden."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, which nnpy does not read: fill or drop the masked values first")
+
+
+def to_array(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Return an array of any type; a ValueError that names it if it is ragged."""
     try:
-        return np.asarray(values)
+        return values if isinstance(values, np.ndarray) else np.asarray(values)
     except ValueError as error:  # a ragged list
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from error
 

@@ -69,11 +69,11 @@ def call(
     monitor = ffi.new("NNMonitor *") if monitor is None else monitor
     monitor.poll, monitor.context = lib.nnpy_poll, handle
     code = function(*args, monitor)
-    if progress is not None:
-        progress(monitor.done)
     exception, _raised.exception = getattr(_raised, "exception", None), None
     if exception is not None:
         raise exception
+    if progress is not None:
+        progress(monitor.done)
     if code == lib.NN_NOT_FINITE:
         if refuse is not None:
             refuse()

@@ -1,6 +1,7 @@
 """Networks in files: one .npz with plain arrays, no pickle inside, written as a whole or not at all."""
 
 import json
+import lzma
 import os
 import zipfile
 import zlib
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
 __all__ = ["optimizer_arrays", "read", "replacing", "save"]
 
 _OPTIMIZERS: dict[str, Any] = {c.__name__: c for c in (Adam, AdamW, GradientDescent, RMSprop, Rprop)}
+
+# What may be in a file beside a network; nothing else is read.
+_EXTRA = [f"optimizer/{name}" for name in ("class", "arguments", "buffer", "numbers")] + [
+    f"checkpoint/{name}"
+    for name in (
+        *("settings", "watched", "seed", "columns", "history", "stopped", "best_parameters", "buffer", "numbers"),
+    )
+]
+# What numpy, zipfile and json raise where a file is damaged.
+_DAMAGE = (
+    *(KeyError, TypeError, ValueError, EOFError, OverflowError, RecursionError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 
 _FORMAT = 2  # 1 had no scaler and no state of an optimiser
 
@@ -79,13 +93,13 @@ def read(path: "str | os.PathLike[str]") -> "tuple[NeuralNetwork, dict[str, NDAr
             names = check_functions(file["activations"].tolist(), len(sizes) - 1)
             parameters = _numbers(file, "parameters", sum((rows + 1) * columns for rows, columns in pairwise(sizes)))
             scaler = _read_scaler(file, sizes)
-            extra = {name: file[name] for name in file.files if name.startswith(("checkpoint/", "optimizer/"))}
+            extra = {name: file[name] for name in _EXTRA if name in file.files}
             net = NeuralNetwork(sizes, names, seed=0)
             net.parameters = parameters
             net._scaler = scaler
             if "optimizer/class" in extra:
                 _read_optimizer(net, extra)
-    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path} is no network that nnpy saved: {error}") from error
     return net, extra
 

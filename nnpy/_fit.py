@@ -5,20 +5,19 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy._arrays import Samples, as_array
+from nnpy._arrays import Samples, as_array, refuse_mask, to_array
 from nnpy._c import call, ffi, lib
 from nnpy._checks import integer, positive, random_seed, real
 from nnpy._history import DivergenceError, History
 from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss, check_loss
 from nnpy._machine import machine
 from nnpy._optimizers import LBFGS, Adam, LevenbergMarquardt, Optimizer, OptimizerState
-from nnpy._scaler import Scaler
 from nnpy._schedules import Plateau, ReduceOnPlateau
 
 if TYPE_CHECKING:
@@ -47,20 +46,20 @@ class EarlyStopping:
         By how much a value has to be better than the best one to count.
     monitor : str, optional
         What is watched: "loss", "val_loss" or the name of a metric. By default "val_loss", or "loss" without validation data.
-    mode : {"min", "max"}
-        Whether a small or a large value is good.
+    mode : {"min", "max"}, optional
+        Whether a small or a large value is good. By default a large one of an accuracy, a small one of all else.
     """
 
     patience: int = 10
     min_delta: float = 0.0
     monitor: str | None = None
-    mode: str = "min"
+    mode: str | None = None
 
     def __post_init__(self) -> None:
         integer(self.patience, "patience", 1, COUNT_MAX)
         if real(self.min_delta, "min_delta") < 0:
             raise ValueError(f"min_delta must not be negative, got {self.min_delta!r}")
-        if self.mode not in {"min", "max"}:
+        if self.mode not in {None, "min", "max"}:
             raise ValueError(f"mode must be 'min' or 'max', got {self.mode!r}")
 
 
@@ -179,6 +178,8 @@ class Trainer:
         state: "OptimizerState | None" = None,
         poll: Callable[[int], object] | None = None,
     ) -> None:
+        if not np.isfinite(net.parameters).all():
+            raise ValueError("the parameters of the network are not finite")
         self.net, self.settings, self._machine, self._poll = net, settings, machine_, poll
         self._nn = net._nn_with(settings.loss)
         self.losses: list[float] = []  # of the epochs that the last call of `advance` has done, even if it raised
@@ -216,6 +217,7 @@ class Trainer:
         checked : bool
             Whether a call has been through x before.
         """
+        self.losses, self.rates = [], []
         size = self.batch_size(len(samples))
         steps = -(-len(samples) // size)
         costs = np.empty(count, dtype=np.float32)
@@ -292,10 +294,12 @@ class ArrayData:
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
+        self._checked = False
 
     def advance(self, trainer: Trainer, epoch: int, count: int) -> list[float]:
         """Train for some epochs; return their losses."""
-        trainer.advance(self.samples, epoch, count, checked=epoch > 0)
+        trainer.advance(self.samples, epoch, count, checked=self._checked)
+        self._checked = True
         return trainer.losses
 
 
@@ -318,7 +322,7 @@ class BatchData:
             span = (number / known, (number + 1) / known) if known else (0.5, 0.5)
             if not isinstance(batch, (tuple, list)) or len(batch) not in {2, 3}:
                 raise TypeError(f"a batch must be (x, y) or (x, y, sample_weight), got {type(batch).__name__}")
-            samples = self._as_samples(*batch)
+            samples = self._as_samples(*batch, are_all=False)
             trainer.advance(samples, epoch, 1, span=span, first_batch=steps)
             steps += -(-len(samples) // trainer.batch_size(len(samples)))
             total += trainer.losses[0] * len(samples)
@@ -357,6 +361,15 @@ class Watch:
             self.monitor = early_stopping.monitor or ("val_loss" if validation else "loss")
             if self.monitor not in names:
                 raise ValueError(f"monitor must be one of {', '.join(names)}, got {self.monitor!r}")
+            self.goes_up = (early_stopping.mode or ("max" if "accuracy" in self.monitor else "min")) == "max"
+
+    def fingerprint(self) -> str:
+        """Say what has to be the same for a training to go on as if it had not stopped."""
+        parts = ["val_loss"] * (self._validation is not None) + sorted(self._metrics)
+        if self.early is not None:
+            way = "high" if self.goes_up else "low"
+            parts.append(f"early stopping for a {way} {self.monitor} by {self.early.min_delta}")
+        return ", ".join(parts) or "nothing to look at"
 
     @property
     def is_idle(self) -> bool:
@@ -373,6 +386,7 @@ class Watch:
             data = (data_[0], data_[1])
         if self._metrics and data is not None:
             y, out = np.asarray(data[1]), self.net.predict(data[0])
+            y = y if y.dtype.kind in "fiu" else y.astype(np.float32)
             out = out[:, 0] if y.ndim == 1 and out.shape[1] == 1 else out  # or y - out would be a table
             for name, metric in self._metrics.items():
                 row[name] = float(metric(y, out))
@@ -381,22 +395,25 @@ class Watch:
     def see(self, history: History) -> str:
         """Take the last epoch into account; return why the training is to stop, or nothing."""
         stopped = ""
-        if self.early is not None and self._has_waited(history._columns[self.monitor][-1], len(history) - 1):
-            stopped = "early"
+        if self.early is not None:
+            value = history._columns[self.monitor][-1]
+            stopped = "early" if self.has_waited(value, len(history) - 1, self.net.parameters) else ""
         if self._verbose:
             print(_line(history, self.settings.epochs), flush=True)  # noqa: T201
         for callback in self._callbacks:
-            if callback(self.net, history) is True:
+            answer = callback(self.net, history)
+            if isinstance(answer, (bool, np.bool_)) and answer:
                 stopped = stopped or "callback"
         return stopped
 
-    def _has_waited(self, value: float, epoch: int) -> bool:
+    def has_waited(self, value: float, epoch: int, parameters: NDArray[np.float32] | None) -> bool:
+        """Take the value of an epoch into account; parameters are copied if it is the best. Whether to stop."""
         assert self.early is not None
-        value = -value if self.early.mode == "max" else value
+        value = -value if self.goes_up else value
         self._waited += 1
-        if value < self.best_value - self.early.min_delta or self.best_parameters is None:
-            self.best_value, self.best_epoch, self._waited = value, epoch, 0
-            self.best_parameters = self.net.parameters.copy()
+        if value < self.best_value - self.early.min_delta or self.best_epoch < 0:
+            self.best_value, self.best_epoch, self._waited = math.inf if math.isnan(value) else value, epoch, 0
+            self.best_parameters = None if parameters is None else parameters.copy()
         return self._waited >= self.early.patience
 
     def restore(self, history: History) -> None:
@@ -416,12 +433,25 @@ def _line(history: History, epochs: int) -> str:
     return "  ".join([*cells, f"{seconds:.2f} s"])
 
 
-def accuracy(y: NDArray[Any], out: NDArray[np.float32]) -> float:
-    """The share of samples whose most probable class is the right one; y are labels, rows of probabilities, or 0 and 1."""
-    if out.ndim == 1 or out.shape[1] == 1:
-        return float(np.mean((out.reshape(-1) > 0.5) == (y.reshape(-1) > 0.5)))
-    right = y if y.ndim == 1 else y.argmax(axis=1)
-    return float(np.mean(out.argmax(axis=1) == right))
+def _accuracy(settings: Settings, last: str) -> Metric:
+    """The share of answers that are right: of samples by their most probable class, or of outputs that are each a yes or no.
+
+    Targets that are missing do not count, nor does a row of probabilities with one.
+    """
+    threshold = 0.0 if last == "linear" and isinstance(settings.loss, BinaryCrossEntropy) else 0.5
+
+    def accuracy(y: NDArray[Any], out: NDArray[np.float32]) -> float:
+        out = out.reshape(len(out), -1)
+        if isinstance(settings.loss, BinaryCrossEntropy) or (out.shape[1] == 1 and y.dtype.kind == "f"):
+            y = y.reshape(out.shape)
+            there = ~np.isnan(y)
+            return float(np.mean((out > threshold)[there] == (y > 0.5)[there]))
+        if y.ndim == 2:
+            there = ~np.isnan(y).any(axis=1)
+            y, out = y[there].argmax(axis=1), out[there]
+        return float(np.mean(out.argmax(axis=1) == y))
+
+    return accuracy
 
 
 def _check_metrics(
@@ -439,11 +469,14 @@ def _check_metrics(
     items = metrics.items() if isinstance(metrics, Mapping) else (("", metric) for metric in metrics)
     for name, metric in items:
         if metric == "accuracy":
-            name, metric = name or "accuracy", accuracy  # noqa: PLW2901
+            name, metric = name or "accuracy", _accuracy(settings, last)  # noqa: PLW2901
         if not callable(metric):
             raise TypeError(f"a metric must be 'accuracy' or a function of y and the outputs, got {metric!r}")
         name = name or str(getattr(metric, "__name__", type(metric).__name__))  # noqa: PLW2901
-        found[f"val_{name}" if validated else name] = metric
+        name = f"val_{name}" if validated else name  # noqa: PLW2901
+        if name in found or name in {"loss", "val_loss", "rate", "seconds"}:
+            raise ValueError(f"a metric needs a name of its own, got {name!r} again: pass a mapping of names")
+        found[name] = metric
     return found
 
 
@@ -459,10 +492,14 @@ def fit(net: "NeuralNetwork", x: Any, y: ArrayLike | None, options: dict[str, An
         takes_all = is_batches or getattr(options["optimizer"], "_is_full_batch", False)
         options["batch_size"] = None if takes_all else 32
     settings = check_settings(net, options)
+    saved = None
     if options["resume"] is not None:
-        settings, saved = _load_checkpoint(net, settings, options)
-    else:
-        saved = None
+        from nnpy import _checkpoint
+
+        saved = _checkpoint.read(options["resume"], net)
+        if options["seed"] is None:
+            settings = replace(settings, seed=saved.seed)
+        _checkpoint.check(saved, settings)
     early = options["early_stopping"]
     if early is not None and not isinstance(early, EarlyStopping):
         early = EarlyStopping(integer(early, "early_stopping", 1, COUNT_MAX))
@@ -482,13 +519,11 @@ def fit(net: "NeuralNetwork", x: Any, y: ArrayLike | None, options: dict[str, An
         callbacks=callbacks,
         verbose=integer(options["verbose"], "verbose", 0, 1),
     )
-    if not np.isfinite(net.parameters).all() and saved is None:
-        raise ValueError("the parameters of the network are not finite")
     trainer = Trainer(net, settings, machine_=options.get("machine") or machine, poll=options.get("poll"))
     history = History() if options.get("history") is None else options["history"]
-    if saved is not None:
-        _restore(saved, net, trainer, watch, history)
     with progress_bar(settings.epochs, "epoch", options["progress"]) as bar:
+        if saved is not None:
+            _checkpoint.restore(saved, trainer, watch, history)
         try:
             _run(data, trainer, watch, history, bar=bar, checkpoint=options["checkpoint"])
         except KeyboardInterrupt:
@@ -496,7 +531,9 @@ def fit(net: "NeuralNetwork", x: Any, y: ArrayLike | None, options: dict[str, An
         except DivergenceError as error:
             error.history = history
             raise
-    watch.restore(history)
+        finally:
+            watch.restore(history)
+            net._state = None  # of partial_fit, from before
     return history
 
 
@@ -534,13 +571,20 @@ def _run(
             history.stopped = "converged"
         if bar is not None and losses:
             bar(len(history), loss=losses[-1])
-        if checkpoint is not None and losses:
-            is_last = history.stopped or len(history) == settings.epochs
-            if is_last or time.perf_counter() - written > _SECONDS_PER_CHECKPOINT:
-                _save_checkpoint(checkpoint, trainer, watch, history)
-                written = time.perf_counter()
+        is_last = history.stopped or len(history) == settings.epochs
+        if checkpoint is not None and (is_last or time.perf_counter() - written > _SECONDS_PER_CHECKPOINT):
+            _write(checkpoint, trainer, watch, history)
+            written = time.perf_counter()
+    if checkpoint is not None and settings.epochs == 0:
+        _write(checkpoint, trainer, watch, history)
     if not history.stopped:
         history.stopped = "epochs"
+
+
+def _write(path: "str | os.PathLike[str]", trainer: Trainer, watch: Watch, history: History) -> None:
+    from nnpy import _checkpoint
+
+    _checkpoint.save(path, trainer, watch, history)
 
 
 def _prepare_data(
@@ -549,7 +593,12 @@ def _prepare_data(
     """The training data as C takes them and as they came, and the validation data."""
 
     def as_samples(
-        x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, class_weight: Any = options["class_weight"]
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        class_weight: Any = options["class_weight"],
+        are_all: bool = True,
     ) -> Samples:
         return net._samples(
             x,
@@ -559,6 +608,7 @@ def _prepare_data(
             missing=settings.missing,
             sample_weight=sample_weight,
             class_weight=class_weight,
+            are_all=are_all,
         )
 
     validation, weight = options["validation_data"], options["sample_weight"]
@@ -573,12 +623,16 @@ def _prepare_data(
     if validation is not None:
         if not isinstance(validation, (tuple, list)) or len(validation) not in {2, 3}:
             raise TypeError("validation_data must be (x, y) or (x, y, sample_weight)")
-        samples = as_samples(validation[0], validation[1], validation[2] if len(validation) == 3 else None, None)
+        samples = as_samples(
+            validation[0], validation[1], validation[2] if len(validation) == 3 else None, class_weight=None
+        )
         samples.refuse()
         checked = (samples, validation[0], validation[1])
     if y is None:
         if weight is not None or isinstance(options["class_weight"], str):
             raise ValueError("with batches pass (x, y, sample_weight), and class_weight as a mapping")
+        if options["metrics"] and validation is None:
+            raise ValueError("with batches metrics need validation_data")
         if settings.optimizer._is_full_batch:
             raise ValueError(f"{type(settings.optimizer).__name__} needs all samples at once, not batches")
         return BatchData(x, settings.epochs, as_samples), None, checked
@@ -593,7 +647,8 @@ def _split(
 ) -> tuple[Any, Any, Any, tuple[Any, ...]]:
     """Take some samples out at random, for validation; both parts are copies, in the order that they had."""
     share = real(share, "validation_split")
-    inputs, targets = as_array(x, "x", net.layer_sizes[0], what="input"), np.asarray(y)
+    inputs, targets = as_array(x, "x", net.layer_sizes[0], what="input"), to_array(y, "y")
+    refuse_mask(targets, "y")
     if not 0 < share < 1:
         raise ValueError(f"validation_split must be between 0 and 1, got {share}")
     if targets.ndim == 0 or len(targets) != len(inputs):
@@ -607,84 +662,11 @@ def _split(
     out, kept = np.sort(order[:num]), np.sort(order[num:])
     if weight is None:
         return inputs[kept], targets[kept], None, (inputs[out], targets[out])
-    weights = np.asarray(weight)
+    weights = to_array(weight, "sample_weight")
+    refuse_mask(weights, "sample_weight")
     if weights.shape != (len(inputs),):
         raise ValueError(f"sample_weight must have shape ({len(inputs)},), one number a sample, got {weights.shape}")
     return inputs[kept], targets[kept], weights[kept], (inputs[out], targets[out], weights[out])
-
-
-# ---- Checkpoints ----
-
-
-def _save_checkpoint(path: "str | os.PathLike[str]", trainer: Trainer, watch: Watch, history: History) -> None:
-    import json
-
-    from nnpy import _files
-
-    names = list(history._columns)
-    content: dict[str, NDArray[Any]] = {
-        "checkpoint/settings": np.array(json.dumps(trainer.settings.fingerprint())),
-        "checkpoint/seed": np.array(trainer.settings.seed, dtype=np.uint64),
-        "checkpoint/columns": np.array(names),
-        "checkpoint/history": np.array([history._columns[name] for name in names], dtype="<f8"),
-        "checkpoint/stopped": np.array(history.stopped),
-    }
-    if watch.best_parameters is not None:
-        content["checkpoint/best_parameters"] = watch.best_parameters.astype("<f4")
-    _files.save(trainer.net, path, {**trainer.state.to_arrays("checkpoint/"), **content})
-
-
-def _load_checkpoint(
-    net: "NeuralNetwork", settings: Settings, options: Mapping[str, Any]
-) -> tuple[Settings, dict[str, Any]]:
-    """The settings, with the seed of the training that goes on, and what was saved of it."""
-    import json
-
-    from nnpy import _files
-
-    path = options["resume"]
-    other, saved = _files.read(path)
-    if other.layer_sizes != net.layer_sizes or other.activations != net.activations:
-        raise ValueError(f"{os.fspath(path)} is of {other!r}, and cannot go on with {net!r}")
-    if not _same_scaler(other.scaler, net.scaler):
-        raise ValueError(f"{os.fspath(path)} was written with another scaler; nnpy.load gives a network that has it")
-    if "checkpoint/settings" not in saved:
-        raise ValueError(f"{os.fspath(path)} is no checkpoint: fit(checkpoint=...) writes one")
-    seed = int(saved["checkpoint/seed"])
-    if options["seed"] is None:
-        settings = Settings(**{**{f.name: getattr(settings, f.name) for f in fields(settings)}, "seed": seed})
-    before, now = json.loads(str(saved["checkpoint/settings"])), settings.fingerprint()
-    for name in now:
-        if before.get(name) != now[name]:
-            raise ValueError(f"{os.fspath(path)} was written with {name}={before.get(name)}, got {name}={now[name]}")
-    return settings, {**saved, "parameters": other.parameters}
-
-
-def _same_scaler(one: Scaler | None, other: Scaler | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return all(
-        a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in zip(one, other, strict=True)
-    )
-
-
-def _restore(saved: Mapping[str, Any], net: "NeuralNetwork", trainer: Trainer, watch: Watch, history: History) -> None:
-    """Bring all to where it was when the checkpoint was written."""
-    net.parameters = saved["parameters"]
-    trainer.state.from_arrays(saved, "checkpoint/")
-    names, table = saved["checkpoint/columns"].tolist(), saved["checkpoint/history"]
-    for row in table.T.tolist():
-        history._append(dict(zip(names, row, strict=True)))
-        if trainer.plateau is not None:
-            trainer.plateau.see(history._columns.get("val_loss", history._columns["loss"])[-1])
-        if watch.early is not None:
-            if watch.monitor not in history._columns:
-                raise ValueError(f"the checkpoint has no {watch.monitor!r} to go on with early stopping")
-            watch._has_waited(history._columns[watch.monitor][-1], len(history) - 1)
-    if watch.early is not None:
-        watch.best_parameters = saved.get("checkpoint/best_parameters", watch.best_parameters)
-    if str(saved["checkpoint/stopped"]) in {"early", "converged"}:
-        history.stopped = str(saved["checkpoint/stopped"])
 
 
 # ---- partial_fit ----
@@ -707,12 +689,13 @@ def partial_fit(net: "NeuralNetwork", x: ArrayLike, y: ArrayLike, options: dict[
         missing=settings.missing,
         sample_weight=options["sample_weight"],
         class_weight=options["class_weight"],
+        are_all=False,
     )
     if state is None or state.optimizer != settings.optimizer:
         state = OptimizerState(settings.optimizer, net.parameters.size)
     trainer = Trainer(net, settings, machine_=machine, state=state)
-    trainer.advance(samples, 0, 1)
     net._state = state
+    trainer.advance(samples, 0, 1)
     return trainer.losses[0]
 
 

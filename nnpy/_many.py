@@ -1,7 +1,7 @@
 """Many networks at once: trained over the processors, and asked together."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -88,6 +88,13 @@ def fit_many(
         raise ValueError(f"each must have a mapping for each of the {len(networks)} networks, got {len(each)}")
     for refused in sorted(_REFUSED & set(options).union(*each)):
         raise TypeError(f"fit_many takes no {refused} for its networks")
+    for unknown in sorted(set(options).union(*each) - set(_DEFAULTS) - {"x", "y"}):
+        raise TypeError(f"NeuralNetwork.fit has no argument {unknown!r}")
+    if len(networks) > 1 and options.keys() & {"checkpoint", "resume"}:
+        raise ValueError("checkpoint and resume have to be in each: one file cannot be of many networks")
+    for name in ("callbacks", "metrics"):  # what can be gone through once is for all networks
+        if isinstance(options.get(name), Iterator):
+            options[name] = list(options[name])
     return _Pool(networks, [{"x": x, "y": y, **options, **own} for own in each]).run(progress=progress)
 
 
@@ -140,9 +147,6 @@ class _Pool:
         x, y = arguments.pop("x"), arguments.pop("y")
         net = self._networks[number]
         options = {**_DEFAULTS, **arguments, "machine": self._machine, "poll": poll, "history": self._histories[number]}
-        unknown = set(arguments) - set(_DEFAULTS)
-        if unknown:
-            raise TypeError(f"NeuralNetwork.fit has no argument {sorted(unknown)[0]!r}")
         with net._lock:
             try:
                 _fit.fit(net, x, y, options)

@@ -372,6 +372,7 @@ class NeuralNetwork(Parameters):
         seed = random_seed(32) if seed is None else integer(seed, "seed", 0, 2**32 - 1)
         with self._lock:
             lib.nn_rand_minstd(self._nn, low, high, seed)
+            self._state = None
 
     def forward(self, x: ArrayLike) -> NDArray[np.float32]:
         """Compute the outputs of the network.
@@ -756,7 +757,9 @@ class NeuralNetwork(Parameters):
         kind = check_loss(loss, self._activations[-1])
         eps = None if eps is None else positive(eps, "eps")
 
-        def diverged(num_steps: int) -> DivergenceError:
+        def diverged(num_steps: int) -> Exception:
+            if num_steps == 0 and not np.isfinite(self._parameters).all():
+                return ValueError("the parameters of the network are not finite")
             return DivergenceError(
                 f"the training diverged in iteration {num_steps}: the loss or a parameter is no longer finite. The network has "
                 "the last finite parameters; a smaller rate may help",
@@ -843,7 +846,7 @@ class NeuralNetwork(Parameters):
             the network has the best parameters of all epochs.
         sample_weight : array_like of real numbers, shape (n,), optional
             How much each sample counts, not negative. They are divided by their mean, so that the size of a step stays; the
-            loss is sum_i w_i C_i / sum_i w_i.
+            loss is sum_i w_i C_i / sum_i w_i. (Those that come with batches are not, as the mean of all is not known.)
         class_weight : mapping or "balanced", optional
             How much each class counts, by label, or as many times as makes all count the same: n / (classes * n_class). For
             integer labels, or targets 0 and 1 of one output. Multiplied with `sample_weight`.
@@ -863,7 +866,8 @@ class NeuralNetwork(Parameters):
         callbacks : callable, or sequence of them
             Called with the network and the history after each epoch; if one returns True, the training stops.
         checkpoint : str or path-like, optional
-            Write the network and the state of the training to this file after epochs, about every second, and at the end.
+            Write the network and the state of the training to this file after epochs, about every second, and at the end
+            (with the last parameters, and beside them the best ones). Not on Ctrl-C, which may come within an epoch.
         resume : str or path-like, optional
             Go on from such a file with the same arguments and data: bit for bit the training that was not stopped.
         progress : bool
@@ -874,8 +878,9 @@ class NeuralNetwork(Parameters):
         Returns
         -------
         history : History
-            ``history.loss`` has the mean loss of each epoch. On Ctrl-C it has the epochs so far, ``history.stopped`` is
-            "interrupt", and the network is in the state after some whole number of steps.
+            ``history.loss`` has the mean loss of each epoch. On Ctrl-C it has the epochs so far that are done with all that is
+            looked at after them, ``history.stopped`` is "interrupt", and the network is in the state after some whole number
+            of steps; with early stopping it has the best parameters.
 
         Raises
         ------
@@ -885,7 +890,7 @@ class NeuralNetwork(Parameters):
             If `progress` is asked for and tqdm is not installed. The network is unchanged then.
         DivergenceError
             If the loss or a parameter is no longer finite. It says in which epoch and batch; the network has the last
-            parameters that were finite.
+            parameters that were finite or, with early stopping, the best ones.
         OSError
             If a checkpoint cannot be written or read.
 
@@ -931,7 +936,7 @@ class NeuralNetwork(Parameters):
         Parameters
         ----------
         x, y, loss, batch_size, shuffle, sample_weight, class_weight, missing, dropout, l2, clip_norm
-            As in `fit`.
+            As in `fit`; but weights are not divided by their mean, as that of the whole stream is not known.
         optimizer : Optimizer, optional
             By default the one of the last call, or ``nnpy.Adam()`` in the first. Another one than in the last call begins
             anew. Its rate has to be a number.

@@ -35,7 +35,9 @@ def _curves(history: History) -> str:
     series = [("training", "#3045c9", history.loss)]
     if history.val_loss is not None:
         series.append(("validation", "#c2571a", history.val_loss))
-    everything = np.concatenate([values for *_, values in series])
+    everything = np.concatenate([values[np.isfinite(values)] for *_, values in series])
+    if not everything.size:
+        return ""
     scale: Callable[[Any], Any] = np.log10 if everything.min() > 0 else np.asarray
     low, high = scale(everything.min()), scale(everything.max())
     width, height, left = 420.0, 150.0, 64.0
@@ -49,8 +51,8 @@ def _curves(history: History) -> str:
     for number, (name, colour, values) in enumerate(series):
         places = np.unique(np.linspace(0, len(values) - 1, 300).round().astype(int))
         x = left + width * (places / max(1, len(values) - 1))
-        y = 8 + height * (high - scale(values[places])) / (high - low if high > low else 1)
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+        y = 8 + height * (high - scale(np.where(np.isfinite(values), values, np.nan)[places])) / (high - low or 1)
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True) if np.isfinite(b))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         parts.append(f'<text x="{left + 90 * number}" y="{height + 26}" fill="{colour}">{name}</text>')
     parts.append(

@@ -360,8 +360,13 @@ class OptimizerState:
     def from_arrays(self, arrays: Mapping[str, Any], prefix: str) -> None:
         """Take it back; a ValueError if it does not fit."""
         buffer, numbers = arrays[f"{prefix}buffer"], arrays[f"{prefix}numbers"]
+        name = type(self.optimizer).__name__
         if buffer.shape != self.buffer.shape or numbers.shape != (len(self._numbers) + 1,):
-            raise ValueError(f"the state of {type(self.optimizer).__name__} has another size")
+            raise ValueError(f"the state of {name} has another size")
+        if buffer.dtype.kind != "f" or numbers.dtype.kind != "f" or not np.isfinite(numbers).all():
+            raise ValueError(f"the state of {name} is no table of real numbers")
+        if not 0 <= numbers[0] < 2**63 or (numbers[1:] < 0).any():
+            raise ValueError(f"the state of {name} has numbers out of range")
         self.buffer[...] = buffer
         self.num_passes = int(numbers[0])
         for name, value in zip(self._numbers, numbers[1:].tolist(), strict=True):

@@ -186,7 +186,8 @@ class ReduceOnPlateau:
             raise ValueError(f"factor must be between 0 and 1, got {self.factor!r}")
         integer(self.patience, "patience", 1, 2**63 - 1)
         _not_negative(self.min_delta, "min_delta")
-        _not_negative(self.final, "final")
+        if _not_negative(self.final, "final") > self.rate:
+            raise ValueError(f"final must not be above rate, got {self.final!r} and {self.rate!r}")
 
 
 class Plateau:

@@ -84,7 +84,9 @@ def confusion_matrix(y: ArrayLike, predicted: ArrayLike, *, names: Sequence[str]
         If the labels are not integers from 0, not as many, or more than the names.
     """
     right, given = _labels(y, "y"), np.asarray(predicted)
-    given = _labels(given.argmax(axis=1) if given.ndim == 2 else given, "predicted")
+    if given.ndim == 2:  # outputs; one alone says how sure it is of class 1
+        given = given.argmax(axis=1) if given.shape[1] > 1 else (given[:, 0] > 0.5).astype(np.int64)
+    given = _labels(given, "predicted")
     if len(right) != len(given):
         raise ValueError(f"y and predicted must have the same number of rows, got {len(right)} and {len(given)}")
     num = int(max(right.max(initial=-1), given.max(initial=-1))) + 1

@@ -166,3 +166,66 @@ net.fit(x, y, epochs=10**6, seed=0, checkpoint={str(path)!r}, callbacks=lambda *
         net = nnpy.load(path)
         assert net.parameters.size == 20100
         assert int(np.load(path)["checkpoint/history"].shape[1]) > 0
+
+
+def test_inputs_are_checked_when_a_training_goes_on(tmp_path):
+    path = tmp_path / "training.npz"
+    make().fit(X, Y, epochs=2, seed=0, checkpoint=path)
+    bad, net = X.copy(), make(seed=4)
+    bad[3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"^x must be finite in float32, got x\[3, 1\] = nan"):
+        net.fit(bad, Y, epochs=4, resume=path)
+
+
+def test_what_is_looked_at_has_to_be_the_same(tmp_path):
+    path, net = tmp_path / "training.npz", make(seed=4)
+    validated = {"validation_data": (X, Y)}
+    make().fit(X, Y, epochs=2, checkpoint=path, **validated)
+    before = net.parameters.copy()
+    for options in (
+        {},
+        {**validated, "early_stopping": 5},
+        {**validated, "metrics": {"m": lambda y, out: 0}},
+    ):
+        with pytest.raises(
+            ValueError, match=r" was written with val_loss, got .*: validation data, metrics and early stopp"
+        ):
+            net.fit(X, Y, epochs=4, resume=path, **options)
+    np.testing.assert_array_equal(net.parameters, before)
+    assert len(net.fit(X, Y, epochs=4, resume=path, **validated)) == 4
+
+
+def test_a_training_that_converges_leaves_its_last_state(tmp_path):
+    path, net = tmp_path / "training.npz", make()
+    history = net.fit(X, Y, epochs=5000, optimizer=nnpy.LevenbergMarquardt(), checkpoint=path, validation_data=(X, Y))
+    assert history.stopped == "converged"
+    np.testing.assert_array_equal(nnpy.load(path).parameters, net.parameters)
+    again = make().fit(X, Y, epochs=5000, optimizer=nnpy.LevenbergMarquardt(), resume=path, validation_data=(X, Y))
+    assert len(again) == len(history)
+    net.fit(X, Y, epochs=0, checkpoint=tmp_path / "none.npz")
+    assert len(make().fit(X, Y, epochs=2, resume=tmp_path / "none.npz")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("history", None),
+        ("buffer", None),
+        ("seed", np.array("a")),
+        ("settings", np.array("{")),
+        ("best_parameters", np.zeros(1, np.float32)),
+        ("numbers", np.array([-1.0, 1.0, 1.0])),
+        ("numbers", np.array([np.inf, 1.0, 1.0])),
+        ("buffer", np.zeros(3, np.float32)),
+        ("buffer", np.zeros(132, np.complex64)),
+    ],
+)
+def test_damaged_checkpoints_change_nothing(tmp_path, name, array):
+    path, net = tmp_path / "training.npz", make(seed=4)
+    make().fit(X, Y, epochs=2, checkpoint=path)
+    content = {k: v for k, v in np.load(path).items() if k != f"checkpoint/{name}"}
+    np.savez(path, **content, **({} if array is None else {f"checkpoint/{name}": array}))
+    before = net.parameters.copy()
+    with pytest.raises(ValueError, match=r"is no checkpoint that can be gone on from: |the state of Adam "):
+        net.fit(X, Y, epochs=4, resume=path)
+    np.testing.assert_array_equal(net.parameters, before)

@@ -1,5 +1,6 @@
 """Many networks at once, and ensembles."""
 
+import itertools
 import re
 import signal
 import threading
@@ -127,3 +128,38 @@ def test_refused_ensembles():
         nnpy.Ensemble([nnpy.NeuralNetwork([4, 2]), nnpy.NeuralNetwork([4, 3])])
     with pytest.raises(TypeError, match="^networks must be nnpy.NeuralNetwork, got 'a'$"):
         nnpy.Ensemble("a")
+
+
+def test_ctrl_c_restores_the_best_parameters_of_each():
+    nets = make(2)
+    kept = {}
+
+    def rising():
+        values = itertools.count()
+        return lambda y, out: next(values)
+
+    def keep(net, history):
+        kept.setdefault(id(net), net.parameters.copy())
+
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    stopping = nnpy.EarlyStopping(10**6, monitor="m")
+    each = [{"metrics": {"m": rising()}} for net in nets]
+    histories = nnpy.fit_many(nets, X, Y, epochs=10**6, callbacks=keep, early_stopping=stopping, each=each)
+    for net, history in zip(nets, histories, strict=True):
+        assert history.best_epoch == 0
+        np.testing.assert_array_equal(net.parameters, kept[id(net)])
+
+
+def test_what_can_be_gone_through_once_is_for_all_networks(tmp_path):
+    calls = []
+    nnpy.fit_many(make(3), X, Y, epochs=1, callbacks=iter([lambda net, history: calls.append(net) and None]))
+    assert len(calls) == 3
+    with pytest.raises(
+        ValueError, match="^checkpoint and resume have to be in each: one file cannot be of many networks$"
+    ):
+        nnpy.fit_many(make(3), X, Y, epochs=1, checkpoint=tmp_path / "one.npz")
+    nets = make(2)
+    with pytest.raises(TypeError, match="^NeuralNetwork.fit has no argument 'rate'$"):
+        nnpy.fit_many(nets, X, Y, each=[{}, {"rate": 1}])
+    np.testing.assert_array_equal(nets[0].parameters, make(1)[0].parameters)

@@ -272,6 +272,7 @@ def command(folder, *arguments):
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        cwd=folder,  # a checkout would hide the package that is installed
     )
 
 

@@ -177,7 +177,7 @@ def test_levenberg_marquardt_gets_further_than_adam():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on private memory alone is Linux's")
-def test_levenberg_marquardt_never_has_the_whole_jacobian():
+def test_levenberg_marquardt_never_has_the_whole_jacobian(tmp_path):
     program = """
 import resource
 import numpy as np
@@ -195,7 +195,7 @@ resource.setrlimit(resource.RLIMIT_DATA, (used + 8 * 2**20, used + 8 * 2**20))  
 assert 0 < fit(200_000) < 0.5
 print("done")
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (result.stdout, result.stderr, result.returncode) == ("done\n", "", 0)
 
 

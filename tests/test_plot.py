@@ -104,3 +104,19 @@ def test_a_notebook_shows_curves_and_tables(history):
     assert rows[:2] == [["1", "4 x 5", "relu", "25"], ["2", "5 x 3", "softmax", "18"]]
     assert rows[2][-1] == "43"
     assert "inputs are scaled" in "".join(page.itertext())
+
+
+def test_one_output_says_how_sure_it_is_of_class_1():
+    ax = plot.confusion_matrix([0, 1, 1], [[0.1], [0.9], [0.2]])
+    counts = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in ax.texts}
+    assert counts == {(0, 0): "1", (1, 1): "1", (1, 0): "1"}
+
+
+def test_a_notebook_leaves_out_what_is_not_finite():
+    history = nnpy.History()
+    for loss in (np.nan, 3.0, np.inf, 1.0):
+        history._append({"loss": loss, "rate": 1, "seconds": 1})
+    assert (
+        len(ElementTree.fromstring(f"<div>{history._repr_html_()}</div>").find(".//polyline").get("points").split())
+        == 2
+    )
