@@ -3,7 +3,7 @@
 #include "kernels.h"
 #include "vmath.h"
 
-NN_INLINE V activate(int function, V z)
+NN_MATH V activate(int function, V z)
 {
     V zero = v_set(0.0f);
     switch (function) {
@@ -20,7 +20,7 @@ NN_INLINE V activate(int function, V z)
 }
 
 /* f'(z): from z where NN_DERIVED_FROM_Z says so, else from a = f(z). */
-NN_INLINE V derivative(int function, V x)
+NN_MATH V derivative(int function, V x)
 {
     V one = v_set(1.0f), zero = v_set(0.0f), s;
     switch (function) {

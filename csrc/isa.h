@@ -27,6 +27,11 @@
 #define NN_INLINE static inline
 #endif
 
+/* Before a function of vmath.h or functions.h. */
+#ifndef NN_MATH
+#define NN_MATH NN_INLINE
+#endif
+
 /* Before a loop over the vectors of a tile, which have to become registers. */
 #if defined(__GNUC__) && !defined(NN_UNROLL)
 #define NN_UNROLL _Pragma("GCC unroll 8")

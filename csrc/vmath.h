@@ -7,7 +7,7 @@
 #define V_ROUND 12582912.0f /* 1.5 2^23: x + V_ROUND has round(x) in its low bits */
 
 /* exp(r) - 1 - r for |r| <= ln(2) / 2, over r^2. */
-NN_INLINE V v_exp_tail(V r, V r2)
+NN_MATH V v_exp_tail(V r, V r2)
 {
     V low = v_fma(v_set(1.6666665459e-1f), r, v_set(5.0000001201e-1f));
     V middle = v_fma(v_set(8.3334519073e-3f), r, v_set(4.1665795894e-2f));
@@ -16,7 +16,7 @@ NN_INLINE V v_exp_tail(V r, V r2)
 }
 
 /* x = n ln(2) + r; t has n in its low bits; returns exp(r). */
-NN_INLINE V v_exp_reduced(V x, V *t)
+NN_MATH V v_exp_reduced(V x, V *t)
 {
     V n, r, r2;
     *t = v_fma(x, v_set(1.44269504f), v_set(V_ROUND));
@@ -28,14 +28,14 @@ NN_INLINE V v_exp_reduced(V x, V *t)
 }
 
 /* exp(x) for |x| <= 87, where neither it nor its reciprocal is subnormal. */
-NN_INLINE V v_exp_bounded(V x)
+NN_MATH V v_exp_bounded(V x)
 {
     V t, p = v_exp_reduced(x, &t), zero = v_set(V_ROUND);
     return v_scale(p, v_if_less(t, v_set(2.0f * V_ROUND), t, zero)); /* a NaN stays one, whatever its bits */
 }
 
 /* exp(x) for every float: 0 below -103.97, subnormals, infinity above 88.72, NaN. 2^n goes in two halves, each a normal number. */
-NN_INLINE V v_exp(V x)
+NN_MATH V v_exp(V x)
 {
     V t, n, t1, t2, p, one = v_set(1.0f), round = v_set(V_ROUND);
     x = v_max(v_set(-104.0f), v_min(v_set(89.0f), x));
@@ -47,7 +47,7 @@ NN_INLINE V v_exp(V x)
 }
 
 /* 1 / (1 + exp(-x)); below -87, where it is under 1.7e-38, 0. */
-NN_INLINE V v_sigmoid(V x)
+NN_MATH V v_sigmoid(V x)
 {
     V bounded = v_max(v_set(-87.0f), v_min(v_set(87.0f), x));
     V s = v_div(v_set(1.0f), v_add(v_set(1.0f), v_exp_bounded(v_neg(bounded))));
@@ -55,7 +55,7 @@ NN_INLINE V v_sigmoid(V x)
 }
 
 /* tanh(x): x + x^3 P(x^2) near 0, 1 - 2 / (exp(2 |x|) + 1) beyond. */
-NN_INLINE V v_tanh(V x)
+NN_MATH V v_tanh(V x)
 {
     V y = v_abs(x), z = v_mul(x, x), p, e, near_zero, beyond;
     p = v_fma(v_set(-5.70498872745e-3f), z, v_set(2.06390887954e-2f));
@@ -70,7 +70,7 @@ NN_INLINE V v_tanh(V x)
 
 /* log(x): -infinity at 0, NaN below, infinity at infinity. With x = m 2^e and f = m - 1 it is
  * f - f^2 / 2 + f^3 P(f) + e ln(2). */
-NN_INLINE V v_log(V x)
+NN_MATH V v_log(V x)
 {
     V e, m, f, f2, p, r, infinity = v_set(3.402823466e38f), zero = v_set(0.0f);
     V small = v_set(1.17549435e-38f), normal = v_if_less(x, small, v_mul(x, v_set(8388608.0f)), x);
@@ -97,14 +97,14 @@ NN_INLINE V v_log(V x)
 }
 
 /* exp(x) - 1 for x <= 0: near 0 the polynomial itself. */
-NN_INLINE V v_expm1(V x)
+NN_MATH V v_expm1(V x)
 {
     V x2 = v_mul(x, x), near_zero = v_fma(v_exp_tail(x, x2), x2, x);
     return v_if_less(x, v_set(-0.34f), v_sub(v_exp(x), v_set(1.0f)), near_zero);
 }
 
 /* log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|). What rounding takes from u = 1 + e, e / (u - 1) gives back. */
-NN_INLINE V v_softplus(V x)
+NN_MATH V v_softplus(V x)
 {
     V one = v_set(1.0f), zero = v_set(0.0f), e = v_exp(v_neg(v_abs(x))), u = v_add(one, e), kept = v_sub(u, one);
     V log_u = v_if_less(zero, kept, v_div(v_mul(v_log(u), e), v_if_less(zero, kept, kept, one)), e);
@@ -112,7 +112,7 @@ NN_INLINE V v_softplus(V x)
 }
 
 /* P(Z < x) for a normal Z, which is (1 + erf(t)) / 2 with t = x / sqrt(2); beyond, exp(r) is 1 - erf(|t|). */
-NN_INLINE V v_normal_cdf(V x)
+NN_MATH V v_normal_cdf(V x)
 {
     V half = v_set(0.5f), t = v_mul(x, v_set(0.707106781f)), s = v_mul(t, t), size = v_abs(t), p, r, u, tail;
     p = v_fma(v_set(-5.96761703e-4f), s, v_set(4.99119423e-3f));
@@ -133,7 +133,7 @@ NN_INLINE V v_normal_cdf(V x)
 }
 
 /* exp(-x^2 / 2) / sqrt(2 pi) */
-NN_INLINE V v_normal_density(V x)
+NN_MATH V v_normal_density(V x)
 {
     return v_mul(v_set(0.398942280f), v_exp(v_mul(v_mul(v_set(-0.5f), x), x)));
 }
