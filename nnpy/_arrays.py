@@ -1,5 +1,7 @@
 """Arrays in: the one place that checks what a caller passes and describes it to C as a strided Matrix."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,7 +108,7 @@ def as_samples(
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | str | None = None,
     are_all: bool = True,
-    scaler: "Scaler | None" = None,
+    scaler: Scaler | None = None,
     apart_from: NDArray[np.float32] | None = None,
 ) -> Samples:
     """Check inputs x and targets y, as `as_array` does, and that they go together.

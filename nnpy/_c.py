@@ -1,14 +1,17 @@
 """Calls into C: the one place that turns a code into an exception, and that lets Ctrl-C and a progress bar in."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 try:
     from nnpy._libnn import ffi, lib
 except ImportError as error:
+    from pathlib import Path
+
     _folder = Path(__file__).parent
     if (_folder.parent / "build_ffi.py").exists() and {p.suffix for p in _folder.glob("_libnn.*")} <= {".pyi"}:
         raise ImportError(

@@ -1,5 +1,7 @@
 """The outer part of training: epochs, validation, early stopping, callbacks, checkpoints. The steps are C's."""
 
+from __future__ import annotations
+
 import math
 import os
 import time
@@ -99,7 +101,7 @@ def _describe(value: Any) -> str:
     return repr(value)
 
 
-def check_settings(net: "NeuralNetwork", options: Mapping[str, Any]) -> Settings:
+def check_settings(net: NeuralNetwork, options: Mapping[str, Any]) -> Settings:
     """Check the arguments of `NeuralNetwork.fit` that are not data."""
     optimizer = Adam() if options["optimizer"] is None else options["optimizer"]
     if not isinstance(optimizer, Optimizer):
@@ -146,7 +148,7 @@ def _check_dropout(dropout: float | Sequence[float] | None, num_hidden: int) -> 
     return shares if any(shares) else None
 
 
-def _check_together(net: "NeuralNetwork", settings: Settings) -> None:
+def _check_together(net: NeuralNetwork, settings: Settings) -> None:
     """Refuse what does not go together."""
     name = type(settings.optimizer).__name__
     if settings.optimizer._is_full_batch and settings.batch_size is not None:
@@ -171,11 +173,11 @@ class Trainer:
 
     def __init__(
         self,
-        net: "NeuralNetwork",
+        net: NeuralNetwork,
         settings: Settings,
         *,
         machine_: Any,
-        state: "OptimizerState | None" = None,
+        state: OptimizerState | None = None,
         poll: Callable[[int], object] | None = None,
     ) -> None:
         if not np.isfinite(net.parameters).all():
@@ -340,10 +342,10 @@ class Watch:
 
     def __init__(
         self,
-        net: "NeuralNetwork",
+        net: NeuralNetwork,
         settings: Settings,
         *,
-        validation: "tuple[Samples, ArrayLike, ArrayLike] | None",
+        validation: tuple[Samples, ArrayLike, ArrayLike] | None,
         training: tuple[ArrayLike, ArrayLike] | None,
         metrics: Mapping[str, Metric],
         early_stopping: EarlyStopping | None,
@@ -483,7 +485,7 @@ def _check_metrics(
 # ---- fit ----
 
 
-def fit(net: "NeuralNetwork", x: Any, y: ArrayLike | None, options: dict[str, Any]) -> History:
+def fit(net: NeuralNetwork, x: Any, y: ArrayLike | None, options: dict[str, Any]) -> History:
     """Train; see `NeuralNetwork.fit`, whose arguments are the options. The network's lock is held."""
     is_batches = y is None
     if is_batches and not (isinstance(x, Iterable) and not isinstance(x, np.ndarray)):
@@ -538,13 +540,13 @@ def fit(net: "NeuralNetwork", x: Any, y: ArrayLike | None, options: dict[str, An
 
 
 def _run(
-    data: "ArrayData | BatchData",
+    data: ArrayData | BatchData,
     trainer: Trainer,
     watch: Watch,
     history: History,
     *,
     bar: Callable[..., object] | None,
-    checkpoint: "str | os.PathLike[str] | None",
+    checkpoint: str | os.PathLike[str] | None,
 ) -> None:
     settings, next_count, written = trainer.settings, 1, -math.inf
     in_chunks = watch.is_idle and isinstance(data, ArrayData) and trainer.plateau is None
@@ -581,14 +583,14 @@ def _run(
         history.stopped = "epochs"
 
 
-def _write(path: "str | os.PathLike[str]", trainer: Trainer, watch: Watch, history: History) -> None:
+def _write(path: str | os.PathLike[str], trainer: Trainer, watch: Watch, history: History) -> None:
     from nnpy import _checkpoint
 
     _checkpoint.save(path, trainer, watch, history)
 
 
 def _prepare_data(
-    net: "NeuralNetwork", settings: Settings, x: Any, y: ArrayLike | None, options: Mapping[str, Any]
+    net: NeuralNetwork, settings: Settings, x: Any, y: ArrayLike | None, options: Mapping[str, Any]
 ) -> tuple[ArrayData | BatchData, tuple[Any, Any] | None, tuple[Samples, Any, Any] | None]:
     """The training data as C takes them and as they came, and the validation data."""
 
@@ -643,7 +645,7 @@ def _prepare_data(
 
 
 def _split(
-    net: "NeuralNetwork", x: ArrayLike, y: ArrayLike, weight: ArrayLike | None, *, share: float, seed: int
+    net: NeuralNetwork, x: ArrayLike, y: ArrayLike, weight: ArrayLike | None, *, share: float, seed: int
 ) -> tuple[Any, Any, Any, tuple[Any, ...]]:
     """Take some samples out at random, for validation; both parts are copies, in the order that they had."""
     share = real(share, "validation_split")
@@ -672,7 +674,7 @@ def _split(
 # ---- partial_fit ----
 
 
-def partial_fit(net: "NeuralNetwork", x: ArrayLike, y: ArrayLike, options: dict[str, Any]) -> float:
+def partial_fit(net: NeuralNetwork, x: ArrayLike, y: ArrayLike, options: dict[str, Any]) -> float:
     """Go through the samples once; see `NeuralNetwork.partial_fit`. The network's lock is held."""
     state = net._state
     if options["optimizer"] is None and state is not None:

@@ -1,5 +1,7 @@
 """Looking inside a network: the table of its layers, and the check of its gradient by other code."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ Array = NDArray[np.float64]
 _TOLERANCE = 1e-4  # of the largest derivative of a block: what float32 leaves, in a network of some layers
 
 
-def summary(net: "NeuralNetwork") -> str:
+def summary(net: NeuralNetwork) -> str:
     """Return a table of the layers."""
     rows = rows_of(net)
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
@@ -34,7 +36,7 @@ def summary(net: "NeuralNetwork") -> str:
     return "\n".join([*lines, *scaled(net)])
 
 
-def rows_of(net: "NeuralNetwork") -> list[tuple[str, str, str, str]]:
+def rows_of(net: NeuralNetwork) -> list[tuple[str, str, str, str]]:
     """Return the cells of the table: a head, the layers, the total."""
     rows = [("layer", "shape", "activation", "parameters")]
     for number, ((inputs, outputs), name) in enumerate(zip(pairwise(net.layer_sizes), net.activations, strict=True), 1):
@@ -42,12 +44,12 @@ def rows_of(net: "NeuralNetwork") -> list[tuple[str, str, str, str]]:
     return [*rows, ("total", "", "", f"{net.parameters.size:,}")]
 
 
-def size_of(net: "NeuralNetwork") -> str:
+def size_of(net: NeuralNetwork) -> str:
     """Return how much memory the parameters take."""
     return f"{net.parameters.size * 4 / 1024:,.0f} KiB of float32"
 
 
-def scaled(net: "NeuralNetwork") -> list[str]:
+def scaled(net: NeuralNetwork) -> list[str]:
     """Return what is to be said of the scaler, if there is one."""
     if net.scaler is None:
         return []
@@ -96,7 +98,7 @@ def _loss_of(loss: Loss, z: Array, a: Array, y: Array) -> float:
 class _Double:
     """The loss as a function of all parameters."""
 
-    def __init__(self, net: "NeuralNetwork", samples: "Samples", loss: Loss) -> None:
+    def __init__(self, net: NeuralNetwork, samples: Samples, loss: Loss) -> None:
         self._sizes, self._names, self._loss = net.layer_sizes, net.activations, loss
         self._x = samples.x.astype(np.float64)
         y: NDArray[Any] = samples.y
@@ -148,10 +150,10 @@ class GradientCheck:
 
 
 def check_gradients(
-    net: "NeuralNetwork",
-    samples: "Samples",
+    net: NeuralNetwork,
+    samples: Samples,
     loss: Loss,
-    grad: "Gradient",
+    grad: Gradient,
     *,
     eps: float,
     max_parameters: int,

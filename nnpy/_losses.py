@@ -1,5 +1,7 @@
 """What is made small: the losses, as small objects that `NeuralNetwork.fit` and others take, or by name."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

@@ -1,5 +1,7 @@
 """What the engine computes with: the instruction set, the number of threads."""
 
+from __future__ import annotations
+
 import os
 import platform
 import sys

@@ -1,5 +1,7 @@
 """Many networks at once: trained over the processors, and asked together."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -133,7 +135,7 @@ class _Pool:
             history.stopped = history.stopped or "interrupt"
         return self._histories
 
-    def _cancel(self, futures: "set[Future[None]]") -> None:
+    def _cancel(self, futures: set[Future[None]]) -> None:
         self._cancelled.set()
         for future in futures:
             future.cancel()

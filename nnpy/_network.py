@@ -1,5 +1,7 @@
 """Networks and gradients: one C allocation each, seen through numpy views."""
 
+from __future__ import annotations
+
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +24,7 @@ from nnpy._scaler import Scaler
 __all__ = ["Gradient", "NeuralNetwork", "load"]
 
 # Looked up once: `forward` of one sample takes about as long as a few look-ups.
-_FLOAT32: "np.dtype[np.float32]" = np.dtype(np.float32)
+_FLOAT32: np.dtype[np.float32] = np.dtype(np.float32)
 _ndarray, _from_buffer, _predict_one = np.ndarray, ffi.from_buffer, lib.nn_predict_one
 _empty: Callable[..., NDArray[np.float32]] = np.empty
 
@@ -38,8 +40,8 @@ class ParameterList(Sequence[NDArray[np.float32]]):
     @overload
     def __getitem__(self, index: SupportsIndex) -> NDArray[np.float32]: ...
     @overload
-    def __getitem__(self, index: slice) -> "ParameterList": ...
-    def __getitem__(self, index: SupportsIndex | slice) -> "NDArray[np.float32] | ParameterList":
+    def __getitem__(self, index: slice) -> ParameterList: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> NDArray[np.float32] | ParameterList:
         if isinstance(index, slice):
             return ParameterList(self._arrays[index])
         return self._arrays[index]
@@ -615,7 +617,7 @@ class NeuralNetwork(Parameters):
         eps: float = 1e-5,
         max_parameters: int = 100,
         seed: int = 0,
-    ) -> "_inspect.GradientCheck":
+    ) -> _inspect.GradientCheck:
         """Compare backpropagation with finite differences in double precision, for each block of parameters.
 
         Parameters
@@ -796,17 +798,17 @@ class NeuralNetwork(Parameters):
         seed: int | None = None,
         validation_data: tuple[ArrayLike, ...] | None = None,
         validation_split: float | None = None,
-        early_stopping: "int | _fit.EarlyStopping | None" = None,
+        early_stopping: int | _fit.EarlyStopping | None = None,
         sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
         missing: Literal["raise", "ignore"] = "raise",
         dropout: float | Sequence[float] | None = None,
         l2: float = 0.0,
         clip_norm: float | None = None,
-        metrics: "Iterable[str | _fit.Metric] | Mapping[str, _fit.Metric] | None" = None,
-        callbacks: "_fit.Callback | Iterable[_fit.Callback]" = (),
-        checkpoint: "str | os.PathLike[str] | None" = None,
-        resume: "str | os.PathLike[str] | None" = None,
+        metrics: Iterable[str | _fit.Metric] | Mapping[str, _fit.Metric] | None = None,
+        callbacks: _fit.Callback | Iterable[_fit.Callback] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
         progress: bool = False,
         verbose: int = 0,
     ) -> History:
@@ -971,7 +973,7 @@ class NeuralNetwork(Parameters):
         with self._lock:
             return _fit.partial_fit(self, x, y, options)
 
-    def save(self, path: "str | os.PathLike[str]", *, optimizer: bool = True) -> None:
+    def save(self, path: str | os.PathLike[str], *, optimizer: bool = True) -> None:
         """Write the network to a file, for `nnpy.load`: layers, functions, parameters, scaler.
 
         Parameters
@@ -1040,7 +1042,7 @@ class NeuralNetwork(Parameters):
         )
 
 
-def load(path: "str | os.PathLike[str]") -> NeuralNetwork:
+def load(path: str | os.PathLike[str]) -> NeuralNetwork:
     """Read a network that `NeuralNetwork.save` wrote.
 
     Parameters

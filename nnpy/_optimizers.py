@@ -1,5 +1,7 @@
 """How the parameters follow the gradient: the optimisers, as small objects that `NeuralNetwork.fit` takes."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar

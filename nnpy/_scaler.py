@@ -1,5 +1,7 @@
 """The scaling of inputs and targets that a network carries with it."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +46,7 @@ class Scaler(NamedTuple):
         return a
 
     @classmethod
-    def of(cls, x: Array, y: Array | None) -> "Scaler":
+    def of(cls, x: Array, y: Array | None) -> Scaler:
         """Take mean and standard deviation; a column that never changes has the scale 1."""
         return cls(*_mean_and_scale(x), *((None, None) if y is None else _mean_and_scale(y)))
 

@@ -1,5 +1,7 @@
 """Learning rates that change: each is a function of the time in epochs, ``schedule(epoch, epochs)``."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
