@@ -1,5 +1,6 @@
 """Networks in files: one .npz with plain arrays, no pickle inside, written as a whole or not at all."""
 
+import io
 import json
 import lzma
 import os
@@ -35,7 +36,7 @@ _EXTRA = [f"optimizer/{name}" for name in ("class", "arguments", "buffer", "numb
 ]
 # What numpy, zipfile and json raise where a file is damaged.
 _DAMAGE = (
-    *(KeyError, TypeError, ValueError, EOFError, OverflowError, RecursionError, RuntimeError),
+    *(KeyError, TypeError, ValueError, EOFError, OSError, OverflowError, RecursionError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 
@@ -82,23 +83,23 @@ def read(path: "str | os.PathLike[str]") -> "tuple[NeuralNetwork, dict[str, NDAr
     from nnpy._network import NeuralNetwork
 
     path = Path(path)
+    content = io.BytesIO(path.read_bytes())
     try:
-        with path.open("rb") as handle:
-            file = np.load(handle, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile) or str(file["format"]) != "nnpy network":
-                raise ValueError("it is another kind of file")
-            if not 1 <= int(file["version"]) <= _FORMAT:
-                raise ValueError(f"it has format {int(file['version'])}, and this version of nnpy knows {_FORMAT}")
-            sizes = check_layer_sizes(file["layer_sizes"].tolist())
-            names = check_functions(file["activations"].tolist(), len(sizes) - 1)
-            parameters = _numbers(file, "parameters", sum((rows + 1) * columns for rows, columns in pairwise(sizes)))
-            scaler = _read_scaler(file, sizes)
-            extra = {name: file[name] for name in _EXTRA if name in file.files}
-            net = NeuralNetwork(sizes, names, seed=0)
-            net.parameters = parameters
-            net._scaler = scaler
-            if "optimizer/class" in extra:
-                _read_optimizer(net, extra)
+        file = np.load(content, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile) or str(file["format"]) != "nnpy network":
+            raise ValueError("it is another kind of file")
+        if not 1 <= int(file["version"]) <= _FORMAT:
+            raise ValueError(f"it has format {int(file['version'])}, and this version of nnpy knows {_FORMAT}")
+        sizes = check_layer_sizes(file["layer_sizes"].tolist())
+        names = check_functions(file["activations"].tolist(), len(sizes) - 1)
+        parameters = _numbers(file, "parameters", sum((rows + 1) * columns for rows, columns in pairwise(sizes)))
+        scaler = _read_scaler(file, sizes)
+        extra = {name: file[name] for name in _EXTRA if name in file.files}
+        net = NeuralNetwork(sizes, names, seed=0)
+        net.parameters = parameters
+        net._scaler = scaler
+        if "optimizer/class" in extra:
+            _read_optimizer(net, extra)
     except _DAMAGE as error:
         raise ValueError(f"{path} is no network that nnpy saved: {error}") from error
     return net, extra

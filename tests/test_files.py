@@ -109,3 +109,23 @@ def test_damaged_files_are_refused(tmp_path, net):
     np.save(tmp_path / "array.npy", np.zeros(3))
     with pytest.raises(ValueError, match=" is no network that nnpy saved: "):
         nnpy.load(tmp_path / "array.npy")
+
+
+def test_bytes_changed_anywhere_give_a_clear_error_or_do_no_harm(tmp_path, net):
+    path = tmp_path / "net.npz"
+    net.partial_fit(np.ones((4, 3)), [0, 1, 0, 1])
+    net.fit_scaler(np.arange(12.0).reshape(4, 3))
+    net.save(path)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 3):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            assert nnpy.load(path).layer_sizes == (3, 4, 2)
+        except ValueError as error:
+            assert " is no network that nnpy saved: " in str(error)  # noqa: PT017
+            refused += 1
+    assert refused > 100
