@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "plan.h"
+#include "phases.h"
 
 #define ROWS 256 /* of J at a time, about */
 
@@ -120,27 +120,13 @@ static void add_block(Squares *s, size_t first, size_t num)
     }
 }
 
-static void transpose_weights(Squares *s)
-{
-    for (size_t l = 1; l < s->plan.num_layers; l++) {
-        const NNLayer *layer = &s->plan.layers[l];
-        for (size_t k = 0; k < layer->rows; k++) { /* as they lie in a network, to panels of their transpose */
-            size_t panel = k / NN_PANEL * NN_PANEL, rest = (layer->rows + NN_PAD - 1) / NN_PAD * NN_PAD - panel;
-            size_t width = rest < NN_PANEL ? rest : NN_PANEL;
-            for (size_t j = 0; j < layer->cols; j++) {
-                layer->wt[panel * layer->cols + j * width + (k - panel)] = MAT_AT(s->nn.weights[l], k, j);
-            }
-        }
-    }
-}
-
 /* A code. */
 static int linearize(Squares *s)
 {
     size_t num = s->samples.x.rows;
     double share = s->l2 * (double)num / 2; /* what is made small is multiplied with n / 2 */
     nn_pack(&s->plan, NN_PACK_PARAMETERS, s->nn.weights[0].data);
-    transpose_weights(s);
+    nn_transpose_weights(&s->plan, 0, 1);
     memset(s->matrix, 0, s->num * s->num * sizeof(double));
     memset(s->gradient, 0, s->num * sizeof(double));
     s->diagonal = 0;

@@ -120,13 +120,13 @@ static void transpose_tiles(const NNKernels *kernels, NNLayer *layer, const Tile
     }
 }
 
-static void transpose_phase(Training *t, int number, int team_size)
+void nn_transpose_weights(const NNPlan *plan, int number, int team_size)
 {
-    for (size_t l = 0; l < t->plan.num_layers; l++) {
-        NNLayer *layer = &t->plan.layers[l];
+    for (size_t l = 0; l < plan->num_layers; l++) {
+        NNLayer *layer = &plan->layers[l];
         Tiles tiles = share_tiles(layer->padded, layer->rows, number, team_size);
         while (layer->wt != NULL && next_tiles(&tiles)) {
-            transpose_tiles(t->plan.kernels, layer, &tiles);
+            transpose_tiles(plan->kernels, layer, &tiles);
         }
     }
 }
@@ -348,7 +348,7 @@ static int do_block(Training *t, Step step, size_t done, double *cost, NNTeam *t
         a = plan->layers[l].a_rows;
     }
     output_phase(t, first, num, step.scale, number, team->size);
-    transpose_phase(t, number, team->size);
+    nn_transpose_weights(plan, number, team->size);
     if (number == 0) {
         t->stop = nn_poll(t->monitor, 3 * num * nn_work(plan->nn)) ? NN_STOPPED : NN_OK;
         t->stop = t->not_finite ? NN_NOT_FINITE : t->stop;

@@ -39,4 +39,7 @@ typedef struct {
  * before the step then. *cost, if it is not NULL, is added to by thread 0. */
 int nn_do_step(Training *t, Step step, double *cost, NNTeam *team, int number);
 
+/* A thread's share of the weights' transposes, of all layers that have room for one. */
+void nn_transpose_weights(const NNPlan *plan, int number, int team_size);
+
 #endif /* NN_PHASES_H_ */

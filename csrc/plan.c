@@ -51,6 +51,11 @@ NNRange nn_share(size_t total, int number, int size)
     return range;
 }
 
+int nn_is_plain(const NNOptimizer *o)
+{
+    return o->kind == NN_GRADIENT_DESCENT && o->beta1 == 0 && o->l2 == 0 && o->decay == 0 && o->clip == 0;
+}
+
 double nn_l2_cost(NeuralNetwork nn, double l2)
 {
     double sum = 0;

@@ -77,6 +77,9 @@ int nn_worthwhile_threads(NeuralNetwork nn, size_t samples_per_step, size_t samp
 /* Counts work; not 0 if the monitor wants to stop. */
 int nn_poll(NNMonitor *monitor, size_t work);
 
+/* Gradient descent and nothing else: the products may go into the parameters at once. */
+int nn_is_plain(const NNOptimizer *optimizer);
+
 /* l2 / 2 times the sum of the squared weights of a network; and the same added to the gradient. */
 double nn_l2_cost(NeuralNetwork nn, double l2);
 void nn_add_l2(NeuralNetwork nn, NeuralNetwork grad, double l2);

@@ -14,10 +14,10 @@
 void nn_descend_tiny_fma4(const NNTiny *tiny, size_t iterations);
 #endif
 
-static int is_plain(const NNOptimizer *o, const NNSchedule *schedule)
+/* The same rate in each step, on all samples as they are, and no word of the cost. */
+static int is_simple(const NNSchedule *schedule)
 {
-    return o->kind == NN_GRADIENT_DESCENT && o->beta1 == 0 && o->l2 == 0 && o->decay == 0 && o->clip == 0 &&
-           schedule->rates == NULL && schedule->dropout == NULL && schedule->costs == NULL && !schedule->shuffle;
+    return schedule->rates == NULL && schedule->dropout == NULL && schedule->costs == NULL && !schedule->shuffle;
 }
 
 int nn_is_tiny(const NNTraining *call)
@@ -37,7 +37,7 @@ int nn_is_tiny(const NNTraining *call)
         num_weights += nn.archi[l] * nn.archi[l + 1];
     }
     return num_weights <= MAX_WEIGHTS && call->samples.x.rows <= MAX_SAMPLES &&
-           call->schedule.batch_size >= call->samples.x.rows && is_plain(call->optimizer, &call->schedule) &&
+           call->schedule.batch_size >= call->samples.x.rows && nn_is_plain(call->optimizer) && is_simple(&call->schedule) &&
            nn_first_nonfinite(call->samples.y) == call->samples.y.rows * call->samples.y.cols; /* no target is missing */
 }
 

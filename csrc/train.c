@@ -205,7 +205,7 @@ static int attempt(const NNTraining *call, size_t limit, int keep, int *finite, 
              .optimizer = o, .schedule = call->schedule, .limit = limit};
     double power1 = o->power1, power2 = o->power2;
 
-    r.t.is_direct = o->kind == NN_GRADIENT_DESCENT && o->beta1 == 0 && o->l2 == 0 && o->decay == 0 && o->clip == 0;
+    r.t.is_direct = nn_is_plain(o);
     *finite = 1;
     if (make_plan(&r, call->nn, call->machine) != NN_OK) {
         return NN_NO_MEMORY;

@@ -15,7 +15,16 @@ from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss
 if TYPE_CHECKING:
     from nnpy._scaler import Scaler
 
-__all__ = ["Samples", "as_array", "as_matrix", "as_samples", "check_finite", "refuse_mask", "to_array"]
+__all__ = [
+    "Samples",
+    "as_array",
+    "as_matrix",
+    "as_samples",
+    "check_finite",
+    "refuse_mask",
+    "sample_weights",
+    "to_array",
+]
 
 _ELEMENTS_PER_CHECK = 1 << 22  # elements checked between two looks at Ctrl-C
 _SIZE_MAX = 2 ** (8 * ffi.sizeof("size_t")) - 1
@@ -186,7 +195,7 @@ def _weights(
     num = len(targets) if classes is None else len(classes)
     parts: list[NDArray[np.float64]] = []
     if sample_weight is not None:
-        parts.append(_sample_weights(sample_weight, num))
+        parts.append(sample_weights(sample_weight, num))
     if class_weight is not None:
         parts.append(_class_weights(class_weight, targets, classes))
     if missing == "ignore" and classes is None:
@@ -204,7 +213,8 @@ def _weights(
     return np.ascontiguousarray(np.minimum(weights, FLOAT_MAX), dtype=np.float32)
 
 
-def _sample_weights(values: ArrayLike, num: int) -> NDArray[np.float64]:
+def sample_weights(values: ArrayLike, num: int) -> NDArray[np.float64]:
+    """Return a weight for each of so many samples, as it came; a TypeError or ValueError if it is none."""
     array = to_array(values, "sample_weight")
     refuse_mask(array, "sample_weight")
     if array.dtype.kind not in "fiub":

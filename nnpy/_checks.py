@@ -11,7 +11,16 @@ import numpy as np
 
 from nnpy._c import lib
 
-__all__ = ["FUNCTIONS", "check_functions", "check_layer_sizes", "integer", "positive", "random_seed", "real"]
+__all__ = [
+    "FUNCTIONS",
+    "check_functions",
+    "check_layer_sizes",
+    "integer",
+    "not_negative",
+    "positive",
+    "random_seed",
+    "real",
+]
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
@@ -93,6 +102,14 @@ def real(value: float, name: str) -> float:
         number = math.inf
     if not abs(number) <= FLOAT_MAX:
         raise ValueError(f"{name} must be finite in float32, got {value!r}")
+    return number
+
+
+def not_negative(value: float, name: str) -> float:
+    """Return a number that is finite in float32 and not negative."""
+    number = real(value, name)
+    if number < 0:
+        raise ValueError(f"{name} must not be negative, got {value!r}")
     return number
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy._arrays import Samples, as_array, refuse_mask, to_array
+from nnpy._arrays import Samples, as_array, refuse_mask, sample_weights, to_array
 from nnpy._c import call, ffi, lib
-from nnpy._checks import integer, positive, random_seed, real
+from nnpy._checks import integer, not_negative, positive, random_seed, real
 from nnpy._history import DivergenceError, History
 from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss, check_loss
 from nnpy._machine import machine
@@ -59,8 +59,7 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         integer(self.patience, "patience", 1, COUNT_MAX)
-        if real(self.min_delta, "min_delta") < 0:
-            raise ValueError(f"min_delta must not be negative, got {self.min_delta!r}")
+        not_negative(self.min_delta, "min_delta")
         if self.mode not in {None, "min", "max"}:
             raise ValueError(f"mode must be 'min' or 'max', got {self.mode!r}")
 
@@ -113,9 +112,6 @@ def check_settings(net: NeuralNetwork, options: Mapping[str, Any]) -> Settings:
     batch_size = options["batch_size"]
     if batch_size is not None:
         batch_size = integer(batch_size, "batch_size", 1, COUNT_MAX)
-    l2 = real(options["l2"], "l2")
-    if l2 < 0:
-        raise ValueError(f"l2 must not be negative, got {options['l2']!r}")
     seed = options["seed"]
     settings = Settings(
         loss=check_loss(options["loss"], net.activations[-1]),
@@ -125,7 +121,7 @@ def check_settings(net: NeuralNetwork, options: Mapping[str, Any]) -> Settings:
         shuffle=bool(options["shuffle"]),
         seed=random_seed(64) if seed is None else integer(seed, "seed", 0, 2**64 - 1),
         dropout=_check_dropout(options["dropout"], len(net.activations) - 1),
-        l2=l2,
+        l2=not_negative(options["l2"], "l2"),
         clip_norm=0.0 if options["clip_norm"] is None else positive(options["clip_norm"], "clip_norm"),
         missing=options["missing"],
     )
@@ -664,10 +660,7 @@ def _split(
     out, kept = np.sort(order[:num]), np.sort(order[num:])
     if weight is None:
         return inputs[kept], targets[kept], None, (inputs[out], targets[out])
-    weights = to_array(weight, "sample_weight")
-    refuse_mask(weights, "sample_weight")
-    if weights.shape != (len(inputs),):
-        raise ValueError(f"sample_weight must have shape ({len(inputs)},), one number a sample, got {weights.shape}")
+    weights = sample_weights(weight, len(inputs))
     return inputs[kept], targets[kept], weights[kept], (inputs[out], targets[out], weights[out])
 
 

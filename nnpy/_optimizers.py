@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnpy._c import ffi, lib
-from nnpy._checks import integer, positive, real
+from nnpy._checks import integer, not_negative, positive, real
 from nnpy._schedules import ReduceOnPlateau, Schedule
 
 __all__ = [
@@ -36,11 +36,6 @@ def _check_rate(rate: Rate) -> None:
 def _share(value: float, name: str) -> None:
     if not 0 <= real(value, name) < 1:
         raise ValueError(f"{name} must be from 0 to less than 1, got {value!r}")
-
-
-def _not_negative(value: float, name: str) -> None:
-    if real(value, name) < 0:
-        raise ValueError(f"{name} must not be negative, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ class GradientDescent(Optimizer):
     def __post_init__(self) -> None:
         _check_rate(self.rate)
         _share(self.momentum, "momentum")
-        _not_negative(self.weight_decay, "weight_decay")
+        not_negative(self.weight_decay, "weight_decay")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
 
@@ -156,7 +151,7 @@ class AdamW(Adam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _not_negative(self.weight_decay, "weight_decay")
+        not_negative(self.weight_decay, "weight_decay")
 
     def _fields(self) -> dict[str, Any]:
         return {**super()._fields(), "decay": float(self.weight_decay)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nnpy._checks import integer, positive, real
+from nnpy._checks import integer, not_negative, positive, real
 
 __all__ = [
     "CosineDecay",
@@ -20,12 +20,6 @@ __all__ = [
 
 # The rate at a time from 0 to the number of epochs, which is the second argument.
 Schedule = Callable[[float, int], float]
-
-
-def _not_negative(value: float, name: str) -> float:
-    if real(value, name) < 0:
-        raise ValueError(f"{name} must not be negative, got {value!r}")
-    return float(value)
 
 
 def cosine(x: float) -> float:
@@ -94,7 +88,28 @@ class ExponentialDecay:
 
 
 @dataclass(frozen=True)
-class LinearDecay:
+class _Decay:
+    """What comes after a straight way up from 0."""
+
+    rate: float
+    warmup: float = 0.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive(self.rate, "rate")
+        not_negative(self.warmup, "warmup")
+        not_negative(self.final, "final")
+
+    def _progress(self, epoch: float, epochs: int) -> tuple[float, float]:
+        """How far up, 1 at the top; and then how much of the way down is done."""
+        warmup = min(self.warmup, epochs)
+        if epoch < warmup:
+            return epoch / warmup, 0.0
+        return 1.0, (epoch - warmup) / (epochs - warmup) if epochs > warmup else 1.0
+
+
+@dataclass(frozen=True)
+class LinearDecay(_Decay):
     """A straight line from the rate to `final` at the end of the training, after a straight way up from 0.
 
     Parameters
@@ -107,23 +122,14 @@ class LinearDecay:
         At the end, not negative.
     """
 
-    rate: float
-    warmup: float = 0.0
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        positive(self.rate, "rate")
-        _not_negative(self.warmup, "warmup")
-        _not_negative(self.final, "final")
-
     def __call__(self, epoch: float, epochs: int) -> float:
         """Return the rate at that time."""
-        up, done = _warm_up(epoch, epochs, self.warmup)
+        up, done = self._progress(epoch, epochs)
         return self.rate * up if up < 1 else self.rate + (self.final - self.rate) * done
 
 
 @dataclass(frozen=True)
-class CosineDecay:
+class CosineDecay(_Decay):
     """Half a cosine from the rate to `final` at the end of the training, after a straight way up from 0.
 
     Parameters
@@ -141,18 +147,9 @@ class CosineDecay:
     restarts.
     """
 
-    rate: float
-    warmup: float = 0.0
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        positive(self.rate, "rate")
-        _not_negative(self.warmup, "warmup")
-        _not_negative(self.final, "final")
-
     def __call__(self, epoch: float, epochs: int) -> float:
         """Return the rate at that time."""
-        up, done = _warm_up(epoch, epochs, self.warmup)
+        up, done = self._progress(epoch, epochs)
         return self.rate * up if up < 1 else self.final + (self.rate - self.final) * 0.5 * (1 + cosine(done))
 
 
@@ -187,8 +184,8 @@ class ReduceOnPlateau:
         if not 0 < real(self.factor, "factor") < 1:
             raise ValueError(f"factor must be between 0 and 1, got {self.factor!r}")
         integer(self.patience, "patience", 1, 2**63 - 1)
-        _not_negative(self.min_delta, "min_delta")
-        if _not_negative(self.final, "final") > self.rate:
+        not_negative(self.min_delta, "min_delta")
+        if not_negative(self.final, "final") > self.rate:
             raise ValueError(f"final must not be above rate, got {self.final!r} and {self.rate!r}")
 
 
@@ -209,14 +206,6 @@ class Plateau:
         if self._waited >= self.schedule.patience:
             self.rate = max(self.schedule.final, self.rate * self.schedule.factor)
             self._waited = 0
-
-
-def _warm_up(epoch: float, epochs: int, warmup: float) -> tuple[float, float]:
-    """How far up, 1 at the top; and then how much of the way down is done."""
-    warmup = min(warmup, epochs)
-    if epoch < warmup:
-        return epoch / warmup, 0.0
-    return 1.0, (epoch - warmup) / (epochs - warmup) if epochs > warmup else 1.0
 
 
 def _power(base: float, exponent: int) -> float:

@@ -1,6 +1,8 @@
+import contextlib
 import gzip
 import os
 import struct
+import threading
 from pathlib import Path
 
 import hypothesis
@@ -39,3 +41,20 @@ def digits_folder(tmp_path):
 
 def _idx(array):
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """Serve the page of ``nnpy draw`` for a network, on any free port, as long as a block lasts."""
+    from nnpy import _draw
+
+    @contextlib.contextmanager
+    def serve(net):
+        with _draw.Server(net, 0) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            yield server
+            server.shutdown()
+            thread.join()
+
+    return serve

@@ -22,23 +22,13 @@ PIXELS = [0] * 392 + [255] * 392
 JSON = {"Content-Type": "application/json"}
 
 
-@contextlib.contextmanager
-def serving(net):
-    with _draw.Server(net, 0) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def net():
     return nnpy.NeuralNetwork([784, 7, 5, 10], ["relu", "tanh", "softmax"], seed=1)
 
 
 @pytest.fixture(scope="module")
-def server(net):
+def server(serving, net):
     with serving(net) as server:
         yield server
 
@@ -416,7 +406,7 @@ def test_networks_that_are_refused(tmp_path, sizes, activations, value, message)
         _cli.main(["draw", "--no-browser", "--port", "0", "--model", path])
 
 
-def test_another_network_answers(tmp_path):
+def test_another_network_answers(serving, tmp_path):
     path = saved(tmp_path / "net.npz", [784, 10], "sigmoid")
     with serving(_draw.read_network(path)) as server:
         status, answer = post(server, {"pixels": PIXELS})

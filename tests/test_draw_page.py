@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import threading
 import time
 from pathlib import Path
 
@@ -152,13 +151,9 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def server():
-    with _draw.Server(_draw.read_network(None), 0) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+def server(serving):
+    with serving(_draw.read_network(None)) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
