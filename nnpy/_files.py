@@ -36,7 +36,7 @@ _EXTRA = [f"optimizer/{name}" for name in ("class", "arguments", "buffer", "numb
 ]
 # What numpy, zipfile and json raise where a file is damaged.
 _DAMAGE = (
-    *(KeyError, TypeError, ValueError, EOFError, OSError, OverflowError, RecursionError, RuntimeError),
+    *(KeyError, TypeError, ValueError, EOFError, OverflowError, RecursionError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 
