@@ -9,7 +9,8 @@ CDEF = """
 typedef struct { size_t rows; size_t cols; size_t stride; float *data; } Matrix;
 typedef struct { int kind; float parameter; } NNLoss;
 typedef struct {
-    size_t *archi; size_t num_layers; Matrix *weights; Matrix *biases; Matrix *activations; Matrix *sums; int *functions;
+    size_t *archi; size_t num_layers; Matrix *weights; Matrix *biases; Matrix *activations; Matrix *sums;
+    int *activation_functions;
     NNLoss loss;
 } NeuralNetwork;
 
@@ -34,7 +35,7 @@ typedef struct {
 #define NN_PINBALL ...
 #define NN_BINARY_CROSS_ENTROPY ...
 #define NN_CROSS_ENTROPY ...
-#define NN_GRADIENT_DESCENT ...
+#define NN_SGD ...
 #define NN_ADAM ...
 #define NN_RMSPROP ...
 #define NN_RPROP ...
@@ -53,43 +54,45 @@ int nn_gradient_descent(NeuralNetwork nn, float rate, Matrix train_in, Matrix tr
 typedef struct {
     int (*poll)(void *context, size_t done); void *context; size_t done; size_t num_steps; size_t work;
 } NNMonitor;
-typedef struct { int isa; int num_threads; } NNMachine;
-typedef struct { Matrix x; Matrix y; const int32_t *labels; const float *weights; } NNSamples;
+typedef struct { int isa; int num_threads; } NNBackend;
+typedef struct { const double *x_mean, *x_scale; const double *y_mean, *y_scale; } NNScaler;
+typedef struct { Matrix x; Matrix y; const int32_t *labels; const float *sample_weights; } NNSamples;
 typedef struct {
-    int kind; double rate; double beta1, beta2; double epsilon; int nesterov; double shrink, grow, smallest, largest;
-    double decay; double l2; double clip; float *moments; double power1, power2;
+    int kind; double learning_rate; double beta1, beta2; double epsilon; int nesterov; double eta_minus, eta_plus;
+    double min_step, max_step; double weight_decay; double l2; double clip_norm; float *state; double beta1_power, beta2_power;
 } NNOptimizer;
 typedef struct {
-    size_t batch_size; size_t num_epochs; int shuffle; uint64_t seed; size_t first_epoch; int checked; float *costs;
-    const double *rates; const double *dropout;
-} NNSchedule;
+    size_t batch_size; size_t num_epochs; int shuffle; uint64_t seed; size_t first_epoch; int inputs_checked; float *losses;
+    const double *learning_rates; const double *dropout;
+} NNTrainOptions;
 
 const char *nn_isa_name(int isa);
 int nn_threads_available(void);
 const char *nn_compiler(void);
 size_t nn_first_nonfinite(Matrix m);
-void nn_mean_and_scale(Matrix m, float *mean, float *scale);
+void nn_column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double *squares,
+                       double *counts);
 void nn_shuffle(size_t *order, size_t num, uint64_t seed, uint64_t epoch);
-int nn_predict(NeuralNetwork nn, Matrix in, Matrix out, NNMachine machine, NNMonitor *monitor);
-int nn_predict_one(const NeuralNetwork *nn, const void *x, void *out, int isa);
-int nn_layer_outputs(NeuralNetwork nn, Matrix in, const Matrix *layers, NNMachine machine, NNMonitor *monitor);
-int nn_evaluate(NeuralNetwork nn, NNSamples samples, double *cost, NNMachine machine, NNMonitor *monitor);
-int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *cost, NNMachine machine,
+int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, NNBackend backend, NNMonitor *monitor);
+int nn_predict_one(const NeuralNetwork *nn, const NNScaler *scaler, const void *x, void *out, int isa);
+int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const Matrix *layers, NNBackend backend,
+                     NNMonitor *monitor);
+int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend, NNMonitor *monitor);
+int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend backend,
                 NNMonitor *monitor);
-int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSchedule schedule, NNMachine machine,
+int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor);
 typedef struct {
-    size_t history; double l2; double *memory; double cost; double step; size_t num_pairs, num_iterations;
+    size_t history_size; double l2; double *memory; double loss; double step_length; size_t num_pairs, num_iterations;
 } NNLbfgs;
-typedef struct { double l2; double damping; double mu, nu; } NNLevenberg;
-size_t nn_lbfgs_size(size_t num_parameters, size_t history);
-int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *costs, NNMachine machine,
+size_t nn_lbfgs_size(size_t num_parameters, size_t history_size);
+int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *losses, NNBackend backend,
              NNMonitor *monitor);
-int nn_levenberg(NeuralNetwork nn, NNSamples samples, NNLevenberg *state, size_t num_iterations, float *costs,
-                 NNMachine machine, NNMonitor *monitor);
-int nn_gradient_by_differences(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);
-int nn_descend_by_differences(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
-                              NNMonitor *monitor);
+typedef struct { double l2; double damping; double mu, nu; } NNLevenbergMarquardt;
+int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float *losses,
+                           NNBackend backend, NNMonitor *monitor);
+int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);
+int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations, NNMonitor *monitor);
 
 extern "Python" int nnpy_poll(void *context, size_t done);
 """
@@ -117,8 +120,8 @@ ffibuilder.cdef(CDEF)
 ffibuilder.set_source(
     "nnpy._libnn",
     '#include "nn.h"\n#include "engine.h"\n',
-    sources=sorted(map(str, Path("csrc").glob("*.c"))),
-    depends=sorted(map(str, Path("csrc").glob("*.h"))),
+    sources=sorted(map(str, Path("csrc").glob("**/*.c"))),
+    depends=sorted(map(str, Path("csrc").glob("**/*.h"))),
     include_dirs=["csrc"],
     define_macros=[("NDEBUG", None)],  # the wrapper checks; nothing asserts in a user's process
     extra_compile_args=COMPILE_ARGS,

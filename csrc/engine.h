@@ -1,148 +1,211 @@
-/* engine.h: nn.h at the machine's speed, for a caller that is not a C program.
+/* engine.h: the fast implementation of what nn.h does: whole batches, SIMD vectors and threads on the same structs.
  *
- * Whole batches, vectors, threads, on the structs of nn.h. Nothing here asserts, prints or exits; the caller has checked the
- * shapes, and what can fail returns a code. Inputs are checked on the way, where they are in the cache anyway; targets are not: one
- * that is NaN is missing. An input is never written to. Each call has a workspace of its own, so that many threads may read one
- * network at once.
+ * Nothing here asserts, prints or exits. The caller checks shapes; what can fail returns a code. Inputs are checked for NaN and
+ * infinity as they are read; a target that is NaN is missing. Inputs are never written to. Each call has a workspace of its own,
+ * so several threads may read one network at the same time.
  *
- * The result depends on the numbers, the shapes and the order of the samples alone: not on the number of threads, the instruction
- * set or the machine. kernels.h says what is summed in which order. */
+ * Results depend only on the numbers, the shapes and the order of the samples: not on the number of threads, the instruction set or
+ * the machine. kernels/kernels.h gives the order of every sum.
+ *
+ * Arguments that several functions share:
+ *
+ *     nn        the network; its loss is nn.loss. Its parameters lie one after another, as nn_alloc places them
+ *     scaler    the scaling of inputs and outputs, or NULL
+ *     samples   inputs and targets
+ *     backend   instruction set and number of threads
+ *     monitor   is polled during the call, and reports how far the call came
+ *
+ * They return NN_OK or one of the codes below. */
 #ifndef NN_ENGINE_H_
 #define NN_ENGINE_H_
 
 #include "nn.h"
 
-/* Beside NN_OK and NN_NO_MEMORY: the monitor said so; an input is infinite or NaN, and nothing has been changed; the loss or a
- * parameter became so, and the network has the last parameters that were finite. */
-enum { NN_STOPPED = 2, NN_NOT_FINITE = 3, NN_DIVERGED = 4 };
+enum {
+    /* NN_OK = 0, NN_NO_MEMORY = 1 */
+    NN_STOPPED = 2,    /* the monitor asked to stop */
+    NN_NOT_FINITE = 3, /* an input is NaN or infinite; nothing was changed */
+    NN_DIVERGED = 4    /* the loss or a parameter became NaN or infinite; the network has its last finite parameters */
+};
 
-/* poll is called every few milliseconds, with the whole iterations or epochs done so far; anything but 0 stops the call. */
 typedef struct {
-    int (*poll)(void *context, size_t done);
-    void *context;
-    size_t done;
-    size_t num_steps; /* of nn_train: the steps taken in this call */
-    size_t work;      /* the engine's own */
+    int (*poll)(void *context, size_t done); /* called every few milliseconds; anything but 0 stops the call */
+    void *context;                           /* passed to poll */
+    size_t done;      /* epochs or iterations that are complete; passed to poll */
+    size_t num_steps; /* of nn_train: optimiser steps taken in this call */
+    size_t work;      /* multiply-adds since the last poll; 0 at first */
 } NNMonitor;
 
-/* How a call is to be computed: by which kernels (nn_isa_name), and by how many threads at the most. A negative number of threads
- * is for tests: so many even where they do not pay. */
+/* Results do not depend on the backend. */
 typedef struct {
-    int isa;
-    int num_threads;
-} NNMachine;
+    int isa;         /* number of an instruction set, see nn_isa_name */
+    int num_threads; /* the most threads to use; a negative number uses that many even where they do not pay (for tests) */
+} NNBackend;
 
-/* Samples: inputs, and targets of which there is one kind. labels (one number for each row) are for the cross-entropy alone. The
- * loss of a sample is multiplied with its weight, which should be 1 on average: the sum is divided by the number of samples. */
+/* Scaled inputs are (x - x_mean) / x_scale and outputs are a * y_scale + y_mean, computed in double precision. Scales are positive. */
 typedef struct {
-    Matrix x;
-    Matrix y;              /* data is NULL where there are labels */
-    const int32_t *labels; /* or NULL */
-    const float *weights;  /* or NULL, for 1 */
+    const double *x_mean, *x_scale; /* (inputs,) each */
+    const double *y_mean, *y_scale; /* (outputs,) each, or NULL where outputs are not scaled */
+} NNScaler;
+
+/* n samples. The loss of a sample is multiplied with its weight; the sum over samples is divided by n, so weights should be 1 on
+ * average. */
+typedef struct {
+    Matrix x;                    /* n x inputs */
+    Matrix y;                    /* n x outputs; data is NULL where there are labels */
+    const int32_t *labels;       /* (n,) class indices, for the cross-entropy; or NULL */
+    const float *sample_weights; /* (n,), not negative; or NULL for weights of 1 */
 } NNSamples;
 
-/* kernels.h has the formulas. Adam: Kingma and Ba, "Adam: a method for stochastic optimization", 2015. RMSprop: Tieleman and Hinton,
- * lecture 6.5 of "Neural networks for machine learning", 2012. Rprop: Riedmiller and Braun, "A direct adaptive method for faster
- * backpropagation learning", 1993, without weight backtracking. */
-enum { NN_GRADIENT_DESCENT, NN_ADAM, NN_RMSPROP, NN_RPROP };
+/* kernels/kernels.h has the formulas.
+ *
+ *     NN_SGD       stochastic gradient descent with momentum, or Nesterov's momentum
+ *     NN_ADAM      Kingma and Ba, "Adam: a method for stochastic optimization", 2015; with weight_decay it is AdamW
+ *     NN_RMSPROP   Tieleman and Hinton, lecture 6.5 of "Neural networks for machine learning", 2012
+ *     NN_RPROP     Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning", 1993, without weight
+ *                  backtracking */
+enum { NN_SGD, NN_ADAM, NN_RMSPROP, NN_RPROP };
 
-/* What to do with the gradient. */
 typedef struct {
     int kind;
-    double rate;
-    double beta1, beta2;           /* what is kept of the moments at a step; beta1 is the momentum of other kinds than Adam */
-    double epsilon;
-    int nesterov;                  /* of gradient descent */
-    double shrink, grow, smallest, largest; /* of Rprop: how the sizes of steps change, and their limits */
-    double decay;                  /* of weights, not biases: w -= rate decay w beside the step */
-    double l2;                     /* l2 / 2 times the sum of the squared weights is added to what is made small */
-    double clip;                   /* the largest norm of the gradient, or 0 for any; of the loss, without l2 */
-    float *moments;        /* two numbers for each parameter, m first; 0 in the beginning, but v = rate with Rprop */
-    double power1, power2; /* beta1 and beta2 to the number of steps taken so far; 1 in the beginning */
+    double learning_rate;
+    double beta1, beta2;         /* decay rates of the first and second moment (Adam); momentum and alpha (RMSprop); momentum (SGD) */
+    double epsilon;              /* added to the root of the second moment */
+    int nesterov;                /* SGD: use Nesterov's momentum */
+    double eta_minus, eta_plus;  /* Rprop: factors of the step size after a change of sign, and without one */
+    double min_step, max_step;   /* Rprop: limits of the step size */
+    double weight_decay;         /* decoupled: w -= learning_rate * weight_decay * w, weights only */
+    double l2;                   /* adds l2 / 2 times the sum of squared weights to the loss */
+    double clip_norm;            /* the largest Euclidean norm of the gradient (without l2), or 0 for no clipping */
+    float *state;                /* two numbers per parameter, all first moments before all second moments; 0 at first, but Rprop's
+                                    second half, the step sizes, begins as learning_rate */
+    double beta1_power, beta2_power; /* beta1 and beta2 to the power of the number of steps taken; 1 at first */
 } NNOptimizer;
 
 typedef struct {
-    size_t batch_size;    /* rows to a step; the last step of an epoch may have fewer */
+    size_t batch_size;      /* samples per step; the last step of an epoch takes what is left */
     size_t num_epochs;
-    int shuffle;          /* another order in each epoch, from the seed and the number of the epoch */
+    int shuffle;            /* a new order of the samples in each epoch, from seed and the number of the epoch */
     uint64_t seed;
-    size_t first_epoch;   /* the number of the first of them */
-    int checked;          /* the inputs have been through a call before, and are not looked at again */
-    float *costs;         /* the mean cost of each epoch, as it was before each step; or NULL */
-    const double *rates;  /* the rate of every step of the call, in place of the optimizer's; or NULL */
-    const double *dropout; /* for each hidden layer, the share of activations that are left out of a step; or NULL */
-} NNSchedule;
+    size_t first_epoch;     /* the number of the first epoch of this call */
+    int inputs_checked;     /* the inputs are known to be finite */
+    float *losses;          /* (num_epochs,): mean loss of each epoch, each sample's before the step it is part of; or NULL */
+    const double *learning_rates; /* one for each step of the call, instead of the optimizer's; or NULL */
+    const double *dropout;  /* (hidden layers,): probability that an activation is dropped in a step; or NULL */
+} NNTrainOptions;
 
-/* The instruction sets that this build has and this processor can run, best first; NULL past the end. */
+/* The name of instruction set number isa: those that this build has and this processor can run, best first; NULL past the end. */
 const char *nn_isa_name(int isa);
 int nn_threads_available(void); /* whether this build has threads */
-const char *nn_compiler(void);  /* that made this build */
+const char *nn_compiler(void);  /* the compiler that made this build */
 
-/* The first element, counted row by row, that is infinite or NaN; rows * cols where there is none. */
+/* The row-major index of the first element of m that is NaN or infinite; m.rows * m.cols if there is none. */
 size_t nn_first_nonfinite(Matrix m);
 
-/* Mean and standard deviation of each column, over the numbers that are not NaN, in double precision in the order of the rows; the
- * deviation is 1 where a column does not change. */
-void nn_mean_and_scale(Matrix m, float *mean, float *scale);
+/* Adds, for each column of x, the differences d = x - center, their squares, and the number of them to sums, squares and counts.
+ * x is rows x cols, row after row; NaN is skipped. Rows are added in order, so that the sums have the same bits everywhere. */
+void nn_column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double *squares,
+                       double *counts);
 
-/* The order in which nn_train takes so many samples in an epoch: Fisher and Yates' shuffle, with the numbers of nn_random. */
+/* Writes the order in which nn_train visits num samples in an epoch: a Fisher-Yates shuffle driven by nn_random. */
 void nn_shuffle(size_t *order, size_t num, uint64_t seed, uint64_t epoch);
 
-/* out: in.rows x outputs. */
-int nn_predict(NeuralNetwork nn, Matrix in, Matrix out, NNMachine machine, NNMonitor *monitor);
+/* Computes the outputs of the network.
+ *
+ * scaler   scales the inputs; its y part is ignored
+ * in       n x inputs
+ * out      n x outputs, written */
+int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, NNBackend backend, NNMonitor *monitor);
 
-/* One sample, its inputs next to each other, with as little ado as can be. isa is that of an NNMachine. After anything but NN_OK,
- * nn_predict tells what is wrong, or does it. */
-int nn_predict_one(const NeuralNetwork *nn, const void *x, void *out, int isa);
+/* Computes the outputs of a single sample with as little overhead as possible.
+ *
+ * scaler   scales the input, and the output if it has a y part
+ * x        inputs floats, one after another
+ * out      outputs floats, or doubles if the scaler has a y part, written
+ * isa      as in NNBackend
+ *
+ * Where it does not return NN_OK the caller turns to nn_predict, which computes the result or says what is wrong. */
+int nn_predict_one(const NeuralNetwork *nn, const NNScaler *scaler, const void *x, void *out, int isa);
 
-/* The outputs of every layer, the hidden ones first: layers[l] is in.rows x archi[l + 1]. */
-int nn_layer_outputs(NeuralNetwork nn, Matrix in, const Matrix *layers, NNMachine machine, NNMonitor *monitor);
+/* Computes the outputs of every layer.
+ *
+ * scaler   scales the inputs; its y part is ignored
+ * in       n x inputs
+ * layers   num_layers matrices, layers[l] of n x archi[l + 1], written */
+int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const Matrix *layers, NNBackend backend,
+                     NNMonitor *monitor);
 
-/* The cost: the loss of the network, averaged over the samples. */
-int nn_evaluate(NeuralNetwork nn, NNSamples samples, double *cost, NNMachine machine, NNMonitor *monitor);
+/* Computes the loss, averaged over the samples.
+ *
+ * out      n x outputs: the outputs of the network, written; or data is NULL
+ * loss     written */
+int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend, NNMonitor *monitor);
 
-/* Its gradient by the parameters and, where input_grad has data, by the inputs; and the cost. After anything but NN_OK they hold
- * no meaning. */
-int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *cost, NNMachine machine,
+/* Computes the gradient of the loss.
+ *
+ * grad         a network of the same architecture, whose parameters become the derivatives by those of nn
+ * input_grad   n x inputs: the derivatives by the inputs, written; or data is NULL
+ * loss         the loss, averaged over the samples, written
+ *
+ * After a code other than NN_OK the results are undefined. */
+int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend backend,
                 NNMonitor *monitor);
 
-/* Trains. Whatever it returns, nn and the optimizer are in the state after some whole number of steps, monitor->num_steps, and
- * monitor->done whole epochs are done. */
-int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSchedule schedule, NNMachine machine,
+/* Trains by mini-batches.
+ *
+ * optimizer   how the gradient changes the parameters; its state is updated
+ * options     epochs, batches, learning rates
+ *
+ * Whatever it returns, nn and optimizer are as after monitor->num_steps whole steps; monitor->done epochs are complete. */
+int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor);
 
-/* Full-batch methods for small problems, which look for a minimum by themselves. monitor->done counts iterations, and is less than
- * asked for where no further step makes the loss smaller. costs has the loss after each iteration, or is NULL. What is made small
- * is the loss and l2 / 2 times the sum of the squared weights; costs are without the latter. Whatever they return, nn is in the
- * state after some whole number of iterations; NN_DIVERGED says that the loss is not finite to begin with. */
+/* ---- Full-batch methods for small problems ----
+ *
+ * They minimise the loss plus l2 / 2 times the sum of squared weights, over all samples in every iteration.
+ *
+ * state            what the method remembers between calls; updated
+ * num_iterations   the most iterations of this call
+ * losses           (num_iterations,): the loss after each iteration, without the l2 term; or NULL
+ *
+ * monitor->done counts iterations. It is less than num_iterations after NN_OK if no further step makes the loss smaller. Whatever is
+ * returned, nn is as after a whole number of iterations; NN_DIVERGED means that the loss was not finite at the start. */
 
 /* L-BFGS: Nocedal and Wright, "Numerical optimization", 2006, algorithm 7.5, with a line search for the strong Wolfe conditions
- * (algorithms 3.5 and 3.6 by cubic interpolation). */
+ * (algorithms 3.5 and 3.6 with cubic interpolation). */
 typedef struct {
-    size_t history;       /* pairs to remember */
+    size_t history_size; /* the number of past steps remembered */
     double l2;
-    double *memory;       /* nn_lbfgs_size numbers; those and the following are 0 in the beginning */
-    double cost;          /* at the parameters, with the l2 term */
-    double step;          /* of the last line search */
-    size_t num_pairs, num_iterations;
+    double *memory;      /* nn_lbfgs_size numbers; this and all that follows is 0 at first */
+    double loss;         /* at the current parameters, with the l2 term */
+    double step_length;  /* of the last line search */
+    size_t num_pairs, num_iterations; /* remembered pairs so far, iterations so far */
 } NNLbfgs;
-size_t nn_lbfgs_size(size_t num_parameters, size_t history);
-int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *costs, NNMachine machine,
+
+/* The number of doubles in NNLbfgs.memory; 0 if that does not fit into a size_t. */
+size_t nn_lbfgs_size(size_t num_parameters, size_t history_size);
+int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *losses, NNBackend backend,
              NNMonitor *monitor);
 
-/* Levenberg and Marquardt's, for the squared error without softmax: Madsen, Nielsen and Tingleff, "Methods for non-linear least
- * squares problems", 2004, algorithm 3.16. Memory is for the square of the number of parameters, whatever the number of samples. */
+/* Levenberg-Marquardt, for the squared error without softmax: Madsen, Nielsen and Tingleff, "Methods for non-linear least squares
+ * problems", 2004, algorithm 3.16. Takes 16 bytes for each pair of parameters, whatever the number of samples. */
 typedef struct {
     double l2;
-    double damping; /* in the beginning, in terms of the largest diagonal element of J^T J */
-    double mu, nu;  /* 0 in the beginning */
-} NNLevenberg;
-int nn_levenberg(NeuralNetwork nn, NNSamples samples, NNLevenberg *state, size_t num_iterations, float *costs, NNMachine machine,
-                 NNMonitor *monitor);
+    double damping; /* the initial damping, relative to the largest diagonal element of J^T J */
+    double mu, nu;  /* the damping and its growth factor; 0 at first */
+} NNLevenbergMarquardt;
+int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float *losses,
+                           NNBackend backend, NNMonitor *monitor);
 
-/* By finite differences, with the functions of nn.h: the gradient, and gradient descent on the whole set. Nothing is checked. */
-int nn_gradient_by_differences(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);
-int nn_descend_by_differences(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
-                              NNMonitor *monitor);
+/* ---- Finite differences, with the functions of nn.h ----
+ *
+ * Slow; there to check gradients and to follow the post. in is n x inputs, out is n x outputs, and neither is checked.
+ *
+ * grad         as in nn_gradient: (C(p + eps) - C(p)) / eps for every parameter p
+ * eps          the difference
+ * rate         the learning rate
+ * iterations   steps of gradient descent */
+int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);
+int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations, NNMonitor *monitor);
 
 #endif /* NN_ENGINE_H_ */

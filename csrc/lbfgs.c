@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "plan.h"
+#include "workspace.h"
 
 #define SUFFICIENT 1e-4    /* of the decrease that the slope promises */
 #define CURVATURE 0.9      /* how much of the slope may be left */
@@ -14,17 +14,17 @@
 /* The memory: the gradient, the direction, the gradient before it, the parameters; then the pairs. */
 enum { GRADIENT, DIRECTION, PREVIOUS, START, FIRST_PAIR };
 
-size_t nn_lbfgs_size(size_t num_parameters, size_t history)
+size_t nn_lbfgs_size(size_t num_parameters, size_t history_size)
 {
-    size_t num_vectors = FIRST_PAIR + 6 + 2 * history; /* 4 gradients for the line search */
-    return num_parameters > SIZE_MAX / sizeof(double) / (num_vectors + 2) ? 0 : num_vectors * num_parameters + 2 * history;
+    size_t num_vectors = FIRST_PAIR + 6 + 2 * history_size; /* 4 gradients for the line search */
+    return num_parameters > SIZE_MAX / sizeof(double) / (num_vectors + 2) ? 0 : num_vectors * num_parameters + 2 * history_size;
 }
 
 typedef struct {
     NeuralNetwork nn, grad;
     NNSamples samples;
     NNLbfgs *state;
-    NNMachine machine;
+    NNBackend backend;
     NNMonitor *monitor;
     size_t num; /* parameters */
 } Search;
@@ -61,7 +61,7 @@ static int evaluate(const Search *s, double t, double *cost, double *g)
     for (size_t i = 0; i < s->num; i++) {
         s->nn.weights[0].data[i] = (float)(start[i] + t * direction[i]);
     }
-    code = nn_gradient(s->nn, s->grad, none, s->samples, cost, s->machine, &monitor);
+    code = nn_gradient(s->nn, s->grad, none, s->samples, cost, s->backend, &monitor);
     s->monitor->work = monitor.work;
     nn_add_l2(s->nn, s->grad, s->state->l2);
     *cost += nn_l2_cost(s->nn, s->state->l2);
@@ -168,7 +168,7 @@ static int zoom(const Search *s, Point origin, Point *low, Point *high, int num_
 /* From the origin along DIRECTION, first by t; the point found goes to *best. */
 static int search(const Search *s, Point origin, double t, Point *best)
 {
-    size_t first = FIRST_PAIR + 2 * s->state->history;
+    size_t first = FIRST_PAIR + 2 * s->state->history_size;
     double *spare = vector(s, first + 3);
     Point previous = {0, origin.cost, origin.slope, vector(s, first)}, p = {0, 0, 0, vector(s, first + 1)}, low, high;
     int code = evaluate_point(s, t, &p), num = 0, found = 0;
@@ -208,24 +208,24 @@ static int search(const Search *s, Point origin, double t, Point *best)
 static void choose_direction(const Search *s)
 {
     const NNLbfgs *state = s->state;
-    double *d = vector(s, DIRECTION), *factors = vector(s, FIRST_PAIR + 6 + 2 * state->history), scale = 1;
-    size_t num = s->num, first = state->num_pairs > state->history ? state->num_pairs - state->history : 0;
+    double *d = vector(s, DIRECTION), *factors = vector(s, FIRST_PAIR + 6 + 2 * state->history_size), scale = 1;
+    size_t num = s->num, first = state->num_pairs > state->history_size ? state->num_pairs - state->history_size : 0;
     for (size_t i = 0; i < num; i++) {
         d[i] = -vector(s, GRADIENT)[i];
     }
     for (size_t p = state->num_pairs; p-- > first;) {
-        const double *step = vector(s, FIRST_PAIR + 2 * (p % state->history)), *change = step + num;
+        const double *step = vector(s, FIRST_PAIR + 2 * (p % state->history_size)), *change = step + num;
         double product = dot(step, change, num);
-        factors[p % state->history] = dot(step, d, num) / product;
-        add(d, -factors[p % state->history], change, num);
+        factors[p % state->history_size] = dot(step, d, num) / product;
+        add(d, -factors[p % state->history_size], change, num);
         scale = p + 1 == state->num_pairs ? product / dot(change, change, num) : scale;
     }
     for (size_t i = 0; i < num; i++) {
         d[i] *= scale;
     }
     for (size_t p = first; p < state->num_pairs; p++) {
-        const double *step = vector(s, FIRST_PAIR + 2 * (p % state->history)), *change = step + num;
-        add(d, factors[p % state->history] - dot(change, d, num) / dot(step, change, num), step, num);
+        const double *step = vector(s, FIRST_PAIR + 2 * (p % state->history_size)), *change = step + num;
+        add(d, factors[p % state->history_size] - dot(change, d, num) / dot(step, change, num), step, num);
     }
 }
 
@@ -233,11 +233,11 @@ static void choose_direction(const Search *s)
 static void remember(const Search *s)
 {
     NNLbfgs *state = s->state;
-    double *step = vector(s, FIRST_PAIR + 2 * (state->num_pairs % state->history)), *change = step + s->num;
-    double *spare = vector(s, FIRST_PAIR + 2 * state->history + 4); /* the oldest pair stays if this one is of no use */
+    double *step = vector(s, FIRST_PAIR + 2 * (state->num_pairs % state->history_size)), *change = step + s->num;
+    double *spare = vector(s, FIRST_PAIR + 2 * state->history_size + 4); /* the oldest pair stays if this one is of no use */
     double product = 0;
     for (size_t i = 0; i < s->num; i++) {
-        spare[i] = state->step * vector(s, DIRECTION)[i];
+        spare[i] = state->step_length * vector(s, DIRECTION)[i];
         spare[s->num + i] = vector(s, GRADIENT)[i] - vector(s, PREVIOUS)[i];
         product += spare[i] * spare[s->num + i];
     }
@@ -253,7 +253,7 @@ static int iterate(const Search *s, int *moved)
 {
     NNLbfgs *state = s->state;
     double *g = vector(s, GRADIENT), size = 0, t = 1;
-    Point origin = {0, state->cost, 0, g}, best;
+    Point origin = {0, state->loss, 0, g}, best;
     int code;
 
     *moved = 0;
@@ -282,18 +282,18 @@ static int iterate(const Search *s, int *moved)
     if (best.t > 0) {
         memcpy(vector(s, PREVIOUS), g, s->num * sizeof(double));
         memcpy(g, best.g, s->num * sizeof(double));
-        state->cost = best.cost;
-        state->step = best.t;
+        state->loss = best.cost;
+        state->step_length = best.t;
         state->num_iterations++;
         *moved = 1;
     }
     return code;
 }
 
-int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *costs, NNMachine machine,
+int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *costs, NNBackend backend,
              NNMonitor *monitor)
 {
-    Search s = {nn, nn_alloc(nn.archi, nn.num_layers), samples, state, machine, monitor, nn_num_parameters(nn)};
+    Search s = {nn, nn_alloc(nn.archi, nn.num_layers), samples, state, backend, monitor, nn_num_parameters(nn)};
     int code = s.grad.archi == NULL ? NN_NO_MEMORY : NN_OK, moved = 1;
 
     if (code == NN_OK && state->num_iterations == 0) {
@@ -301,17 +301,17 @@ int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_ite
             vector(&s, START)[i] = (double)nn.weights[0].data[i];
             vector(&s, DIRECTION)[i] = 0;
         }
-        code = evaluate(&s, 0, &state->cost, vector(&s, GRADIENT));
-        code = code == NN_OK && !isfinite(state->cost) ? NN_DIVERGED : code;
+        code = evaluate(&s, 0, &state->loss, vector(&s, GRADIENT));
+        code = code == NN_OK && !isfinite(state->loss) ? NN_DIVERGED : code;
     }
     while (code == NN_OK && moved && monitor->done < num_iterations) {
         code = iterate(&s, &moved);
         if (code == NN_OK && moved) {
             if (costs != NULL) {
-                costs[monitor->done] = (float)(state->cost - nn_l2_cost(nn, state->l2));
+                costs[monitor->done] = (float)(state->loss - nn_l2_cost(nn, state->l2));
             }
             monitor->num_steps = ++monitor->done;
-            code = nn_poll(monitor, 8 * s.num * (state->history + 4)) ? NN_STOPPED : NN_OK;
+            code = nn_poll(monitor, 8 * s.num * (state->history_size + 4)) ? NN_STOPPED : NN_OK;
         }
     }
     nn_free(s.grad);

@@ -69,7 +69,7 @@ void mat_print(Matrix m, const char *name);
  *     biases[l]        1 x archi[l + 1]
  *     activations[l]   1 x archi[l]; activations[0] is the input
  *     sums[l]          1 x archi[l + 1]: z = a w + b, from which layer l + 1 takes its activation
- *     functions[l]     what turns z into the activation a; the sigmoid if nothing else is said
+ *     activation_functions[l]    what turns z into the activation a; the sigmoid if nothing else is said
  *     loss             what of the outputs and the targets is made small; the squared error if nothing else is said
  *
  * nn_alloc makes all of it in one block, which archi points to. The parameters lie in it one after another, in the order
@@ -86,7 +86,7 @@ typedef struct {
     Matrix *biases;
     Matrix *activations;
     Matrix *sums;
-    int *functions;
+    int *activation_functions;
     NNLoss loss;
 } NeuralNetwork;
 
@@ -499,14 +499,14 @@ NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers)
     nn.biases = nn.weights + num_layers;
     nn.activations = nn.biases + num_layers;
     nn.sums = nn.activations + num_layers + 1;
-    nn.functions = (int *)(void *)(nn.sums + num_layers);
-    data = (float *)(void *)(nn.functions + num_layers);
+    nn.activation_functions = (int *)(void *)(nn.sums + num_layers);
+    data = (float *)(void *)(nn.activation_functions + num_layers);
 
     for (size_t l = 0; l <= num_layers; l++) {
         nn.archi[l] = archi[l];
     }
     for (size_t l = 0; l < num_layers; l++) {
-        nn.functions[l] = NN_SIGMOID;
+        nn.activation_functions[l] = NN_SIGMOID;
         nn.weights[l] = nn_take(&data, archi[l], archi[l + 1]);
         nn.biases[l] = nn_take(&data, 1, archi[l + 1]);
     }
@@ -564,7 +564,7 @@ void nn_initialize(NeuralNetwork nn, uint64_t seed)
     uint64_t n = 0;
     for (size_t l = 0; l < nn.num_layers; l++) {
         float rows = (float)nn.weights[l].rows, cols = (float)nn.weights[l].cols;
-        int saturates = nn.functions[l] == NN_SIGMOID || nn.functions[l] == NN_TANH;
+        int saturates = nn.activation_functions[l] == NN_SIGMOID || nn.activation_functions[l] == NN_TANH;
         float range = saturates ? sqrtf(6.0f / (rows + cols)) : 1.0f / sqrtf(rows);
         for (size_t i = 0; i < nn.weights[l].rows; i++) {
             for (size_t j = 0; j < nn.weights[l].cols; j++) {
@@ -600,7 +600,7 @@ void nn_forward(NeuralNetwork nn)
         mat_dot(nn.sums[l], nn.activations[l], nn.weights[l]);
         mat_sum(nn.sums[l], nn.biases[l]);
         mat_cpy(nn.activations[l + 1], nn.sums[l]);
-        mat_act(nn.activations[l + 1], nn.functions[l]);
+        mat_act(nn.activations[l + 1], nn.activation_functions[l]);
     }
 }
 
@@ -723,7 +723,7 @@ void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix trai
 static void nn_output_derivative(NeuralNetwork nn, Matrix d, Matrix sample_out)
 {
     Matrix z = nn.sums[nn.num_layers - 1], a = NN_OUTPUT(nn);
-    int function = nn.functions[nn.num_layers - 1];
+    int function = nn.activation_functions[nn.num_layers - 1];
     float total = 0.0f, mixed = 0.0f; /* of the y; of a dC_i/da */
     for (size_t j = 0; j < a.cols; j++) {
         float y = MAT_AT(sample_out, 0, j);
@@ -768,7 +768,7 @@ void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix samp
                 float a = MAT_AT(nn.activations[l - 1], 0, k);
                 MAT_AT(grad.weights[l - 1], k, j) += dC_dz * a;
                 if (l > 1) { /* the input has nothing to learn */
-                    float da_dz = nn_derivative(nn.functions[l - 2], MAT_AT(nn.sums[l - 2], 0, k), a);
+                    float da_dz = nn_derivative(nn.activation_functions[l - 2], MAT_AT(nn.sums[l - 2], 0, k), a);
                     MAT_AT(grad.activations[l - 1], 0, k) += dC_dz * MAT_AT(nn.weights[l - 1], k, j) * da_dz;
                 }
             }

@@ -4,7 +4,7 @@
  * their activations to stay in the cache. */
 #include <string.h>
 
-#include "plan.h"
+#include "workspace.h"
 #include "team.h"
 
 #define BLOCK 96      /* samples at a time, a multiple of the rows of a tile; what costs are summed by, too */
@@ -13,10 +13,12 @@
 #define SCRATCH 512   /* floats on the stack, for the activations of a layer of few samples */
 
 typedef struct {
-    NNPlan plan; /* with a block of samples for each thread */
+    NNWorkspace plan; /* with a block of samples for each thread */
     NNSamples samples;
-    Matrix out;    /* of nn_predict; its data is NULL in other calls */
+    Matrix out;    /* n x outputs; its data is NULL where nobody wants them */
     const Matrix *layers; /* of nn_layer_outputs, or NULL */
+    const NNScaler *scaler; /* of the inputs, or NULL */
+    float *scaled; /* inputs after scaling, BLOCK rows for each thread; NULL without a scaler */
     double *costs; /* of nn_evaluate, of each block, or NULL */
     NNMonitor *monitor;
     int stop; /* a code, written by any thread, read by all when they look */
@@ -25,13 +27,16 @@ typedef struct {
 /* The cost of a sample, or its outputs, from the sums of the last layer. */
 static double finish(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, float *z, size_t sample)
 {
-    int function = nn.functions[nn.num_layers - 1];
+    int function = nn.activation_functions[nn.num_layers - 1];
     size_t num_columns = nn.archi[nn.num_layers];
     if (p->costs != NULL) {
         const float *y = p->samples.y.data == NULL ? NULL : nn_row(p->samples.y, sample);
         size_t label = y == NULL ? (size_t)p->samples.labels[sample] : 0;
         float cost = kernels->output(function, nn.loss, z, y, label, 0, NULL, num_columns);
-        float weight = p->samples.weights == NULL ? 1.0f : p->samples.weights[sample];
+        float weight = p->samples.sample_weights == NULL ? 1.0f : p->samples.sample_weights[sample];
+        if (p->out.data != NULL) {
+            memcpy(&MAT_AT(p->out, sample, 0), z, num_columns * sizeof(float));
+        }
         return weight > 0 ? (double)(weight * cost) : 0; /* whatever a sample that does not count costs */
     }
     kernels->activate(function, z, num_columns);
@@ -41,17 +46,30 @@ static double finish(const Prediction *p, NeuralNetwork nn, const NNKernels *ker
     return 0;
 }
 
+/* The inputs of a sample as the first layer takes them: where they are or, with a scaler, scaled into row. */
+static const float *scaled_row(const Prediction *p, size_t sample, float *row)
+{
+    const float *x = nn_row(p->samples.x, sample);
+    if (p->scaler == NULL) {
+        return x;
+    }
+    for (size_t k = 0; k < p->samples.x.cols; k++) {
+        row[k] = (float)(((double)x[k] - p->scaler->x_mean[k]) / p->scaler->x_scale[k]);
+    }
+    return row;
+}
+
 /* A code. */
 static int do_block(const Prediction *p, size_t first, size_t num, int number)
 {
-    const NNPlan *plan = &p->plan;
+    const NNWorkspace *plan = &p->plan;
     const NNLayer *last = &plan->layers[plan->num_layers - 1];
     size_t own = (size_t)number * BLOCK; /* the thread's samples in the workspace */
     const float **x_rows = plan->x_rows + own;
     double cost = 0;
 
     for (size_t i = 0; i < num; i++) {
-        x_rows[i] = nn_row(p->samples.x, first + i);
+        x_rows[i] = scaled_row(p, first + i, p->scaled == NULL ? NULL : p->scaled + (own + i) * p->samples.x.cols);
         if (!plan->kernels->are_finite(x_rows[i], p->samples.x.cols)) {
             return NN_NOT_FINITE;
         }
@@ -91,84 +109,103 @@ static void predict(void *context, NNTeam *team, int number)
     }
 }
 
-/* The few samples one by one; there is no plan. */
-static int predict_few(Prediction *p, NeuralNetwork nn, const NNKernels *kernels)
+/* The few samples one by one, through the weights as they lie in the network. scaled_out: where nn_predict_one wants outputs in
+ * double precision, else NULL. */
+static int predict_few(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, double *scaled_out)
 {
-    size_t widest = 0;
-    float on_stack[2 * SCRATCH], *scratch = on_stack;
-    double sum = 0;
+    size_t num_inputs = p->samples.x.cols, num_outputs = nn.archi[nn.num_layers], widest = p->scaler == NULL ? 0 : num_inputs;
+    float on_stack[3 * SCRATCH], *scratch = on_stack, *scaled;
+    double loss = 0;
+    int code = NN_OK;
 
-    for (size_t i = 0; i < p->samples.x.rows; i++) {
-        if (!kernels->are_finite(nn_row(p->samples.x, i), p->samples.x.cols)) {
-            return NN_NOT_FINITE;
-        }
-    }
     for (size_t l = 1; l <= nn.num_layers; l++) {
         widest = nn.archi[l] > widest ? nn.archi[l] : widest;
     }
     widest += NN_PAD;
-    if (widest > SCRATCH && (scratch = (float *)malloc(2 * widest * sizeof(float))) == NULL) {
+    if (widest > SCRATCH && (scratch = (float *)malloc(3 * widest * sizeof(float))) == NULL) {
         return NN_NO_MEMORY;
     }
-    for (size_t i = 0; i < p->samples.x.rows; i++) {
-        float *row = kernels->forward_direct(nn, nn_row(p->samples.x, i), scratch, widest);
-        sum += finish(p, nn, kernels, row, i);
+    scaled = scratch + 2 * widest;
+    for (size_t i = 0; i < p->samples.x.rows && code == NN_OK; i++) {
+        const float *x = scaled_row(p, i, scaled);
+        float *z;
+        if (!kernels->are_finite(x, num_inputs)) {
+            code = NN_NOT_FINITE;
+            break;
+        }
+        z = kernels->forward_direct(nn, x, scratch, widest);
+        loss += finish(p, nn, kernels, z, i);
+        for (size_t j = 0; scaled_out != NULL && j < num_outputs; j++) {
+            scaled_out[j] = (double)z[j] * p->scaler->y_scale[j] + p->scaler->y_mean[j];
+        }
     }
     if (p->costs != NULL) {
-        p->costs[0] = sum;
+        p->costs[0] = loss;
     }
     if (scratch != on_stack) {
         free(scratch);
     }
-    return NN_OK;
+    return code;
 }
 
-int nn_predict_one(const NeuralNetwork *nn, const void *x, void *out, int isa)
+int nn_predict_one(const NeuralNetwork *nn, const NNScaler *scaler, const void *x, void *out, int isa)
 {
     size_t inputs = nn->archi[0], outputs = nn->archi[nn->num_layers];
-    Matrix in = {1, inputs, inputs, (float *)(uintptr_t)x}, result = {1, outputs, outputs, (float *)out}; /* in is only read */
-    Prediction p = {.samples = {.x = in}, .out = result};
+    int is_scaled = scaler != NULL && scaler->y_scale != NULL;
+    Matrix in = {1, inputs, inputs, (float *)(uintptr_t)x}; /* only read */
+    Matrix result = {1, outputs, outputs, is_scaled ? NULL : (float *)out};
+    Prediction p = {.samples = {.x = in}, .out = result, .scaler = scaler};
     if ((uintptr_t)x % sizeof(float) != 0) {
-        return NN_NOT_FINITE; /* it is not for C to read */
+        return NN_NOT_FINITE; /* C must not read unaligned floats */
     }
-    return predict_few(&p, *nn, nn_kernels_available(isa));
+    return predict_few(&p, *nn, nn_kernels_available(isa), is_scaled ? (double *)out : NULL);
 }
 
-static int run(Prediction *p, NeuralNetwork nn, NNMachine machine)
+static int run(Prediction *p, NeuralNetwork nn, NNBackend backend)
 {
-    const NNKernels *kernels = nn_kernels_available(machine.isa);
-    size_t num = p->samples.x.rows;
+    const NNKernels *kernels = nn_kernels_available(backend.isa);
+    size_t num = p->samples.x.rows, num_rows;
     size_t num_blocks = (num + BLOCK - 1) / BLOCK;
-    int num_threads = nn_worthwhile_threads(nn, BLOCK, num, machine.num_threads);
+    int num_threads = nn_worthwhile_threads(nn, BLOCK, num, backend.num_threads);
 
     if (num <= FEW_SAMPLES && p->layers == NULL) {
-        return predict_few(p, nn, kernels);
+        return predict_few(p, nn, kernels, NULL);
     }
     num_threads = (size_t)num_threads < num_blocks ? num_threads : (int)num_blocks;
-    p->plan = nn_plan(nn, kernels, BLOCK * (size_t)num_threads, 1, 0); /* the threads' rows lie in one block */
-    if (p->plan.memory == NULL) {
-        return NN_NO_MEMORY;
+    num_rows = BLOCK * (size_t)num_threads;
+    if (p->scaler != NULL) {
+        p->scaled = nn.archi[0] > SIZE_MAX / sizeof(float) / num_rows ? NULL : (float *)malloc(num_rows * nn.archi[0] * sizeof(float));
+        if (p->scaled == NULL) {
+            return NN_NO_MEMORY;
+        }
     }
-    nn_team_run(num_threads, predict, p);
-    nn_plan_free(&p->plan);
+    p->plan = nn_workspace_alloc(nn, kernels, num_rows, 1, 0); /* the threads' rows lie in one block */
+    if (p->plan.memory == NULL) {
+        p->stop = NN_NO_MEMORY;
+    } else {
+        nn_team_run(num_threads, predict, p);
+    }
+    nn_workspace_free(&p->plan);
+    free(p->scaled);
     return p->stop;
 }
 
-int nn_predict(NeuralNetwork nn, Matrix in, Matrix out, NNMachine machine, NNMonitor *monitor)
+int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, NNBackend backend, NNMonitor *monitor)
 {
-    Prediction p = {.samples = {.x = in}, .out = out, .monitor = monitor};
-    return run(&p, nn, machine);
+    Prediction p = {.samples = {.x = in}, .out = out, .scaler = scaler, .monitor = monitor};
+    return run(&p, nn, backend);
 }
 
-int nn_layer_outputs(NeuralNetwork nn, Matrix in, const Matrix *layers, NNMachine machine, NNMonitor *monitor)
+int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const Matrix *layers, NNBackend backend,
+                     NNMonitor *monitor)
 {
-    Prediction p = {.samples = {.x = in}, .layers = layers, .monitor = monitor};
-    return run(&p, nn, machine);
+    Prediction p = {.samples = {.x = in}, .layers = layers, .scaler = scaler, .monitor = monitor};
+    return run(&p, nn, backend);
 }
 
-int nn_evaluate(NeuralNetwork nn, NNSamples samples, double *cost, NNMachine machine, NNMonitor *monitor)
+int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend, NNMonitor *monitor)
 {
-    Prediction p = {.samples = samples, .monitor = monitor};
+    Prediction p = {.samples = samples, .out = out, .monitor = monitor};
     size_t num = samples.x.rows, num_blocks = (num + BLOCK - 1) / BLOCK;
     double sum = 0;
     int code;
@@ -177,11 +214,11 @@ int nn_evaluate(NeuralNetwork nn, NNSamples samples, double *cost, NNMachine mac
     if (p.costs == NULL) {
         return NN_NO_MEMORY;
     }
-    code = run(&p, nn, machine);
+    code = run(&p, nn, backend);
     for (size_t i = 0; i < num_blocks && code == NN_OK; i++) {
         sum += p.costs[i];
     }
-    *cost = sum / (double)num;
+    *loss = sum / (double)num;
     free(p.costs);
     return code;
 }

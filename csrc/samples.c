@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "plan.h"
+#include "workspace.h"
 
 size_t nn_first_nonfinite(Matrix m)
 {
@@ -22,33 +22,16 @@ size_t nn_first_nonfinite(Matrix m)
     return m.rows * m.cols;
 }
 
-#define COLUMNS 16 /* at a time, so that a row is read along */
-
-void nn_mean_and_scale(Matrix m, float *mean, float *scale)
+void nn_column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double *squares,
+                       double *counts)
 {
-    for (size_t first = 0; first < m.cols; first += COLUMNS) {
-        size_t num = m.cols - first < COLUMNS ? m.cols - first : COLUMNS;
-        double count[COLUMNS] = {0}, middle[COLUMNS] = {0}, squares[COLUMNS] = {0};
-        for (size_t i = 0; i < m.rows; i++) {
-            for (size_t j = 0; j < num; j++) {
-                double x = (double)MAT_AT(m, i, first + j);
-                middle[j] += isnan(x) ? 0 : x;
-                count[j] += isnan(x) ? 0 : 1;
-            }
-        }
-        for (size_t j = 0; j < num; j++) {
-            middle[j] = count[j] > 0 ? middle[j] / count[j] : 0;
-        }
-        for (size_t i = 0; i < m.rows; i++) {
-            for (size_t j = 0; j < num; j++) {
-                double x = (double)MAT_AT(m, i, first + j);
-                squares[j] += isnan(x) ? 0 : (x - middle[j]) * (x - middle[j]);
-            }
-        }
-        for (size_t j = 0; j < num; j++) {
-            float deviation = squares[j] > 0 ? (float)sqrt(squares[j] / count[j]) : 0;
-            mean[first + j] = (float)middle[j];
-            scale[first + j] = deviation > 0 ? deviation : 1;
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < cols; j++) {
+            double d = x[i * cols + j] - center[j];
+            int is_number = !isnan(d);
+            sums[j] += is_number ? d : 0;
+            squares[j] += is_number ? d * d : 0;
+            counts[j] += is_number;
         }
     }
 }

@@ -9,8 +9,8 @@ typedef struct {
     NeuralNetwork nn;
     NNSamples samples;
     NNOptimizer *optimizer;
-    NNSchedule schedule;
-    NNMachine machine;
+    NNTrainOptions options;
+    NNBackend backend;
 } NNTraining;
 
 /* It depends on the shapes, the functions and what is asked for. */

@@ -1,9 +1,9 @@
-/* train.c: gradients and training, by batches. See engine.h; the steps are in phases.c, the tiny networks of tiny.h are trained in
+/* train.c: gradients and training, by batches. See engine.h; the steps are in step.c, the tiny networks of tiny.h are trained in
  * tiny.c. */
 #include <math.h>
 #include <string.h>
 
-#include "phases.h"
+#include "step.h"
 #include "tiny.h"
 
 #ifndef MAX_BLOCK /* the tests make do with a few */
@@ -17,15 +17,15 @@
 /* The constants of a step. The powers are products in double precision: pow is each library's own. */
 static void prepare_step(Training *t, NNOptimizer *o, double rate)
 {
-    NNStep step = {.kind = o->kind, .nesterov = o->nesterov, .scale = 1, .l2 = (float)o->l2, .keep = (float)(1 - rate * o->decay),
+    NNStep step = {.kind = o->kind, .nesterov = o->nesterov, .scale = 1, .l2 = (float)o->l2, .keep = (float)(1 - rate * o->weight_decay),
                    .rate = (float)rate, .epsilon = (float)o->epsilon, .beta1 = (float)o->beta1, .beta2 = (float)o->beta2,
-                   .one_less_beta1 = (float)(1 - o->beta1), .one_less_beta2 = (float)(1 - o->beta2), .shrink = (float)o->shrink,
-                   .grow = (float)o->grow, .smallest = (float)o->smallest, .largest = (float)o->largest};
+                   .one_minus_beta1 = (float)(1 - o->beta1), .one_minus_beta2 = (float)(1 - o->beta2), .eta_minus = (float)o->eta_minus,
+                   .eta_plus = (float)o->eta_plus, .min_step = (float)o->min_step, .max_step = (float)o->max_step};
     if (o->kind == NN_ADAM) {
-        o->power1 *= o->beta1;
-        o->power2 *= o->beta2;
-        step.rate = (float)(rate / (1 - o->power1));
-        step.root = (float)(1 / sqrt(1 - o->power2));
+        o->beta1_power *= o->beta1;
+        o->beta2_power *= o->beta2;
+        step.rate = (float)(rate / (1 - o->beta1_power));
+        step.root = (float)(1 / sqrt(1 - o->beta2_power));
     }
     t->step = t->bias_step = step;
     t->bias_step.l2 = 0;
@@ -63,17 +63,17 @@ static void gradient(void *context, NNTeam *team, int number)
     nn_do_step(&g->t, step, &g->cost, team, number);
 }
 
-int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *cost, NNMachine machine,
+int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *cost, NNBackend backend,
                 NNMonitor *monitor)
 {
     Gradient g = {.t = {.samples = samples, .monitor = monitor, .unchecked = 1, .input_grad = input_grad}};
     size_t num = samples.x.rows;
-    const NNKernels *kernels = nn_kernels_available(machine.isa);
+    const NNKernels *kernels = nn_kernels_available(backend.isa);
     size_t block = block_for(nn, num, kernels);
-    int num_threads = nn_worthwhile_threads(nn, block, num, machine.num_threads);
-    int what = NN_PLAN_DELTAS | NN_PLAN_GRADIENT | (input_grad.data != NULL ? NN_PLAN_INPUT_DELTA : 0);
+    int num_threads = nn_worthwhile_threads(nn, block, num, backend.num_threads);
+    int what = NN_WORKSPACE_DELTAS | NN_WORKSPACE_GRADIENT | (input_grad.data != NULL ? NN_WORKSPACE_INPUT_DELTA : 0);
 
-    g.t.plan = nn_plan(nn, kernels, block, num_threads, what);
+    g.t.plan = nn_workspace_alloc(nn, kernels, block, num_threads, what);
     if (g.t.plan.memory == NULL) {
         return NN_NO_MEMORY;
     }
@@ -82,7 +82,7 @@ int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSampl
         nn_unpack(&g.t.plan, NN_PACK_GRADIENT, grad.weights[0].data);
         *cost = g.cost / (double)num;
     }
-    nn_plan_free(&g.t.plan);
+    nn_workspace_free(&g.t.plan);
     return g.t.stop;
 }
 
@@ -92,34 +92,34 @@ int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSampl
 typedef struct {
     Training t;
     NNOptimizer *optimizer;
-    NNSchedule schedule;
+    NNTrainOptions options;
     size_t limit;
 } Run;
 
 static void begin_epoch(Run *r, size_t epoch)
 {
-    const NNSchedule *schedule = &r->schedule;
+    const NNTrainOptions *options = &r->options;
     if (r->t.order != NULL) {
-        nn_shuffle(r->t.order, r->t.samples.x.rows, schedule->seed, schedule->first_epoch + epoch);
+        nn_shuffle(r->t.order, r->t.samples.x.rows, options->seed, options->first_epoch + epoch);
     }
-    r->t.dropout_seed = nn_random(~schedule->seed, schedule->first_epoch + epoch);
+    r->t.dropout_seed = nn_random(~options->seed, options->first_epoch + epoch);
 }
 
 static void end_epoch(Run *r, size_t epoch, double cost)
 {
     r->t.unchecked = 0;
     r->t.monitor->done++;
-    if (r->schedule.costs != NULL) {
-        r->schedule.costs[epoch] = (float)(cost / (double)r->t.samples.x.rows);
+    if (r->options.losses != NULL) {
+        r->options.losses[epoch] = (float)(cost / (double)r->t.samples.x.rows);
     }
 }
 
 static void train(void *context, NNTeam *team, int number)
 {
     Run *r = (Run *)context;
-    size_t num_samples = r->t.samples.x.rows, size = r->schedule.batch_size, num_steps = 0;
+    size_t num_samples = r->t.samples.x.rows, size = r->options.batch_size, num_steps = 0;
 
-    for (size_t epoch = 0; epoch < r->schedule.num_epochs; epoch++) {
+    for (size_t epoch = 0; epoch < r->options.num_epochs; epoch++) {
         double cost = 0;
         if (number == 0) {
             begin_epoch(r, epoch);
@@ -127,8 +127,8 @@ static void train(void *context, NNTeam *team, int number)
         nn_team_wait(team);
         for (size_t first = 0; first < num_samples; first += size) {
             size_t left = num_samples - first;
-            double rate = r->schedule.rates == NULL ? r->optimizer->rate : r->schedule.rates[num_steps];
-            double power1 = number == 0 ? r->optimizer->power1 : 0, power2 = number == 0 ? r->optimizer->power2 : 0;
+            double rate = r->options.learning_rates == NULL ? r->optimizer->learning_rate : r->options.learning_rates[num_steps];
+            double beta1_power = number == 0 ? r->optimizer->beta1_power : 0, beta2_power = number == 0 ? r->optimizer->beta2_power : 0;
             Step step = {first, left < size ? left : size, 0};
             if (num_steps == r->limit) {
                 return;
@@ -137,10 +137,10 @@ static void train(void *context, NNTeam *team, int number)
             if (number == 0 && !r->t.is_direct) {
                 prepare_step(&r->t, r->optimizer, rate); /* read after the barriers of the forward pass */
             }
-            if (nn_do_step(&r->t, step, r->schedule.costs == NULL ? NULL : &cost, team, number)) {
+            if (nn_do_step(&r->t, step, r->options.losses == NULL ? NULL : &cost, team, number)) {
                 if (number == 0) { /* the step is not taken */
-                    r->optimizer->power1 = power1;
-                    r->optimizer->power2 = power2;
+                    r->optimizer->beta1_power = beta1_power;
+                    r->optimizer->beta2_power = beta2_power;
                 }
                 return;
             }
@@ -155,7 +155,7 @@ static void train(void *context, NNTeam *team, int number)
     }
 }
 
-static int are_finite(const NNPlan *plan)
+static int are_finite(const NNWorkspace *plan)
 {
     int finite = 1;
     for (size_t l = 0; l < plan->num_layers; l++) {
@@ -167,31 +167,31 @@ static int are_finite(const NNPlan *plan)
 }
 
 /* Makes a plan for the training; the order where there is one. NN_OK or NN_NO_MEMORY. */
-static int make_plan(Run *r, NeuralNetwork nn, NNMachine machine)
+static int make_plan(Run *r, NeuralNetwork nn, NNBackend backend)
 {
     const NNOptimizer *o = r->optimizer;
-    size_t num = r->t.samples.x.rows, step_size = r->schedule.batch_size < num ? r->schedule.batch_size : num;
-    const NNKernels *kernels = nn_kernels_available(machine.isa);
+    size_t num = r->t.samples.x.rows, step_size = r->options.batch_size < num ? r->options.batch_size : num;
+    const NNKernels *kernels = nn_kernels_available(backend.isa);
     size_t block = block_for(nn, step_size, kernels);
-    size_t num_epochs = r->schedule.num_epochs < 1000 ? r->schedule.num_epochs : 1000; /* that is enough to start threads for */
-    int num_threads = nn_worthwhile_threads(nn, block, num * num_epochs, machine.num_threads);
-    int what = NN_PLAN_DELTAS;
+    size_t num_epochs = r->options.num_epochs < 1000 ? r->options.num_epochs : 1000; /* that is enough to start threads for */
+    int num_threads = nn_worthwhile_threads(nn, block, num * num_epochs, backend.num_threads);
+    int what = NN_WORKSPACE_DELTAS;
 
-    what |= !r->t.is_direct ? NN_PLAN_GRADIENT | NN_PLAN_MOMENTS : block < step_size ? NN_PLAN_GRADIENT : 0;
-    what |= r->t.dropout != NULL ? NN_PLAN_DROPOUT : 0;
-    what |= r->t.clip > 0 ? NN_PLAN_SQUARES : 0;
-    r->t.plan = nn_plan(nn, kernels, block, num_threads, what);
-    if (r->schedule.shuffle) {
+    what |= !r->t.is_direct ? NN_WORKSPACE_GRADIENT | NN_WORKSPACE_MOMENTS : block < step_size ? NN_WORKSPACE_GRADIENT : 0;
+    what |= r->t.dropout != NULL ? NN_WORKSPACE_DROPOUT : 0;
+    what |= r->t.clip > 0 ? NN_WORKSPACE_SQUARES : 0;
+    r->t.plan = nn_workspace_alloc(nn, kernels, block, num_threads, what);
+    if (r->options.shuffle) {
         r->t.order = (size_t *)malloc(num * sizeof(size_t));
     }
-    if (r->t.plan.memory == NULL || (r->schedule.shuffle && r->t.order == NULL)) {
-        nn_plan_free(&r->t.plan);
+    if (r->t.plan.memory == NULL || (r->options.shuffle && r->t.order == NULL)) {
+        nn_workspace_free(&r->t.plan);
         free(r->t.order);
         return NN_NO_MEMORY;
     }
     if (!r->t.is_direct) {
-        nn_pack(&r->t.plan, NN_PACK_M, o->moments);
-        nn_pack(&r->t.plan, NN_PACK_V, o->moments + nn_num_parameters(nn));
+        nn_pack(&r->t.plan, NN_PACK_M, o->state);
+        nn_pack(&r->t.plan, NN_PACK_V, o->state + nn_num_parameters(nn));
     }
     return NN_OK;
 }
@@ -200,14 +200,14 @@ static int make_plan(Run *r, NeuralNetwork nn, NNMachine machine)
 static int attempt(const NNTraining *call, size_t limit, int keep, int *finite, NNMonitor *monitor)
 {
     NNOptimizer *o = call->optimizer;
-    Run r = {.t = {.samples = call->samples, .monitor = monitor, .takes_steps = 1, .clip = o->clip,
-                   .dropout = call->schedule.dropout, .unchecked = !call->schedule.checked},
-             .optimizer = o, .schedule = call->schedule, .limit = limit};
-    double power1 = o->power1, power2 = o->power2;
+    Run r = {.t = {.samples = call->samples, .monitor = monitor, .takes_steps = 1, .clip = o->clip_norm,
+                   .dropout = call->options.dropout, .unchecked = !call->options.inputs_checked},
+             .optimizer = o, .options = call->options, .limit = limit};
+    double beta1_power = o->beta1_power, beta2_power = o->beta2_power;
 
     r.t.is_direct = nn_is_plain(o);
     *finite = 1;
-    if (make_plan(&r, call->nn, call->machine) != NN_OK) {
+    if (make_plan(&r, call->nn, call->backend) != NN_OK) {
         return NN_NO_MEMORY;
     }
     nn_team_run(r.t.plan.num_threads, train, &r);
@@ -217,14 +217,14 @@ static int attempt(const NNTraining *call, size_t limit, int keep, int *finite, 
     if (r.t.stop != NN_NOT_FINITE && keep && *finite) {
         nn_unpack(&r.t.plan, NN_PACK_PARAMETERS, call->nn.weights[0].data);
         if (!r.t.is_direct) {
-            nn_unpack(&r.t.plan, NN_PACK_M, o->moments);
-            nn_unpack(&r.t.plan, NN_PACK_V, o->moments + nn_num_parameters(call->nn));
+            nn_unpack(&r.t.plan, NN_PACK_M, o->state);
+            nn_unpack(&r.t.plan, NN_PACK_V, o->state + nn_num_parameters(call->nn));
         }
     } else {
-        o->power1 = power1;
-        o->power2 = power2;
+        o->beta1_power = beta1_power;
+        o->beta2_power = beta2_power;
     }
-    nn_plan_free(&r.t.plan);
+    nn_workspace_free(&r.t.plan);
     free(r.t.order);
     return r.t.stop != NN_OK ? r.t.stop : r.t.diverged ? NN_DIVERGED : NN_OK;
 }
@@ -257,10 +257,10 @@ static int go_back(const NNTraining *call, size_t num_steps, NNMonitor *monitor)
     return code == NN_STOPPED || code == NN_NO_MEMORY ? code : NN_DIVERGED;
 }
 
-int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNSchedule schedule, NNMachine machine,
+int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor)
 {
-    NNTraining call = {nn, samples, optimizer, schedule, machine};
+    NNTraining call = {nn, samples, optimizer, options, backend};
     int finite, code = any_attempt(&call, SIZE_MAX, 1, &finite, monitor);
     return finite ? code : go_back(&call, monitor->num_steps, monitor);
 }

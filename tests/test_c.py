@@ -90,7 +90,7 @@ def test_assertion_on_shapes_that_do_not_fit(tmp_path):
     assert run(build(tmp_path, source, "c99")).returncode == 9
 
 
-ENGINE = [*sorted(CSRC.glob("*.c")), C / "test_engine.c"]
+ENGINE = [*sorted(CSRC.glob("**/*.c")), C / "test_engine.c"]
 FEW = ["-DMAX_BLOCK=13", "-DMIN_BLOCK=13", "-DDEPTH_BLOCK=17"]  # as if a step were large
 
 
@@ -110,7 +110,7 @@ def test_engine_gives_the_bits_of_plain_loops(tmp_path, flags):
 
 def test_largest_errors_of_the_functions(tmp_path):
     """Of every 10,007th float; the program measures all of them in a minute."""
-    program = build(tmp_path, [*sorted(CSRC.glob("*.c")), C / "math_error.c"], "c99", *WARNINGS)
+    program = build(tmp_path, [*sorted(CSRC.glob("**/*.c")), C / "math_error.c"], "c99", *WARNINGS)
     result = run(program, "10007")
     assert result.returncode == 0, result.stdout
     errors = {line.split()[0]: float(line.split()[1]) for line in result.stdout.splitlines()}

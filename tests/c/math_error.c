@@ -1,4 +1,4 @@
-/* The largest error of the vector functions of csrc/vmath.h over all floats, in units in the last place of the correct result,
+/* The largest error of the vector functions of csrc/vector_math.h over all floats, in units in the last place of the correct result,
  * against the C library's in double precision; and whether they give the same bits with each instruction set. With all of csrc's
  * C files:
  *
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 #define CHUNK 4096
 
@@ -96,7 +96,7 @@ int main(int argc, char **argv)
             }
             for (size_t i = 0; i < n; i++) {
                 double error = x[i] < functions[f].lowest ? (y[i] == 0 ? 0 : INFINITY)
-                                                          : error_in_ulp(y[i], functions[f].exact((double)x[i]), functions[f].smallest);
+                                                          : error_in_ulp(y[i], functions[f].exact((double)x[i]), functions[f].min_step);
                 tried++;
                 if (!(error <= largest)) {
                     largest = error;

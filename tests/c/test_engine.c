@@ -16,11 +16,13 @@
 #include <time.h>
 
 #include "engine.h"
-#include "kernels.h"
-#include "plan.h"
+#include "kernels/kernels.h"
+#include "workspace.h"
 
 #define GUARD 1234.5f
 #define MAX_LAYERS 4
+
+static const Matrix no_matrix = {0, 0, 0, NULL};
 
 static int stop_never(void *context, size_t done)
 {
@@ -105,7 +107,7 @@ static float derivative_of_loss(NNLoss loss, float diff)
 static void oracle_output(NeuralNetwork nn, const float *z, const float *a, const float *y, float scale, float *d)
 {
     size_t n = nn.archi[nn.num_layers];
-    int f = nn.functions[nn.num_layers - 1];
+    int f = nn.activation_functions[nn.num_layers - 1];
     float total = 0, mixed = 0;
     for (size_t j = 0; j < n; j++) {
         total += isnan(y[j]) ? 0 : y[j];
@@ -125,7 +127,7 @@ static void oracle_output(NeuralNetwork nn, const float *z, const float *a, cons
     }
 }
 
-/* What an activation is multiplied with: see drop in phases.c. */
+/* What an activation is multiplied with: see drop in step.c. */
 static float mask_of(const double *dropout, uint64_t epoch_seed, size_t l, size_t place, size_t columns, size_t j)
 {
     uint32_t limit = (uint32_t)(dropout[l] * 65536 + 0.5);
@@ -225,7 +227,7 @@ static Problem make_problem(size_t widest, size_t most_samples)
         Matrix y = {num, outputs, p.samples.x.stride, p.samples.x.data + inputs};
         p.samples.y = y;
     }
-    p.samples.weights = draw(0, 2) == 0 ? p.weights : NULL;
+    p.samples.sample_weights = draw(0, 2) == 0 ? p.weights : NULL;
     return p;
 }
 
@@ -240,7 +242,7 @@ static void free_problem(Problem *p)
 static NeuralNetwork make_network(const Problem *p)
 {
     NeuralNetwork nn = nn_alloc(p->archi, p->num_layers);
-    memcpy(nn.functions, p->functions, p->num_layers * sizeof(int));
+    memcpy(nn.activation_functions, p->functions, p->num_layers * sizeof(int));
     nn.loss = p->loss;
     nn_initialize(nn, 5);
     for (size_t l = 0; l < p->num_layers; l++) {
@@ -296,11 +298,11 @@ static void oracle_forward(NeuralNetwork nn, const float *x, const Scratch *s, c
                 z = fmaf(s->a[l][k] * s->mask[l][k], MAT_AT(nn.weights[l], k, j), z);
             }
             s->z[l + 1][j] = z;
-            s->a[l + 1][j] = apply(nn.functions[l], z);
+            s->a[l + 1][j] = apply(nn.activation_functions[l], z);
             s->mask[l + 1][j] = dropout == NULL || l + 1 == last ? 1 : mask_of(dropout, seed, l, place, nn.archi[l + 1], j);
         }
     }
-    if (nn.functions[last - 1] == NN_SOFTMAX) {
+    if (nn.activation_functions[last - 1] == NN_SOFTMAX) {
         oracle_softmax(s->a[last], nn.archi[last]);
     }
 }
@@ -317,7 +319,7 @@ static void oracle_backward(NeuralNetwork nn, NeuralNetwork grad, const Scratch 
                 e = fmaf(s->d[l + 1][j], MAT_AT(nn.weights[l], k, j), e);
                 MAT_AT(grad.weights[l], k, j) = fmaf(a, s->d[l + 1][j], MAT_AT(grad.weights[l], k, j));
             }
-            s->d[l][k] = l > 0 ? e * slope(nn.functions[l - 1], s->z[l][k], s->a[l][k]) * s->mask[l][k] : e;
+            s->d[l][k] = l > 0 ? e * slope(nn.activation_functions[l - 1], s->z[l][k], s->a[l][k]) * s->mask[l][k] : e;
         }
         for (size_t j = 0; j < nn.archi[l + 1]; j++) {
             grad.biases[l].data[j] += s->d[l + 1][j];
@@ -333,13 +335,13 @@ static float sign_of(float x)
 /* One parameter: see NNStep. */
 static void oracle_step(const NNOptimizer *o, double rate, int is_bias, float scale, float g, float *m, float *v, float *w)
 {
-    float keep = is_bias ? 1 : (float)(1 - rate * o->decay), beta1 = (float)o->beta1, beta2 = (float)o->beta2, less, same, factor;
+    float keep = is_bias ? 1 : (float)(1 - rate * o->weight_decay), beta1 = (float)o->beta1, beta2 = (float)o->beta2, less, same, factor;
     g = fmaf(is_bias ? 0 : (float)o->l2, *w, scale * g);
     switch (o->kind) {
     case NN_ADAM:
         *m = fmaf((float)(1 - o->beta1), g - *m, *m);
         *v = fmaf(beta2, *v, (float)(1 - o->beta2) * g * g);
-        less = (float)(rate / (1 - o->power1)) * *m / fmaf(sqrtf(*v), (float)(1 / sqrt(1 - o->power2)), (float)o->epsilon);
+        less = (float)(rate / (1 - o->beta1_power)) * *m / fmaf(sqrtf(*v), (float)(1 / sqrt(1 - o->beta2_power)), (float)o->epsilon);
         break;
     case NN_RMSPROP:
         *v = fmaf(beta2, *v, (float)(1 - o->beta2) * g * g);
@@ -348,8 +350,8 @@ static void oracle_step(const NNOptimizer *o, double rate, int is_bias, float sc
         break;
     case NN_RPROP:
         same = sign_of(g) * sign_of(*m);
-        factor = same > 0 ? (float)o->grow : same < 0 ? (float)o->shrink : 1;
-        *v = fmaxf((float)o->smallest, fminf((float)o->largest, *v * factor));
+        factor = same > 0 ? (float)o->eta_plus : same < 0 ? (float)o->eta_minus : 1;
+        *v = fmaxf((float)o->min_step, fminf((float)o->max_step, *v * factor));
         *m = same < 0 ? 0 : g;
         less = *v * sign_of(*m);
         break;
@@ -392,19 +394,19 @@ static void oracle_descend(NeuralNetwork nn, NeuralNetwork grad, NNOptimizer *o,
     size_t num = nn_num_parameters(nn), q = 0;
     double squares = 0;
     float scale = 1;
-    o->power1 *= o->beta1;
-    o->power2 *= o->beta2;
+    o->beta1_power *= o->beta1;
+    o->beta2_power *= o->beta2;
     for (size_t l = 0; l < nn.num_layers; l++) {
         squares += oracle_squares(grad.weights[l]);
         squares += oracle_squares(grad.biases[l]);
     }
-    if (o->clip > 0 && squares > o->clip * o->clip) {
-        scale = (float)(o->clip / sqrt(squares));
+    if (o->clip_norm > 0 && squares > o->clip_norm * o->clip_norm) {
+        scale = (float)(o->clip_norm / sqrt(squares));
     }
     for (size_t l = 0; l < nn.num_layers; l++) {
         size_t num_weights = nn.archi[l] * nn.archi[l + 1];
         for (size_t i = 0; i < num_weights + nn.archi[l + 1]; i++, q++) {
-            oracle_step(o, rate, i >= num_weights, scale, grad.weights[0].data[q], &o->moments[q], &o->moments[num + q],
+            oracle_step(o, rate, i >= num_weights, scale, grad.weights[0].data[q], &o->state[q], &o->state[num + q],
                         &nn.weights[0].data[q]);
         }
     }
@@ -412,7 +414,7 @@ static void oracle_descend(NeuralNetwork nn, NeuralNetwork grad, NNOptimizer *o,
 
 static int is_plain(const NNOptimizer *o)
 {
-    return o->kind == NN_GRADIENT_DESCENT && o->beta1 == 0 && o->l2 == 0 && o->decay == 0 && o->clip == 0;
+    return o->kind == NN_SGD && o->beta1 == 0 && o->l2 == 0 && o->weight_decay == 0 && o->clip_norm == 0;
 }
 
 static void target_row(const Problem *p, size_t i, float *y)
@@ -424,23 +426,23 @@ static void target_row(const Problem *p, size_t i, float *y)
 }
 
 /* In the order of the samples, `limit` steps at the most. */
-static void oracle_train(const Problem *p, NeuralNetwork nn, NNOptimizer *o, const NNSchedule *schedule, size_t limit)
+static void oracle_train(const Problem *p, NeuralNetwork nn, NNOptimizer *o, const NNTrainOptions *options, size_t limit)
 {
     NeuralNetwork step = nn_alloc(nn.archi, nn.num_layers);
     Scratch s = make_scratch(nn);
     double factor = nn.loss.kind == NN_MSE ? 2 : 1;
     size_t num_steps = 0;
-    for (size_t epoch = 0; epoch < schedule->num_epochs; epoch++) {
-        uint64_t seed = nn_random(~schedule->seed, epoch);
-        for (size_t first = 0; first < p->num_samples && num_steps < limit; first += schedule->batch_size) {
-            size_t left = p->num_samples - first, size = left < schedule->batch_size ? left : schedule->batch_size;
-            double rate = schedule->rates != NULL ? schedule->rates[num_steps] : o->rate;
+    for (size_t epoch = 0; epoch < options->num_epochs; epoch++) {
+        uint64_t seed = nn_random(~options->seed, epoch);
+        for (size_t first = 0; first < p->num_samples && num_steps < limit; first += options->batch_size) {
+            size_t left = p->num_samples - first, size = left < options->batch_size ? left : options->batch_size;
+            double rate = options->learning_rates != NULL ? options->learning_rates[num_steps] : o->learning_rate;
             nn_fill(step, 0);
             for (size_t i = first; i < first + size; i++) {
                 float scale = (float)(factor * (is_plain(o) ? -rate : 1) / (double)size);
                 target_row(p, i, s.y);
-                oracle_forward(nn, &MAT_AT(p->samples.x, i, 0), &s, schedule->dropout, seed, i);
-                oracle_backward(nn, step, &s, scale * (p->samples.weights != NULL ? p->samples.weights[i] : 1));
+                oracle_forward(nn, &MAT_AT(p->samples.x, i, 0), &s, options->dropout, seed, i);
+                oracle_backward(nn, step, &s, scale * (p->samples.sample_weights != NULL ? p->samples.sample_weights[i] : 1));
             }
             if (is_plain(o)) {
                 for (size_t q = 0; q < nn_num_parameters(nn); q++) {
@@ -479,34 +481,34 @@ static int same(const float *a, const float *b, size_t num, const char *what, co
 
 /* ---- The checks ---- */
 
-static void check_predict(const Problem *p, NeuralNetwork nn, NNMachine machine, NNMonitor *monitor)
+static void check_predict(const Problem *p, NeuralNetwork nn, NNBackend backend, NNMonitor *monitor)
 {
     size_t outputs = p->archi[p->num_layers], stride = outputs + 3;
     float *out = (float *)malloc((p->num_samples * stride + 1) * sizeof(float)), guard = GUARD;
     Matrix m = {p->num_samples, outputs, stride, out}, layers[MAX_LAYERS];
     Scratch s = make_scratch(nn);
-    const char *isa = nn_isa_name(machine.isa);
+    const char *isa = nn_isa_name(backend.isa);
     for (size_t i = 0; i < p->num_samples * stride + 1; i++) {
         out[i] = GUARD;
     }
     for (size_t l = 0; l < p->num_layers; l++) {
         layers[l] = mat_alloc(p->num_samples, p->archi[l + 1]);
     }
-    nn_predict(nn, p->samples.x, m, machine, monitor);
-    nn_layer_outputs(nn, p->samples.x, layers, machine, monitor);
+    nn_predict(nn, NULL, p->samples.x, m, backend, monitor);
+    nn_layer_outputs(nn, NULL, p->samples.x, layers, backend, monitor);
     for (size_t i = 0; i < p->num_samples; i++) {
         oracle_forward(nn, &MAT_AT(p->samples.x, i, 0), &s, NULL, 0, 0);
-        if (!same(&MAT_AT(m, i, 0), s.a[nn.num_layers], outputs, "predict", p, isa, -machine.num_threads)) {
+        if (!same(&MAT_AT(m, i, 0), s.a[nn.num_layers], outputs, "predict", p, isa, -backend.num_threads)) {
             break;
         }
         for (size_t l = 0; l < p->num_layers; l++) {
-            same(&MAT_AT(layers[l], i, 0), s.a[l + 1], p->archi[l + 1], "layer", p, isa, -machine.num_threads);
+            same(&MAT_AT(layers[l], i, 0), s.a[l + 1], p->archi[l + 1], "layer", p, isa, -backend.num_threads);
         }
         for (size_t j = outputs; j < stride; j++) {
-            same(&MAT_AT(m, i, j), &guard, 1, "guard", p, isa, -machine.num_threads);
+            same(&MAT_AT(m, i, j), &guard, 1, "guard", p, isa, -backend.num_threads);
         }
     }
-    same(out + p->num_samples * stride, &guard, 1, "guard", p, isa, -machine.num_threads);
+    same(out + p->num_samples * stride, &guard, 1, "guard", p, isa, -backend.num_threads);
     for (size_t l = 0; l < p->num_layers; l++) {
         mat_free(layers[l]);
     }
@@ -517,7 +519,7 @@ static void check_predict(const Problem *p, NeuralNetwork nn, NNMachine machine,
 static NNOptimizer fresh(NNOptimizer o, size_t num)
 {
     for (size_t q = 0; q < 2 * num; q++) {
-        o.moments[q] = o.kind == NN_RPROP && q >= num ? (float)o.rate : 0;
+        o.state[q] = o.kind == NN_RPROP && q >= num ? (float)o.learning_rate : 0;
     }
     return o;
 }
@@ -529,15 +531,15 @@ static int is_finite(NeuralNetwork nn)
 }
 
 /* After so many steps the engine said that the training diverges: after one more the parameters or the loss are not finite. */
-static void check_divergence(const Problem *p, NNOptimizer o, const NNSchedule *schedule, size_t num_steps)
+static void check_divergence(const Problem *p, NNOptimizer o, const NNTrainOptions *options, size_t num_steps)
 {
     NeuralNetwork nn = make_network(p);
     NNMonitor monitor = {.poll = stop_never};
-    NNMachine machine = {0, 1};
+    NNBackend backend = {0, 1};
     double cost = 0;
     o = fresh(o, nn_num_parameters(nn));
-    oracle_train(p, nn, &o, schedule, num_steps);
-    nn_evaluate(nn, p->samples, &cost, machine, &monitor);
+    oracle_train(p, nn, &o, options, num_steps);
+    nn_evaluate(nn, p->samples, no_matrix, &cost, backend, &monitor);
     num_diverged++;
     if (!is_finite(nn)) {
         printf("not finite after the last finite step\n");
@@ -546,7 +548,7 @@ static void check_divergence(const Problem *p, NNOptimizer o, const NNSchedule *
     o = fresh(o, nn_num_parameters(nn));
     nn_free(nn);
     nn = make_network(p);
-    oracle_train(p, nn, &o, schedule, num_steps + 1);
+    oracle_train(p, nn, &o, options, num_steps + 1);
     if (is_finite(nn) && isfinite(cost)) {
         printf("nothing diverges in step %lu\n", (unsigned long)num_steps);
         num_failed++;
@@ -554,25 +556,25 @@ static void check_divergence(const Problem *p, NNOptimizer o, const NNSchedule *
     nn_free(nn);
 }
 
-static void check_training(const Problem *p, NNOptimizer o, NNSchedule schedule)
+static void check_training(const Problem *p, NNOptimizer o, NNTrainOptions options)
 {
     NeuralNetwork expected = make_network(p);
     size_t num = nn_num_parameters(expected), num_steps = 0;
     for (int isa = 0; nn_isa_name(isa) != NULL; isa++) {
         for (int threads = 1; threads <= 3; threads++) {
-            NNMachine machine = {isa, -threads};
+            NNBackend backend = {isa, -threads};
             NNMonitor monitor = {.poll = stop_never};
             NeuralNetwork nn = make_network(p);
             NNOptimizer optimizer = fresh(o, num);
-            int code = nn_train(nn, p->samples, &optimizer, schedule, machine, &monitor);
+            int code = nn_train(nn, p->samples, &optimizer, options, backend, &monitor);
             if (isa == 0 && threads == 1) {
                 NNOptimizer own = fresh(o, num);
                 num_steps = monitor.num_steps;
                 if (code == NN_DIVERGED) {
-                    check_divergence(p, own, &schedule, num_steps);
+                    check_divergence(p, own, &options, num_steps);
                     own = fresh(o, num);
                 }
-                oracle_train(p, expected, &own, &schedule, num_steps);
+                oracle_train(p, expected, &own, &options, num_steps);
             }
             num_failed += monitor.num_steps != num_steps;
             same(nn.weights[0].data, expected.weights[0].data, num, "train", p, nn_isa_name(isa), threads);
@@ -585,14 +587,14 @@ static void check_training(const Problem *p, NNOptimizer o, NNSchedule schedule)
 
 static void check(const Problem *p)
 {
-    static const int kinds[] = {NN_GRADIENT_DESCENT, NN_ADAM, NN_RMSPROP, NN_RPROP};
+    static const int kinds[] = {NN_SGD, NN_ADAM, NN_RMSPROP, NN_RPROP};
     double rates[2 * 70], dropout[MAX_LAYERS];
     NeuralNetwork nn = make_network(p);
     float *moments = (float *)malloc(2 * nn_num_parameters(nn) * sizeof(float));
-    NNOptimizer plain = {.kind = NN_GRADIENT_DESCENT, .rate = draw(0, 7) == 0 ? 1e30 : 0.05, .moments = moments};
+    NNOptimizer plain = {.kind = NN_SGD, .learning_rate = draw(0, 7) == 0 ? 1e30 : 0.05, .state = moments};
     NNOptimizer any = {kinds[draw(0, 3)], 0.01, 0.9, 0.99, 1e-8, (int)draw(0, 1), 0.5, 1.2, 1e-6, 0.05, draw(0, 1) ? 0.1 : 0,
                        draw(0, 1) ? 0.01 : 0, draw(0, 1) ? 0.2 : 0, moments, 1, 1};
-    NNSchedule schedule = {.batch_size = draw(1, p->num_samples), .num_epochs = 2}, whole = {.batch_size = 70, .num_epochs = 2};
+    NNTrainOptions options = {.batch_size = draw(1, p->num_samples), .num_epochs = 2}, whole = {.batch_size = 70, .num_epochs = 2};
     NNMonitor monitor = {.poll = stop_never};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
         rates[i] = 0.01 + 0.1 * (double)fabsf(draw_float());
@@ -602,15 +604,15 @@ static void check(const Problem *p)
     }
     for (int isa = 0; nn_isa_name(isa) != NULL; isa++) {
         for (int threads = 1; threads <= 3; threads++) {
-            NNMachine machine = {isa, -threads};
-            check_predict(p, nn, machine, &monitor);
+            NNBackend backend = {isa, -threads};
+            check_predict(p, nn, backend, &monitor);
         }
     }
     check_training(p, plain, whole);
-    schedule.rates = draw(0, 1) ? rates : NULL;
-    schedule.dropout = draw(0, 1) ? dropout : NULL;
-    check_training(p, plain, schedule);
-    check_training(p, any, schedule);
+    options.learning_rates = draw(0, 1) ? rates : NULL;
+    options.dropout = draw(0, 1) ? dropout : NULL;
+    check_training(p, plain, options);
+    check_training(p, any, options);
     free(moments);
     nn_free(nn);
 }
@@ -624,7 +626,7 @@ static void check_gradient(const Problem *p)
     Matrix by_input = mat_alloc(p->num_samples, inputs), input_grad = mat_alloc(p->num_samples, inputs);
     float largest = 0;
     for (size_t i = 0; i < p->num_samples; i++) {
-        float weight = p->samples.weights != NULL ? p->samples.weights[i] : 1;
+        float weight = p->samples.sample_weights != NULL ? p->samples.sample_weights[i] : 1;
         target_row(p, i, s.y);
         oracle_forward(nn, &MAT_AT(p->samples.x, i, 0), &s, NULL, 0, 0);
         oracle_backward(nn, expected, &s, (float)(factor / (double)p->num_samples) * weight);
@@ -636,13 +638,13 @@ static void check_gradient(const Problem *p)
     num_moving += largest > 1e-3f;
     for (int isa = 0; nn_isa_name(isa) != NULL; isa++) {
         for (int threads = 1; threads <= 3; threads++) {
-            NNMachine machine = {isa, -threads};
+            NNBackend backend = {isa, -threads};
             NNMonitor monitor = {.poll = stop_never};
             NeuralNetwork grad = nn_alloc(nn.archi, nn.num_layers);
-            nn_gradient(nn, grad, input_grad, p->samples, &cost, machine, &monitor);
+            nn_gradient(nn, grad, input_grad, p->samples, &cost, backend, &monitor);
             same(grad.weights[0].data, expected.weights[0].data, num, "gradient", p, nn_isa_name(isa), threads);
             same(input_grad.data, by_input.data, p->num_samples * inputs, "input gradient", p, nn_isa_name(isa), threads);
-            nn_evaluate(nn, p->samples, &other_cost, machine, &monitor);
+            nn_evaluate(nn, p->samples, no_matrix, &other_cost, backend, &monitor);
             if (!(fabs(cost - other_cost) <= 1e-12 * fabs(cost))) {
                 printf("the gradient's cost is %.17g, nn_evaluate's is %.17g\n", cost, other_cost);
                 num_failed++;
@@ -670,9 +672,9 @@ static void *call_predict(void *argument)
 {
     Caller *caller = (Caller *)argument;
     for (int i = 0; i < 20; i++) {
-        NNMachine machine = {0, -2};
+        NNBackend backend = {0, -2};
         NNMonitor monitor = {.poll = stop_never};
-        nn_predict(caller->nn, caller->x, caller->out, machine, &monitor);
+        nn_predict(caller->nn, NULL, caller->x, caller->out, backend, &monitor);
     }
     return NULL;
 }
@@ -696,11 +698,11 @@ static void check_callers(void)
         pthread_create(&threads[i], NULL, call_predict, &callers[i]);
     }
     for (int i = 0; i < 2; i++) { /* while they predict, and by itself */
-        NNMachine machine = {0, -2};
+        NNBackend backend = {0, -2};
         NNMonitor monitor = {.poll = stop_never};
-        NNOptimizer optimizer = {.kind = NN_GRADIENT_DESCENT, .rate = 0.1};
-        NNSchedule schedule = {.batch_size = 50, .num_epochs = 20, .shuffle = 1};
-        nn_train(i == 0 ? trained : alone, samples, &optimizer, schedule, machine, &monitor);
+        NNOptimizer optimizer = {.kind = NN_SGD, .learning_rate = 0.1};
+        NNTrainOptions options = {.batch_size = 50, .num_epochs = 20, .shuffle = 1};
+        nn_train(i == 0 ? trained : alone, samples, &optimizer, options, backend, &monitor);
         for (size_t c = 0; c < NUM_CALLERS && i == 0; c++) {
             pthread_join(threads[c], NULL);
         }
@@ -768,30 +770,29 @@ static void check_memory(void)
         for (int call = 0; call < 11; call++) {
             int code = NN_NO_MEMORY;
             for (size_t allowed = 0; code != NN_OK && allowed < 30; allowed++) {
-                NNMachine machine = {0, -2};
+                NNBackend backend = {0, -2};
                 NNMonitor monitor = {.poll = stop_never};
-                NNOptimizer plain = {.kind = NN_GRADIENT_DESCENT, .rate = 0.1, .moments = moments};
-                NNOptimizer adam = {.kind = NN_ADAM, .rate = 0.1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
-                                    .moments = moments, .power1 = 1, .power2 = 1};
+                NNOptimizer plain = {.kind = NN_SGD, .learning_rate = 0.1, .state = moments};
+                NNOptimizer adam = {.kind = NN_ADAM, .learning_rate = 0.1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
+                                    .state = moments, .beta1_power = 1, .beta2_power = 1};
                 NNOptimizer optimizer = call == 1 ? adam : plain;
-                Matrix none = {0, 0, 0, NULL};
-                NNSchedule schedule = {.batch_size = 64, .num_epochs = 2, .shuffle = call == 2};
-                NNLbfgs lbfgs = {.history = 3, .memory = memory};
-                NNLevenberg levenberg = {.damping = 1e-3};
+                NNTrainOptions options = {.batch_size = 64, .num_epochs = 2, .shuffle = call == 2};
+                NNLbfgs lbfgs = {.history_size = 3, .memory = memory};
+                NNLevenbergMarquardt levenberg = {.damping = 1e-3};
                 memset(memory, 0, nn_lbfgs_size(num, 3) * sizeof(double));
-                schedule.dropout = call == 7 ? dropout : NULL;
-                optimizer.clip = call == 7 ? 0.1 : 0;
+                options.dropout = call == 7 ? dropout : NULL;
+                optimizer.clip_norm = call == 7 ? 0.1 : 0;
                 num_allowed = allowed;
                 switch (call) {
-                case 0: case 1: case 2: code = nn_train(nn, both, &optimizer, schedule, machine, &monitor); break;
-                case 3: code = nn_gradient(nn, grad, none, both, &cost, machine, &monitor); break;
-                case 4: code = nn_predict(nn, x, results, machine, &monitor); break;
-                case 5: code = nn_evaluate(nn, both, &cost, machine, &monitor); break;
-                case 6: code = nn_descend_by_differences(nn, 0.1f, 0.1f, x, y, 1, &monitor); break;
-                case 7: code = nn_train(nn, both, &optimizer, schedule, machine, &monitor); break;
-                case 8: code = nn_layer_outputs(nn, x, layers, machine, &monitor); break;
-                case 9: code = nn_lbfgs(nn, both, &lbfgs, 1, NULL, machine, &monitor); break;
-                default: code = nn_levenberg(nn, both, &levenberg, 1, NULL, machine, &monitor); break;
+                case 0: case 1: case 2: code = nn_train(nn, both, &optimizer, options, backend, &monitor); break;
+                case 3: code = nn_gradient(nn, grad, no_matrix, both, &cost, backend, &monitor); break;
+                case 4: code = nn_predict(nn, NULL, x, results, backend, &monitor); break;
+                case 5: code = nn_evaluate(nn, both, no_matrix, &cost, backend, &monitor); break;
+                case 6: code = nn_finite_diff_descent(nn, 0.1f, 0.1f, x, y, 1, &monitor); break;
+                case 7: code = nn_train(nn, both, &optimizer, options, backend, &monitor); break;
+                case 8: code = nn_layer_outputs(nn, NULL, x, layers, backend, &monitor); break;
+                case 9: code = nn_lbfgs(nn, both, &lbfgs, 1, NULL, backend, &monitor); break;
+                default: code = nn_levenberg_marquardt(nn, both, &levenberg, 1, NULL, backend, &monitor); break;
                 }
                 num_allowed = (size_t)-1;
                 if (code != NN_OK && (code != NN_NO_MEMORY || memcmp(nn.weights[0].data, before.weights[0].data, num * 4) != 0)) {
@@ -827,31 +828,31 @@ static uint64_t hash_of(NeuralNetwork nn)
 enum { LBFGS = 100, LEVENBERG }; /* beside the kinds of NNOptimizer */
 
 /* Trains in the way that a run of print_hashes asks for. */
-static void train_somehow(NeuralNetwork nn, NNSamples samples, int kind, int with_everything, NNSchedule schedule, NNMachine machine)
+static void train_somehow(NeuralNetwork nn, NNSamples samples, int kind, int with_everything, NNTrainOptions options, NNBackend backend)
 {
     size_t num = nn_num_parameters(nn);
     double dropout[MAX_LAYERS] = {0.25, 0.5, 0.1, 0};
     float *moments = (float *)calloc(2 * num, sizeof(float));
     NNMonitor monitor = {.poll = stop_never};
     if (kind == LBFGS) {
-        NNLbfgs lbfgs = {.history = 5, .memory = (double *)calloc(nn_lbfgs_size(num, 5), sizeof(double))};
-        nn_lbfgs(nn, samples, &lbfgs, schedule.num_epochs, NULL, machine, &monitor);
+        NNLbfgs lbfgs = {.history_size = 5, .memory = (double *)calloc(nn_lbfgs_size(num, 5), sizeof(double))};
+        nn_lbfgs(nn, samples, &lbfgs, options.num_epochs, NULL, backend, &monitor);
         free(lbfgs.memory);
     } else if (kind == LEVENBERG) {
-        NNLevenberg levenberg = {.damping = 1e-3, .l2 = 1e-5};
-        nn_levenberg(nn, samples, &levenberg, schedule.num_epochs, NULL, machine, &monitor);
+        NNLevenbergMarquardt levenberg = {.damping = 1e-3, .l2 = 1e-5};
+        nn_levenberg_marquardt(nn, samples, &levenberg, options.num_epochs, NULL, backend, &monitor);
     } else {
-        NNOptimizer adam = {.kind = NN_ADAM, .rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
-                            .moments = moments, .power1 = 1, .power2 = 1};
-        NNOptimizer plain = {.kind = NN_GRADIENT_DESCENT, .rate = 0.5, .moments = moments};
+        NNOptimizer adam = {.kind = NN_ADAM, .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
+                            .state = moments, .beta1_power = 1, .beta2_power = 1};
+        NNOptimizer plain = {.kind = NN_SGD, .learning_rate = 0.5, .state = moments};
         NNOptimizer optimizer = kind == NN_ADAM ? adam : plain;
         if (with_everything) {
-            optimizer.clip = 0.05;
+            optimizer.clip_norm = 0.05;
             optimizer.l2 = 0.01;
-            optimizer.decay = 0.1;
-            schedule.dropout = dropout;
+            optimizer.weight_decay = 0.1;
+            options.dropout = dropout;
         }
-        nn_train(nn, samples, &optimizer, schedule, machine, &monitor);
+        nn_train(nn, samples, &optimizer, options, backend, &monitor);
     }
     free(moments);
 }
@@ -862,13 +863,13 @@ static void print_hashes(void)
         size_t archi[4], num_layers, num_samples, batch_size, epochs;
         int functions[3], kind, with_everything, loss;
     } runs[] = {
-        {{2, 2, 1, 0}, 2, 4, 4, 10000, {NN_SIGMOID, NN_SIGMOID, 0}, NN_GRADIENT_DESCENT, 0, NN_MSE},
-        {{784, 128, 10, 0}, 2, 256, 32, 2, {NN_RELU, NN_SOFTMAX, 0}, NN_GRADIENT_DESCENT, 0, NN_CROSS_ENTROPY},
-        {{37, 53, 11, 0}, 2, 290, 29, 5, {NN_TANH, NN_SIGMOID, 0}, NN_GRADIENT_DESCENT, 0, NN_MSE},
+        {{2, 2, 1, 0}, 2, 4, 4, 10000, {NN_SIGMOID, NN_SIGMOID, 0}, NN_SGD, 0, NN_MSE},
+        {{784, 128, 10, 0}, 2, 256, 32, 2, {NN_RELU, NN_SOFTMAX, 0}, NN_SGD, 0, NN_CROSS_ENTROPY},
+        {{37, 53, 11, 0}, 2, 290, 29, 5, {NN_TANH, NN_SIGMOID, 0}, NN_SGD, 0, NN_MSE},
         {{20, 64, 64, 1}, 3, 300, 32, 5, {NN_RELU, NN_TANH, NN_LINEAR}, NN_ADAM, 0, NN_MSE},
-        {{5, 300, 7, 0}, 2, 1100, 1100, 2, {NN_SIGMOID, NN_SOFTMAX, 0}, NN_GRADIENT_DESCENT, 0, NN_CROSS_ENTROPY},
+        {{5, 300, 7, 0}, 2, 1100, 1100, 2, {NN_SIGMOID, NN_SOFTMAX, 0}, NN_SGD, 0, NN_CROSS_ENTROPY},
         {{30, 70, 90, 5}, 3, 300, 32, 5, {NN_GELU, NN_SILU, NN_LINEAR}, NN_ADAM, 1, NN_BINARY_CROSS_ENTROPY},
-        {{30, 70, 90, 5}, 3, 300, 50, 5, {NN_ELU, NN_SOFTPLUS, NN_LEAKY_RELU}, NN_GRADIENT_DESCENT, 1, NN_HUBER},
+        {{30, 70, 90, 5}, 3, 300, 50, 5, {NN_ELU, NN_SOFTPLUS, NN_LEAKY_RELU}, NN_SGD, 1, NN_HUBER},
         {{6, 9, 2, 0}, 2, 150, 150, 12, {NN_TANH, NN_LINEAR, 0}, LBFGS, 0, NN_MSE},
         {{6, 9, 2, 0}, 2, 150, 150, 12, {NN_TANH, NN_LINEAR, 0}, LEVENBERG, 0, NN_MSE},
     };
@@ -887,10 +888,10 @@ static void print_hashes(void)
             for (int threads = 1; threads <= 3; threads++) {
                 Matrix x = {p.num_samples, inputs, stride, p.table}, y = {p.num_samples, outputs, stride, p.table + inputs};
                 NNSamples samples = {.x = x, .y = y};
-                NNMachine machine = {isa, -threads};
-                NNSchedule schedule = {.batch_size = runs[r].batch_size, .num_epochs = runs[r].epochs, .shuffle = r > 0, .seed = 3};
+                NNBackend backend = {isa, -threads};
+                NNTrainOptions options = {.batch_size = runs[r].batch_size, .num_epochs = runs[r].epochs, .shuffle = r > 0, .seed = 3};
                 NeuralNetwork nn = make_network(&p);
-                train_somehow(nn, samples, runs[r].kind, runs[r].with_everything, schedule, machine);
+                train_somehow(nn, samples, runs[r].kind, runs[r].with_everything, options, backend);
                 if (isa == 0 && threads == 1) {
                     first = hash_of(nn);
                     printf("%016llx", (unsigned long long)first);

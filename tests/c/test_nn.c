@@ -177,13 +177,13 @@ static double cost(NeuralNetwork nn, Matrix in, Matrix out, size_t p, double del
                 }
             }
             for (size_t j = 0; j < cols; j++) {
-                a[j] = value_of(nn.functions[l], z, j, cols);
+                a[j] = value_of(nn.activation_functions[l], z, j, cols);
             }
             first += (rows + 1) * cols;
         }
         for (size_t j = 0; j < out.cols; j++) {
             double y = (double)MAT_AT(out, i, j);
-            sum += isnan(y) ? 0 : term(nn.loss, nn.functions[nn.num_layers - 1], a[j], y);
+            sum += isnan(y) ? 0 : term(nn.loss, nn.activation_functions[nn.num_layers - 1], a[j], y);
         }
     }
     return sum / (double)in.rows;
@@ -196,8 +196,8 @@ static void test_gradients(int hidden, int last, NNLoss loss)
     NeuralNetwork nn = make_network(), grad = make_network(), approximate = make_network();
     double largest = 0;
 
-    nn.functions[0] = hidden;
-    nn.functions[1] = last;
+    nn.activation_functions[0] = hidden;
+    nn.activation_functions[1] = last;
     nn.loss = loss;
     make_data(data, &in, &out);
     for (size_t i = 0; i < NUM_SAMPLES; i++) { /* probabilities, as softmax wants them */

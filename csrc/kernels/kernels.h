@@ -20,13 +20,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine.h"
+#include "../engine.h"
 
 #define NN_PANEL 64
 #define NN_PAD 16
 #define NN_TILE_ROWS 6
 
-/* A training of a tiny network: see kernel_tiny.h. The samples of a unit are neighbours, `stride` of them, a multiple of the vectors' length. */
+/* A training of a tiny network: see tiny_impl.h. The samples of a unit are neighbours, `stride` of them, a multiple of the vectors' length. */
 #define NN_TINY_LAYERS 4
 typedef struct {
     NeuralNetwork nn;
@@ -45,7 +45,7 @@ enum { NN_MATH_EXP, NN_MATH_TANH, NN_MATH_LOG, NN_MATH_SIGMOID, NN_MATH_EXPM1, N
 /* What a step does with a parameter w whose gradient is g; m and v are what it remembers. First g = scale g + l2 w and
  * w = keep w; then by kind
  *
- *     NN_GRADIENT_DESCENT   m = beta1 m + g; w -= rate m or, with Nesterov's momentum, w -= rate (g + beta1 m)
+ *     NN_SGD   m = beta1 m + g; w -= rate m or, with Nesterov's momentum, w -= rate (g + beta1 m)
  *     NN_ADAM               m += (1 - beta1) (g - m); v = beta2 v + (1 - beta2) g^2; w -= rate m / (sqrt(v) root + epsilon), where
  *                           rate and root take account of the moments' beginning at 0: rate / (1 - beta1^t) and
  *                           1 / sqrt(1 - beta2^t) at step t
@@ -54,7 +54,7 @@ enum { NN_MATH_EXP, NN_MATH_TANH, NN_MATH_LOG, NN_MATH_SIGMOID, NN_MATH_EXPM1, N
  *                           the latter case g = 0; w -= v sign(g); m = g */
 typedef struct {
     int kind, nesterov;
-    float scale, l2, keep, rate, root, epsilon, beta1, one_less_beta1, beta2, one_less_beta2, shrink, grow, smallest, largest;
+    float scale, l2, keep, rate, root, epsilon, beta1, one_minus_beta1, beta2, one_minus_beta2, eta_minus, eta_plus, min_step, max_step;
 } NNStep;
 
 typedef struct {
@@ -106,7 +106,7 @@ typedef struct {
      * scratch holds two layers as wide as the widest and 16 more. */
     float *(*forward_direct)(NeuralNetwork nn, const float *x, float *scratch, size_t scratch_stride);
 
-    /* Full-batch gradient descent on the squared error, `iterations` times, for tiny networks: see kernel_tiny.h. */
+    /* Full-batch gradient descent on the squared error, `iterations` times, for tiny networks: see tiny_impl.h. */
     void (*descend_tiny)(const NNTiny *tiny, size_t iterations);
 } NNKernels;
 

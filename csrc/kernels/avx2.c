@@ -1,4 +1,4 @@
-/* isa_avx2.c: the kernels with vectors of 8 floats, on x86-64 with AVX2 and FMA. */
+/* avx2.c: the kernels with vectors of 8 floats, on x86-64 with AVX2 and FMA. */
 #include "isa.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -48,7 +48,7 @@ NN_INLINE V v_split(V x, V *e)
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_and_si256(i, _mm256_set1_epi32(0x007fffff)), root));
 }
 
-#include "kernel.h"
+#include "kernels_impl.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -1,6 +1,6 @@
-/* kernel.h: the kernels of kernels.h for the vectors of one isa_*.c file, which includes it. */
+/* kernels_impl.h: the kernels of kernels.h for the vectors of one instruction-set file, which includes it. */
 
-#include "functions.h"
+#include "activations.h"
 #include "kernels.h"
 
 #include <math.h>
@@ -272,17 +272,17 @@ NN_INLINE V change(int kind, const NNStep *s, V g, V *m, V *v)
     V rate = v_set(s->rate), beta1 = v_set(s->beta1), beta2 = v_set(s->beta2), same, factor;
     switch (kind) {
     case NN_ADAM:
-        *m = v_fma(v_set(s->one_less_beta1), v_sub(g, *m), *m);
-        *v = v_fma(beta2, *v, v_mul(v_mul(v_set(s->one_less_beta2), g), g));
+        *m = v_fma(v_set(s->one_minus_beta1), v_sub(g, *m), *m);
+        *v = v_fma(beta2, *v, v_mul(v_mul(v_set(s->one_minus_beta2), g), g));
         return v_div(v_mul(rate, *m), v_fma(v_sqrt(*v), v_set(s->root), v_set(s->epsilon)));
     case NN_RMSPROP:
-        *v = v_fma(beta2, *v, v_mul(v_mul(v_set(s->one_less_beta2), g), g));
+        *v = v_fma(beta2, *v, v_mul(v_mul(v_set(s->one_minus_beta2), g), g));
         *m = v_fma(beta1, *m, v_div(g, v_add(v_sqrt(*v), v_set(s->epsilon))));
         return v_mul(rate, *m);
     case NN_RPROP:
         same = v_mul(v_sign(g), v_sign(*m));
-        factor = v_if_less(v_set(0.0f), same, v_set(s->grow), v_if_less(same, v_set(0.0f), v_set(s->shrink), v_set(1.0f)));
-        *v = v_max(v_set(s->smallest), v_min(v_set(s->largest), v_mul(*v, factor)));
+        factor = v_if_less(v_set(0.0f), same, v_set(s->eta_plus), v_if_less(same, v_set(0.0f), v_set(s->eta_minus), v_set(1.0f)));
+        *v = v_max(v_set(s->min_step), v_min(v_set(s->max_step), v_mul(*v, factor)));
         *m = v_if_less(same, v_set(0.0f), v_set(0.0f), g);
         return v_mul(*v, v_sign(*m));
     default:
@@ -308,7 +308,7 @@ static void step_all(const NNStep *s, const float *g, float *m, float *v, float 
     case NN_ADAM: step_of(NN_ADAM, s, g, m, v, w, n); break;
     case NN_RMSPROP: step_of(NN_RMSPROP, s, g, m, v, w, n); break;
     case NN_RPROP: step_of(NN_RPROP, s, g, m, v, w, n); break;
-    default: step_of(NN_GRADIENT_DESCENT, s, g, m, v, w, n); break;
+    default: step_of(NN_SGD, s, g, m, v, w, n); break;
     }
 }
 
@@ -551,14 +551,14 @@ static float *forward_direct(NeuralNetwork nn, const float *x, float *scratch, s
             z[j] = sum;
         }
         if (l + 1 < nn.num_layers) {
-            EACH_FUNCTION(activate_rows, nn.functions[l], z, NULL, 0, 1, w.cols);
+            EACH_FUNCTION(activate_rows, nn.activation_functions[l], z, NULL, 0, 1, w.cols);
         }
         x = z;
     }
     return z;
 }
 
-#include "kernel_tiny.h"
+#include "tiny_impl.h"
 
 const NNKernels KERNELS = {
     VECTORS, IS_SLOW, math, are_finite, forward, delta, update, update_bias, step_all, sum_squares, transpose, activate_row, output,

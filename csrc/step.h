@@ -1,4 +1,4 @@
-/* phases.h: one step of training, or the gradient, by a team of threads. For train.c and the files that need a gradient.
+/* step.h: one step of training, or the gradient, by a team of threads. For train.c and the files that need a gradient.
  *
  * A step goes through phases with a barrier after each: forward through every layer; the cost, the delta of the output and, beside
  * it, the transposed weights; then backward, for every layer the delta of the layer before it and the update of its parameters.
@@ -7,12 +7,12 @@
 #ifndef NN_PHASES_H_
 #define NN_PHASES_H_
 
-#include "plan.h"
+#include "workspace.h"
 #include "team.h"
 
 /* A call to nn_train or nn_gradient, as its threads see it. */
 typedef struct {
-    NNPlan plan;
+    NNWorkspace plan;
     NNSamples samples;
     NNMonitor *monitor;
     size_t *order;          /* of the samples, where they are shuffled; else NULL */
@@ -40,6 +40,6 @@ typedef struct {
 int nn_do_step(Training *t, Step step, double *cost, NNTeam *team, int number);
 
 /* A thread's share of the weights' transposes, of all layers that have room for one. */
-void nn_transpose_weights(const NNPlan *plan, int number, int team_size);
+void nn_transpose_weights(const NNWorkspace *plan, int number, int team_size);
 
 #endif /* NN_PHASES_H_ */

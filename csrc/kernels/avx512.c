@@ -1,4 +1,4 @@
-/* isa_avx512.c: the kernels with vectors of 16 floats, on x86-64 with AVX-512 (F, DQ, BW, VL). */
+/* avx512.c: the kernels with vectors of 16 floats, on x86-64 with AVX-512 (F, DQ, BW, VL). */
 #include "isa.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -48,7 +48,7 @@ NN_INLINE V v_split(V x, V *e)
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_and_si512(i, _mm512_set1_epi32(0x007fffff)), root));
 }
 
-#include "kernel.h"
+#include "kernels_impl.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

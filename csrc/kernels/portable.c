@@ -1,4 +1,4 @@
-/* isa_portable.c: the kernels in C99 alone, with "vectors" of 4 floats. Where the processor has no fused multiply-add, or the
+/* portable.c: the kernels in C99 alone, with "vectors" of 4 floats. Where the processor has no fused multiply-add, or the
  * compiler may not assume it, fmaf gives the same bits, slowly. */
 #define NN_UNROLL /* there are no vector registers to keep the tiles in */
 #define NN_MATH static /* nor anything to gain by copies everywhere, for which a compiler takes a minute */
@@ -70,4 +70,4 @@ NN_INLINE V v_split(V x, V *e)
     return m;
 }
 
-#include "kernel.h"
+#include "kernels_impl.h"

@@ -1,5 +1,5 @@
-/* plan.c: see plan.h. */
-#include "plan.h"
+/* workspace.c: see workspace.h. */
+#include "workspace.h"
 
 #include <string.h>
 
@@ -53,7 +53,7 @@ NNRange nn_share(size_t total, int number, int size)
 
 int nn_is_plain(const NNOptimizer *o)
 {
-    return o->kind == NN_GRADIENT_DESCENT && o->beta1 == 0 && o->l2 == 0 && o->decay == 0 && o->clip == 0;
+    return o->kind == NN_SGD && o->beta1 == 0 && o->l2 == 0 && o->weight_decay == 0 && o->clip_norm == 0;
 }
 
 double nn_l2_cost(NeuralNetwork nn, double l2)
@@ -76,7 +76,7 @@ void nn_add_l2(NeuralNetwork nn, NeuralNetwork grad, double l2)
     }
 }
 
-void nn_forward_rows(const NNPlan *plan, const float *const *x, size_t own, size_t num)
+void nn_forward_rows(const NNWorkspace *plan, const float *const *x, size_t own, size_t num)
 {
     const float *const *a = x;
     for (size_t l = 0; l < plan->num_layers; l++) {
@@ -134,29 +134,29 @@ static size_t stride_of(size_t padded_columns)
     return padded_columns + (padded_columns / NN_PAD % 2 == 0 ? NN_PAD : 0);
 }
 
-static void lay_out_layer(Arena *arena, const NNPlan *plan, NNLayer *layer, size_t l, int what)
+static void lay_out_layer(Arena *arena, const NNWorkspace *plan, NNLayer *layer, size_t l, int what)
 {
-    int is_last = l + 1 == plan->num_layers, drops = !is_last && (what & NN_PLAN_DROPOUT);
+    int is_last = l + 1 == plan->num_layers, drops = !is_last && (what & NN_WORKSPACE_DROPOUT);
     layer->rows = plan->nn.archi[l];
     layer->cols = plan->nn.archi[l + 1];
-    layer->function = is_last ? NN_LINEAR : plan->nn.functions[l];
+    layer->function = is_last ? NN_LINEAR : plan->nn.activation_functions[l];
     layer->padded = padded(layer->cols);
     layer->stride = stride_of(layer->padded);
     layer->num_weights = layer->rows * layer->padded;
     layer->w = take_floats(arena, layer->rows, layer->padded);
     layer->b = take_floats(arena, 1, layer->padded);
-    if (what & NN_PLAN_GRADIENT) {
+    if (what & NN_WORKSPACE_GRADIENT) {
         layer->grad_w = take_floats(arena, layer->rows, layer->padded);
         layer->grad_b = take_floats(arena, 1, layer->padded);
     }
-    if (what & NN_PLAN_MOMENTS) {
+    if (what & NN_WORKSPACE_MOMENTS) {
         layer->m = take_floats(arena, layer->rows + 1, layer->padded);
         layer->v = take_floats(arena, layer->rows + 1, layer->padded);
     }
     layer->a = take_floats(arena, plan->block, layer->stride);
     layer->a_rows = (const float **)take(arena, plan->block, sizeof(float *));
-    if (what & NN_PLAN_DELTAS) {
-        int needs_wt = l > 0 || (what & NN_PLAN_INPUT_DELTA), saves = drops || NN_DERIVED_FROM_Z(layer->function);
+    if (what & NN_WORKSPACE_DELTAS) {
+        int needs_wt = l > 0 || (what & NN_WORKSPACE_INPUT_DELTA), saves = drops || NN_DERIVED_FROM_Z(layer->function);
         layer->wt = needs_wt ? take_floats(arena, layer->cols, padded(layer->rows)) : NULL;
         layer->d = take_floats(arena, plan->block, layer->stride);
         layer->d_rows = (const float **)take(arena, plan->block, sizeof(float *));
@@ -165,7 +165,7 @@ static void lay_out_layer(Arena *arena, const NNPlan *plan, NNLayer *layer, size
     }
 }
 
-static void lay_out(Arena *arena, NNPlan *plan, int what)
+static void lay_out(Arena *arena, NNWorkspace *plan, int what)
 {
     NNLayer unused, *layers = (NNLayer *)take(arena, plan->num_layers, sizeof(NNLayer));
     size_t num_parts = 0;
@@ -177,20 +177,20 @@ static void lay_out(Arena *arena, NNPlan *plan, int what)
     }
     plan->costs = take_floats(arena, 1, plan->block);
     plan->x_rows = (const float **)take(arena, plan->block * (size_t)plan->num_threads, sizeof(float *));
-    if (what & NN_PLAN_INPUT_DELTA) {
+    if (what & NN_WORKSPACE_INPUT_DELTA) {
         plan->input_stride = stride_of(padded(plan->nn.archi[0]));
         plan->input_d = take_floats(arena, plan->block, plan->input_stride);
     }
-    if (what & NN_PLAN_SQUARES) {
+    if (what & NN_WORKSPACE_SQUARES) {
         plan->squares = (double *)take(arena, num_parts, sizeof(double));
     }
 }
 
-NNPlan nn_plan(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int what)
+NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int what)
 {
-    NNPlan plan = {.nn = nn, .kernels = kernels, .num_layers = nn.num_layers, .block = block, .num_threads = num_threads};
+    NNWorkspace plan = {.nn = nn, .kernels = kernels, .num_layers = nn.num_layers, .block = block, .num_threads = num_threads};
     Arena arena = {NULL, 0, 0};
-    plan.output_function = nn.functions[nn.num_layers - 1];
+    plan.output_function = nn.activation_functions[nn.num_layers - 1];
     lay_out(&arena, &plan, what);
     plan.memory = arena.overflow ? NULL : malloc(arena.used + LINE);
     if (plan.memory == NULL) {
@@ -204,7 +204,7 @@ NNPlan nn_plan(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num
         NNLayer *layer = &plan.layers[l];
         for (size_t i = 0; i < block; i++) {
             layer->a_rows[i] = layer->a + i * layer->stride;
-            if (what & NN_PLAN_DELTAS) {
+            if (what & NN_WORKSPACE_DELTAS) {
                 layer->d_rows[i] = layer->d + i * layer->stride;
             }
         }
@@ -213,7 +213,7 @@ NNPlan nn_plan(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num
     return plan;
 }
 
-void nn_plan_free(NNPlan *plan)
+void nn_workspace_free(NNWorkspace *plan)
 {
     free(plan->memory);
 }
@@ -231,7 +231,7 @@ static void chosen(const NNLayer *layer, int which, float **w, float **b)
 }
 
 /* Copies each stretch of columns between flat and the panels, one way or the other. */
-static void walk(const NNPlan *plan, int which, float *flat, int to_flat)
+static void walk(const NNWorkspace *plan, int which, float *flat, int to_flat)
 {
     for (size_t l = 0; l < plan->num_layers; l++) {
         const NNLayer *layer = &plan->layers[l];
@@ -251,12 +251,12 @@ static void walk(const NNPlan *plan, int which, float *flat, int to_flat)
     }
 }
 
-void nn_pack(const NNPlan *plan, int which, float *flat)
+void nn_pack(const NNWorkspace *plan, int which, float *flat)
 {
     walk(plan, which, flat, 0);
 }
 
-void nn_unpack(const NNPlan *plan, int which, float *flat)
+void nn_unpack(const NNWorkspace *plan, int which, float *flat)
 {
     walk(plan, which, flat, 1);
 }

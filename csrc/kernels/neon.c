@@ -1,4 +1,4 @@
-/* isa_neon.c: the kernels with vectors of 4 floats, on AArch64, where NEON with fused multiply-add is always there. */
+/* neon.c: the kernels with vectors of 4 floats, on AArch64, where NEON with fused multiply-add is always there. */
 #include "isa.h"
 
 #if defined(__aarch64__) && defined(__ARM_NEON)
@@ -38,7 +38,7 @@ NN_INLINE V v_split(V x, V *e)
     return vreinterpretq_f32_s32(vaddq_s32(vandq_s32(i, vdupq_n_s32(0x007fffff)), root));
 }
 
-#include "kernel.h"
+#include "kernels_impl.h"
 
 #else
 typedef int nn_no_neon;

@@ -1,11 +1,11 @@
-/* plan.h: a network as the engine computes with it. For the files of the engine.
+/* workspace.h: a network as the engine computes with it. For the files of the engine.
  *
  * A plan holds the parameters packed in panels (see kernels.h) and the workspace of a call, all in one block of memory. */
-#ifndef NN_PLAN_H_
-#define NN_PLAN_H_
+#ifndef NN_WORKSPACE_H_
+#define NN_WORKSPACE_H_
 
 #include "engine.h"
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 typedef struct {
     size_t rows, cols;   /* of the weights */
@@ -37,16 +37,16 @@ typedef struct {
     size_t input_stride;
     double *squares;    /* of the gradient, summed up in parts */
     void *memory;
-} NNPlan;
+} NNWorkspace;
 
 /* What a plan is for: how much it has to hold. */
 enum {
-    NN_PLAN_DELTAS = 1,
-    NN_PLAN_GRADIENT = 2,
-    NN_PLAN_MOMENTS = 4,
-    NN_PLAN_DROPOUT = 8,
-    NN_PLAN_INPUT_DELTA = 16, /* with the deltas */
-    NN_PLAN_SQUARES = 32      /* with the gradient */
+    NN_WORKSPACE_DELTAS = 1,
+    NN_WORKSPACE_GRADIENT = 2,
+    NN_WORKSPACE_MOMENTS = 4,
+    NN_WORKSPACE_DROPOUT = 8,
+    NN_WORKSPACE_INPUT_DELTA = 16, /* with the deltas */
+    NN_WORKSPACE_SQUARES = 32      /* with the gradient */
 };
 
 /* The numbers that one of plan->squares is of, at the most; each layer has parts of its own, of the weights and of the biases. */
@@ -54,13 +54,13 @@ enum {
 size_t nn_num_parts(size_t num);
 
 /* plan->memory is NULL where there was not enough. The parameters are packed. */
-NNPlan nn_plan(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int what);
-void nn_plan_free(NNPlan *plan);
+NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int what);
+void nn_workspace_free(NNWorkspace *plan);
 
 /* Between parameters in the order of a NeuralNetwork and the panels of a plan: layer by layer, from `flat` or into it. */
 enum { NN_PACK_PARAMETERS, NN_PACK_GRADIENT, NN_PACK_M, NN_PACK_V };
-void nn_pack(const NNPlan *plan, int which, float *flat); /* flat is read */
-void nn_unpack(const NNPlan *plan, int which, float *flat);
+void nn_pack(const NNWorkspace *plan, int which, float *flat); /* flat is read */
+void nn_unpack(const NNWorkspace *plan, int which, float *flat);
 
 /* The part number `number` of `size` of total things: first to last. */
 typedef struct {
@@ -85,7 +85,7 @@ double nn_l2_cost(NeuralNetwork nn, double l2);
 void nn_add_l2(NeuralNetwork nn, NeuralNetwork grad, double l2);
 
 /* Forward through all layers, by one thread: num samples from number `own` of the workspace on, their inputs in x. */
-void nn_forward_rows(const NNPlan *plan, const float *const *x, size_t own, size_t num);
+void nn_forward_rows(const NNWorkspace *plan, const float *const *x, size_t own, size_t num);
 
 /* Row i of a matrix whose stride may be negative. */
 static inline const float *nn_row(Matrix m, size_t i)
@@ -93,4 +93,4 @@ static inline const float *nn_row(Matrix m, size_t i)
     return &MAT_AT(m, i, 0);
 }
 
-#endif /* NN_PLAN_H_ */
+#endif /* NN_WORKSPACE_H_ */

@@ -7,13 +7,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "phases.h"
+#include "step.h"
 
 #define ROWS 256 /* of J at a time, about */
 
 typedef struct {
     NeuralNetwork nn;
-    NNPlan plan;
+    NNWorkspace plan;
     NNSamples samples;
     NNMonitor *monitor;
     double l2;
@@ -34,7 +34,7 @@ typedef struct {
 /* Back from the deltas of the last layer to those of all. */
 static void backward(const Squares *s, size_t num)
 {
-    const NNPlan *plan = &s->plan;
+    const NNWorkspace *plan = &s->plan;
     for (size_t l = plan->num_layers - 1; l > 0; l--) {
         const NNLayer *next = &plan->layers[l], *layer = next - 1;
         for (size_t j = 0; j < layer->padded; j += NN_PANEL) {
@@ -85,7 +85,7 @@ static void add_products(Squares *s, size_t num_rows)
 /* Samples first to first + num. */
 static void add_block(Squares *s, size_t first, size_t num)
 {
-    const NNPlan *plan = &s->plan;
+    const NNWorkspace *plan = &s->plan;
     const NNLayer *last = &plan->layers[plan->num_layers - 1];
     const NNLoss to_slope = {NN_MAE, 0}; /* above all targets its derivative is 1 */
     size_t num_rows = 0;
@@ -100,13 +100,13 @@ static void add_block(Squares *s, size_t first, size_t num)
     }
     for (size_t j = 0; j < last->cols; j++) {
         for (size_t i = 0; i < num; i++) {
-            float weight = s->samples.weights == NULL ? 1.0f : s->samples.weights[first + i];
+            float weight = s->samples.sample_weights == NULL ? 1.0f : s->samples.sample_weights[first + i];
             memset(last->d + i * last->stride, 0, last->cols * sizeof(float));
             last->d[i * last->stride + j] = s->slopes[i * last->padded + j] * sqrtf(weight);
         }
         backward(s, num);
         for (size_t i = 0; i < num; i++) {
-            float weight = s->samples.weights == NULL ? 1.0f : s->samples.weights[first + i];
+            float weight = s->samples.sample_weights == NULL ? 1.0f : s->samples.sample_weights[first + i];
             float *row = s->jacobian + num_rows * s->padded, y = nn_row(s->samples.y, first + i)[j];
             if (!isnan(y)) { /* missing */
                 write_row(s, plan->x_rows[i], i, row);
@@ -207,18 +207,19 @@ static void solve(Squares *s)
 }
 
 /* What is made small, times n / 2, at the parameters as they are. */
-static int objective(Squares *s, NNMachine machine, double *value)
+static int objective(Squares *s, NNBackend backend, double *value)
 {
     double share = (double)s->samples.x.rows / 2;
+    Matrix none = {0, 0, 0, NULL};
     NNMonitor monitor = *s->monitor;
-    int code = nn_evaluate(s->nn, s->samples, &s->cost, machine, &monitor);
+    int code = nn_evaluate(s->nn, s->samples, none, &s->cost, backend, &monitor);
     s->monitor->work = monitor.work;
     *value = share * (s->cost + nn_l2_cost(s->nn, s->l2));
     return code;
 }
 
 /* One step that makes the loss smaller, with as much damping as that takes; *moved is 0 if none does. before: the parameters. */
-static int iterate(Squares *s, NNLevenberg *state, NNMachine machine, float *before, int *moved)
+static int iterate(Squares *s, NNLevenbergMarquardt *state, NNBackend backend, float *before, int *moved)
 {
     float *parameters = s->nn.weights[0].data;
     double old, value;
@@ -228,7 +229,7 @@ static int iterate(Squares *s, NNLevenberg *state, NNMachine machine, float *bef
     if (code != NN_OK) {
         return code;
     }
-    code = objective(s, machine, &old); /* as the new one is computed: rounding alone must not look like a step down */
+    code = objective(s, backend, &old); /* as the new one is computed: rounding alone must not look like a step down */
     if (code != NN_OK || !isfinite(old)) {
         return code != NN_OK ? code : NN_DIVERGED;
     }
@@ -244,7 +245,7 @@ static int iterate(Squares *s, NNLevenberg *state, NNMachine machine, float *bef
                 parameters[p] = before[p] + (float)s->step[p];
                 predicted += s->step[p] * (state->mu * s->step[p] - s->gradient[p]) / 2;
             }
-            code = objective(s, machine, &value);
+            code = objective(s, backend, &value);
             ratio = (old - value) / predicted;
             if (code == NN_OK && value < old) {
                 double bent = 2 * ratio - 1;
@@ -268,7 +269,7 @@ static int multiply(size_t a, size_t b, size_t *product)
     return a == 0 || *product / a == b;
 }
 
-static int allocate(Squares *s, NNMachine machine)
+static int allocate(Squares *s, NNBackend backend)
 {
     size_t outputs = s->nn.archi[s->nn.num_layers], padded_outputs = (outputs + NN_PAD - 1) / NN_PAD * NN_PAD, num_rows, square, size;
     s->num = nn_num_parameters(s->nn);
@@ -278,7 +279,7 @@ static int allocate(Squares *s, NNMachine machine)
     if (!multiply(s->num, s->num, &square) || !multiply(square, 2 * sizeof(double), &size)) {
         return NN_NO_MEMORY;
     }
-    s->plan = nn_plan(s->nn, nn_kernels_available(machine.isa), s->samples_a_block, 1, NN_PLAN_DELTAS);
+    s->plan = nn_workspace_alloc(s->nn, nn_kernels_available(backend.isa), s->samples_a_block, 1, NN_WORKSPACE_DELTAS);
     s->jacobian = (float *)calloc(num_rows, s->padded * sizeof(float)); /* 0 in the padding */
     s->rows = (const float **)malloc(num_rows * sizeof(float *));
     s->product = (float *)malloc(s->num * NN_PANEL * sizeof(float));
@@ -303,7 +304,7 @@ static int allocate(Squares *s, NNMachine machine)
 
 static void release(Squares *s)
 {
-    nn_plan_free(&s->plan);
+    nn_workspace_free(&s->plan);
     free(s->jacobian);
     free(s->rows);
     free(s->product);
@@ -313,11 +314,11 @@ static void release(Squares *s)
     free(s->gradient);
 }
 
-int nn_levenberg(NeuralNetwork nn, NNSamples samples, NNLevenberg *state, size_t num_iterations, float *costs, NNMachine machine,
+int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float *costs, NNBackend backend,
                  NNMonitor *monitor)
 {
     Squares s = {.nn = nn, .samples = samples, .monitor = monitor, .l2 = state->l2};
-    int code = allocate(&s, machine), moved = 1;
+    int code = allocate(&s, backend), moved = 1;
     float *before = (float *)malloc(nn_num_parameters(nn) * sizeof(float));
 
     code = before == NULL ? NN_NO_MEMORY : code;
@@ -325,7 +326,7 @@ int nn_levenberg(NeuralNetwork nn, NNSamples samples, NNLevenberg *state, size_t
         code = NN_NOT_FINITE;
     }
     while (code == NN_OK && moved && monitor->done < num_iterations) {
-        code = iterate(&s, state, machine, before, &moved);
+        code = iterate(&s, state, backend, before, &moved);
         if (code == NN_OK && moved) {
             if (costs != NULL) {
                 costs[monitor->done] = (float)s.cost;

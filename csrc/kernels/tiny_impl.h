@@ -1,5 +1,5 @@
-/* kernel_tiny.h: gradient descent for networks and batches that fit into the first-level cache, such as 2-2-1 on 4 samples. Included by
- * kernel.h, and on its own where vectors of 4 suit fewer samples.
+/* tiny_impl.h: gradient descent for networks and batches that fit into the first-level cache, such as 2-2-1 on 4 samples. Included by
+ * kernels_impl.h, and on its own where vectors of 4 suit fewer samples.
  *
  * The samples lie in the lanes of the vectors, so that nothing is padded but the samples, and a unit is one vector or a few. What
  * is computed, and in which order, is what the big kernels compute. */
@@ -30,7 +30,7 @@ NN_INLINE void tiny_forward(const NNTiny *tiny, size_t l, size_t stride)
 {
     Matrix w = tiny->nn.weights[l];
     const float *a = tiny->activations[l], *bias = tiny->nn.biases[l].data;
-    int function = tiny->nn.functions[l];
+    int function = tiny->nn.activation_functions[l];
     for (size_t j = 0; j < w.cols; j++) {
         float *out = tiny->activations[l + 1] + j * stride;
         for (size_t s = 0; s < stride; s += VL) {
@@ -48,7 +48,7 @@ NN_INLINE void tiny_output(const NNTiny *tiny, size_t stride)
 {
     size_t last = tiny->nn.num_layers, size = tiny->nn.archi[last] * stride;
     const float *a = tiny->activations[last];
-    int function = tiny->nn.functions[last - 1];
+    int function = tiny->nn.activation_functions[last - 1];
     for (size_t s = 0; s < size; s += VL) {
         V x = v_load(a + s), d = v_mul(v_sub(x, v_load(tiny->targets + s)), v_set(tiny->scale));
         v_store(tiny->deltas[last] + s, v_mul(d, tiny_derivative(function, x)));
@@ -60,7 +60,7 @@ NN_INLINE void tiny_delta(const NNTiny *tiny, size_t l, size_t stride)
 {
     Matrix w = tiny->nn.weights[l];
     const float *e = tiny->deltas[l + 1], *a = tiny->activations[l];
-    int function = tiny->nn.functions[l - 1];
+    int function = tiny->nn.activation_functions[l - 1];
     for (size_t k = 0; k < w.rows; k++) {
         for (size_t s = 0; s < stride; s += VL) {
             V d = v_set(0.0f);

@@ -1,4 +1,4 @@
-/* vmath.h: exp, tanh, log and what is made of them, of vectors, from the operations of isa.h: the same bits on every machine.
+/* vector_math.h: exp, tanh, log and what is made of them, of vectors, from the operations of isa.h: the same bits on every machine.
  *
  * Polynomials and constants are those of Cephes (S. L. Moshier, Methods and Programs for Mathematical Functions, 1989), the
  * arrangement is ours; those of the error function are N. Juffa's. tests/c/math_error.c measures the largest errors over all

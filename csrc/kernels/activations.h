@@ -1,7 +1,7 @@
-/* functions.h: the functions of a layer and their derivatives, for the vectors of one isa_*.c file. */
+/* activations.h: the functions of a layer and their derivatives, for the vectors of one instruction-set file. */
 
 #include "kernels.h"
-#include "vmath.h"
+#include "vector_math.h"
 
 NN_MATH V activate(int function, V z)
 {

@@ -1,5 +1,5 @@
-/* phases.c: see phases.h. */
-#include "phases.h"
+/* step.c: see step.h. */
+#include "step.h"
 
 #include <float.h>
 #include <math.h>
@@ -88,7 +88,7 @@ static void forward_phase(Training *t, size_t l, const float *const *a, size_t f
 
 static void output_phase(Training *t, size_t first, size_t num, float scale, int number, int team_size)
 {
-    const NNPlan *plan = &t->plan;
+    const NNWorkspace *plan = &t->plan;
     NNLayer *layer = &plan->layers[plan->num_layers - 1];
     NNRange range = nn_share(num, number, team_size);
     for (size_t i = range.first; i < range.last; i++) {
@@ -96,7 +96,7 @@ static void output_phase(Training *t, size_t first, size_t num, float scale, int
         float *z = layer->a + i * layer->stride, *d = layer->d + i * layer->stride;
         const float *y = t->samples.y.data == NULL ? NULL : nn_row(t->samples.y, sample);
         size_t label = y == NULL ? (size_t)t->samples.labels[sample] : 0;
-        float weight = t->samples.weights == NULL ? 1.0f : t->samples.weights[sample];
+        float weight = t->samples.sample_weights == NULL ? 1.0f : t->samples.sample_weights[sample];
         plan->costs[i] = plan->kernels->output(plan->output_function, plan->nn.loss, z, y, label, scale * weight, d, layer->cols);
         plan->costs[i] = weight > 0 ? plan->costs[i] * weight : 0; /* whatever a sample that does not count costs */
         if (!(fabsf(plan->costs[i]) <= 3.402823466e38f)) {
@@ -120,7 +120,7 @@ static void transpose_tiles(const NNKernels *kernels, NNLayer *layer, const Tile
     }
 }
 
-void nn_transpose_weights(const NNPlan *plan, int number, int team_size)
+void nn_transpose_weights(const NNWorkspace *plan, int number, int team_size)
 {
     for (size_t l = 0; l < plan->num_layers; l++) {
         NNLayer *layer = &plan->layers[l];
@@ -153,7 +153,7 @@ static void delta_phase(Training *t, size_t l, size_t num, int number, int team_
 /* And to the inputs. The samples are shared out, not the tiles, so that each thread can copy what it has computed. */
 static void input_delta_phase(Training *t, size_t first, size_t num, int number, int team_size)
 {
-    const NNPlan *plan = &t->plan;
+    const NNWorkspace *plan = &t->plan;
     NNLayer *next = &plan->layers[0];
     size_t padded_inputs = (next->rows + NN_PAD - 1) / NN_PAD * NN_PAD;
     NNRange range = nn_share(num, number, team_size);
@@ -261,7 +261,7 @@ static size_t square_parts(const Training *t, const float *x, size_t num, size_t
 }
 
 /* The same in double precision, all by one thread, for a gradient whose squares are too large for single precision. */
-static double large_squares(const NNPlan *plan)
+static double large_squares(const NNWorkspace *plan)
 {
     double total = 0;
     for (size_t l = 0; l < plan->num_layers; l++) {
@@ -279,7 +279,7 @@ static double large_squares(const NNPlan *plan)
 /* Rescaled to the largest norm that is allowed, the gradient goes to the optimiser. */
 static void clipped_step(Training *t, NNTeam *team, int number)
 {
-    const NNPlan *plan = &t->plan;
+    const NNWorkspace *plan = &t->plan;
     NNStep step = t->step, bias_step = t->bias_step;
     size_t num_parts = 0, part = 0;
     NNRange own;
@@ -328,7 +328,7 @@ static void check_inputs(Training *t, const float *const *x, size_t num, int num
 /* As nn_do_step. */
 static int do_block(Training *t, Step step, size_t done, double *cost, NNTeam *team, int number)
 {
-    NNPlan *plan = &t->plan;
+    NNWorkspace *plan = &t->plan;
     size_t first = step.first + done, left = step.size - done, num = left < plan->block ? left : plan->block;
     const float **x_rows = plan->x_rows + (size_t)number * plan->block; /* each thread has its own */
     const float *const *a = x_rows;

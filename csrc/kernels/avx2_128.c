@@ -1,4 +1,4 @@
-/* isa_fma4.c: kernel_tiny.h with vectors of 4 floats, on x86-64 with FMA: for up to 4 samples they are quicker than longer ones. */
+/* avx2_128.c: tiny_impl.h with vectors of 4 floats, on x86-64 with FMA: for up to 4 samples they are quicker than longer ones. */
 #include "isa.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -44,11 +44,11 @@ NN_INLINE V v_split(V x, V *e)
     return _mm_castsi128_ps(_mm_add_epi32(_mm_and_si128(i, _mm_set1_epi32(0x007fffff)), root));
 }
 
-#include "functions.h"
-#include "kernel_tiny.h"
+#include "activations.h"
+#include "tiny_impl.h"
 
-void nn_descend_tiny_fma4(const NNTiny *tiny, size_t iterations);
-void nn_descend_tiny_fma4(const NNTiny *tiny, size_t iterations)
+void nn_train_tiny_avx2_128(const NNTiny *tiny, size_t iterations);
+void nn_train_tiny_avx2_128(const NNTiny *tiny, size_t iterations)
 {
     descend_tiny(tiny, iterations);
 }
@@ -58,5 +58,5 @@ void nn_descend_tiny_fma4(const NNTiny *tiny, size_t iterations)
 #endif
 
 #else
-typedef int nn_no_fma4;
+typedef int nn_no_avx2_128;
 #endif

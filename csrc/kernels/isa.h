@@ -1,10 +1,10 @@
-/* isa.h: how a kernel is compiled for one instruction set. For the files isa_*.c, and nobody else.
+/* isa.h: how a kernel is compiled for one instruction set. For the files instruction-set, and nobody else.
  *
- * Each of them names a target, defines the vector type V of VL floats and the operations on it, and includes kernel.h or
- * kernel_tiny.h. The operations, in terms of the floats x, y, ... of a lane:
+ * Each of them names a target, defines the vector type V of VL floats and the operations on it, and includes kernels_impl.h or
+ * tiny_impl.h. The operations, in terms of the floats x, y, ... of a lane:
  *
  *     v_load(p), v_store(p, x), v_set(number)            no alignment is needed
- *     v_add, v_sub, v_mul, v_div(x, y), v_sqrt(x)        rounded as IEEE 754 has it (kernel_tiny.h takes no root)
+ *     v_add, v_sub, v_mul, v_div(x, y), v_sqrt(x)        rounded as IEEE 754 has it (tiny_impl.h takes no root)
  *     v_fma(x, y, z)                                     x y + z with one rounding
  *     v_max(bound, x), v_min(bound, x)                   NaN if x is NaN
  *     v_if_less(x, y, a, b)                              x < y ? a : b
@@ -27,7 +27,7 @@
 #define NN_INLINE static inline
 #endif
 
-/* Before a function of vmath.h or functions.h. */
+/* Before a function of vector_math.h or activations.h. */
 #ifndef NN_MATH
 #define NN_MATH NN_INLINE
 #endif

@@ -1,8 +1,8 @@
 /* kernels.c: which kernels this build has and this processor can run. */
 #include "kernels.h"
 
-#include "engine.h"
-#include "team.h"
+#include "../engine.h"
+#include "../team.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 extern const NNKernels nn_kernels_avx512, nn_kernels_avx2;

@@ -2,7 +2,7 @@
  * engine.h. They are there to check gradients with, and for the sake of the post: there is no fast way to do so slow a thing. */
 #include <string.h>
 
-#include "plan.h"
+#include "workspace.h"
 
 /* A network with parameters of its own, the same as nn's. */
 static NeuralNetwork copy(NeuralNetwork nn)
@@ -10,7 +10,7 @@ static NeuralNetwork copy(NeuralNetwork nn)
     NeuralNetwork own = nn_alloc(nn.archi, nn.num_layers);
     if (own.archi != NULL) {
         memcpy(own.weights[0].data, nn.weights[0].data, nn_num_parameters(nn) * sizeof(float));
-        memcpy(own.functions, nn.functions, nn.num_layers * sizeof(int));
+        memcpy(own.activation_functions, nn.activation_functions, nn.num_layers * sizeof(int));
         own.loss = nn.loss;
     }
     return own;
@@ -50,7 +50,7 @@ static int differences(NeuralNetwork own, NeuralNetwork grad, float eps, Matrix 
     return code;
 }
 
-int nn_gradient_by_differences(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor)
+int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor)
 {
     NeuralNetwork own = copy(nn); /* others may be reading nn */
     int code = own.archi == NULL ? NN_NO_MEMORY : differences(own, grad, eps, in, out, monitor);
@@ -58,7 +58,7 @@ int nn_gradient_by_differences(NeuralNetwork nn, NeuralNetwork grad, float eps, 
     return code;
 }
 
-int nn_descend_by_differences(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
+int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
                               NNMonitor *monitor)
 {
     NeuralNetwork own = copy(nn);
