@@ -109,9 +109,9 @@ def machine() -> dict[str, Any]:
         for n in NAMES
         if n not in ("book", "python") and installed(n)
     }
-    import nnpy._machine as m
+    import nnpy._backend as m
 
-    isa = list(m._available())[m.machine.isa]
+    isa = list(m._available())[m.backend.isa]
     return {"cpu": cpu, "cores": cores, "isa": isa, "python": platform.python_version(), "versions": versions}
 
 
@@ -140,7 +140,7 @@ def target_text(row: Row, times: dict[str, float]) -> str:
 
 def table(results: dict[str, Any]) -> str:
     """Describe the results as Markdown."""
-    about = results["machine"]
+    about = results["backend"]
     shown = [n for n in NAMES if any(n in times for times in results["seconds"].values())]
     versions = ", ".join(f"{NAMES[n]} {v}" for n, v in about["versions"].items())
     lines = [
@@ -183,7 +183,7 @@ def main() -> int:
                 seconds[name].setdefault(library, []).extend(times)
                 print(f"round {round_ + 1}, {name}, {library}: {[float(f'{t:.3g}') for t in times]}", file=sys.stderr)
     medians = {name: {n: statistics.median(t) for n, t in times.items() if t} for name, times in seconds.items()}
-    results = {"machine": machine(), "rounds": options.rounds, "seconds": medians, "all": seconds}
+    results = {"backend": machine(), "rounds": options.rounds, "seconds": medians, "all": seconds}
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
     if options.readme:

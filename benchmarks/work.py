@@ -183,7 +183,7 @@ def nnpy_net(sizes: tuple[int, ...], last: str) -> Any:
 def nnpy_train(work: Training) -> Run:
     import nnpy
 
-    optimizer = nnpy.Adam(work.rate) if work.adam else nnpy.GradientDescent(work.rate)
+    optimizer = nnpy.Adam(work.rate) if work.adam else nnpy.SGD(work.rate)
 
     def few(x: np.ndarray, y: np.ndarray) -> list:
         net = nnpy_net(work.sizes, "linear" if work.adam else "softmax")
@@ -240,7 +240,7 @@ def nnpy_digits() -> Run:
     def run() -> None:
         seed = next(seeds)
         net = nnpy.NeuralNetwork([784, DIGITS["hidden"], 10], ["relu", "softmax"], seed=seed)
-        optimizer = nnpy.Adam(nnpy.LinearDecay(DIGITS["rate"], warmup=DIGITS["warmup"]))
+        optimizer = nnpy.Adam(nnpy.LinearDecay(DIGITS["rate"], warmup_epochs=DIGITS["warmup"]))
         net.fit(x, y, optimizer=optimizer, epochs=DIGITS["epochs"], batch_size=DIGITS["batch"], seed=seed)
         check_digits(net.predict(x_test), y_test)
 

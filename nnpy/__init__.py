@@ -23,14 +23,14 @@ from nnpy._losses import (
     MeanSquaredError,
     Pinball,
 )
-from nnpy._machine import get_num_threads, set_num_threads, show_config
-from nnpy._many import Ensemble, fit_many
+from nnpy._backend import get_num_threads, set_num_threads, show_config
+from nnpy._ensemble import Ensemble, fit_many
 from nnpy._network import Gradient, NeuralNetwork, load
 from nnpy._optimizers import (
     LBFGS,
     Adam,
     AdamW,
-    GradientDescent,
+    SGD,
     LevenbergMarquardt,
     Optimizer,
     RMSprop,
@@ -50,7 +50,7 @@ __all__ = [
     "Ensemble",
     "ExponentialDecay",
     "Gradient",
-    "GradientDescent",
+    "SGD",
     "History",
     "Huber",
     "LevenbergMarquardt",

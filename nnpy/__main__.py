@@ -2,7 +2,7 @@
 
 import sys
 
-from nnpy._cli import main
+from nnpy._commands.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy._c import ffi, lib
-from nnpy._checks import FLOAT_MAX, real
+from nnpy._ffi import ffi, lib
+from nnpy._validation import FLOAT_MAX, real
 from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def as_samples(
     else:
         fields["labels"] = ffi.cast("int32_t *", classes.__array_interface__["data"][0])
     if weights is not None:
-        fields["weights"] = ffi.cast("float *", weights.__array_interface__["data"][0])
+        fields["sample_weights"] = ffi.cast("float *", weights.__array_interface__["data"][0])
     return Samples(ffi.new("NNSamples *", fields), inputs, targets if classes is None else classes, weights)
 
 

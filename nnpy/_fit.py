@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._arrays import Samples, as_array, refuse_mask, sample_weights, to_array
-from nnpy._c import call, ffi, lib
-from nnpy._checks import integer, not_negative, positive, random_seed, real
+from nnpy._ffi import call, ffi, lib
+from nnpy._validation import integer, not_negative, positive, random_seed, real
 from nnpy._history import DivergenceError, History
 from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss, check_loss
-from nnpy._machine import machine
+from nnpy._backend import backend
 from nnpy._optimizers import LBFGS, Adam, LevenbergMarquardt, Optimizer, OptimizerState
 from nnpy._schedules import Plateau, ReduceOnPlateau
 
@@ -85,7 +85,7 @@ class Settings:
     def fingerprint(self) -> dict[str, str]:
         """What has to be the same for a training to go on as if it had not stopped."""
         text = {field.name: _describe(getattr(self, field.name)) for field in fields(self)}
-        rate = getattr(self.optimizer, "rate", 0.0)
+        rate = getattr(self.optimizer, "learning_rate", 0.0)
         if not callable(rate):
             del text["epochs"]  # more of them do not change those that are done
         return text
@@ -105,7 +105,7 @@ def check_settings(net: NeuralNetwork, options: Mapping[str, Any]) -> Settings:
     optimizer = Adam() if options["optimizer"] is None else options["optimizer"]
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
-            f"optimizer must be an object such as nnpy.Adam() or nnpy.GradientDescent(0.1), got {optimizer!r}"
+            f"optimizer must be an object such as nnpy.Adam() or nnpy.SGD(0.1), got {optimizer!r}"
         )
     if not isinstance(options["shuffle"], (bool, np.bool_)):
         raise TypeError(f"shuffle must be True or False, got {options['shuffle']!r}")
@@ -172,20 +172,20 @@ class Trainer:
         net: NeuralNetwork,
         settings: Settings,
         *,
-        machine_: Any,
+        backend_: Any,
         state: OptimizerState | None = None,
         poll: Callable[[int], object] | None = None,
     ) -> None:
         if not np.isfinite(net.parameters).all():
             raise ValueError("the parameters of the network are not finite")
-        self.net, self.settings, self._machine, self._poll = net, settings, machine_, poll
+        self.net, self.settings, self._backend, self._poll = net, settings, backend_, poll
         self._nn = net._nn_with(settings.loss)
         self.losses: list[float] = []  # of the epochs that the last call of `advance` has done, even if it raised
         self.rates: list[float] = []  # at their ends
         optimizer = settings.optimizer
         self.state = OptimizerState(optimizer, net.parameters.size) if state is None else state
         self.state.configure(l2=settings.l2, clip=settings.clip_norm)
-        rate = getattr(optimizer, "rate", math.nan)
+        rate = getattr(optimizer, "learning_rate", math.nan)
         self.plateau = Plateau(rate) if isinstance(rate, ReduceOnPlateau) else None
         self._schedule = rate if callable(rate) else None
         self._rate = math.nan if self.plateau or self._schedule else float(rate)
@@ -234,24 +234,24 @@ class Trainer:
 
         try:
             if self.state.function is not None:
-                arguments = [self.state.c, count, ffi.from_buffer("float[]", costs), self._machine[0]]
+                arguments = [self.state.c, count, ffi.from_buffer("float[]", costs), self._backend[0]]
                 function = self.state.function
             else:
                 schedule = ffi.new(
-                    "NNSchedule *",
+                    "NNTrainOptions *",
                     {
                         "batch_size": size,
                         "num_epochs": count,
                         "shuffle": self.settings.shuffle and size < len(samples),
                         "seed": self.settings.seed,
                         "first_epoch": self.state.num_passes,
-                        "checked": checked,
-                        "costs": ffi.from_buffer("float[]", costs),
-                        "rates": ffi.NULL if rates is None else ffi.from_buffer("double[]", rates),
+                        "inputs_checked": checked,
+                        "losses": ffi.from_buffer("float[]", costs),
+                        "learning_rates": ffi.NULL if rates is None else ffi.from_buffer("double[]", rates),
                         "dropout": ffi.NULL if dropout is None else ffi.from_buffer("double[]", dropout),
                     },
                 )
-                function, arguments = lib.nn_train, [self.state.c, schedule[0], self._machine[0]]
+                function, arguments = lib.nn_train, [self.state.c, schedule[0], self._backend[0]]
             call(
                 function,
                 self._nn,
@@ -271,9 +271,9 @@ class Trainer:
     def _rates(self, epoch: int, count: int, steps: int, span: tuple[float, float]) -> NDArray[np.float64] | None:
         """The rate of each step, if they are not all the same; else it is left in the state."""
         if self._schedule is None:
-            self._rate = self.plateau.rate if self.plateau else self._rate
+            self._rate = self.plateau.learning_rate if self.plateau else self._rate
             if self.state.function is None:
-                self.state.c.rate = self._rate
+                self.state.c.learning_rate = self._rate
             return None
         epochs = self.settings.epochs
         start, length = span[0], span[1] - span[0]
@@ -423,7 +423,7 @@ class Watch:
 
 def _line(history: History, epochs: int) -> str:
     row = {name: values[-1] for name, values in history._columns.items()}
-    rate, seconds = row.pop("rate"), row.pop("seconds")
+    rate, seconds = row.pop("learning_rate"), row.pop("seconds")
     width = len(str(epochs))
     cells = [f"epoch {len(history):{width}}/{epochs}", *(f"{name} {value:.4g}" for name, value in row.items())]
     if not math.isnan(rate):
@@ -472,7 +472,7 @@ def _check_metrics(
             raise TypeError(f"a metric must be 'accuracy' or a function of y and the outputs, got {metric!r}")
         name = name or str(getattr(metric, "__name__", type(metric).__name__))  # noqa: PLW2901
         name = f"val_{name}" if validated else name  # noqa: PLW2901
-        if name in found or name in {"loss", "val_loss", "rate", "seconds"}:
+        if name in found or name in {"loss", "val_loss", "learning_rate", "seconds"}:
             raise ValueError(f"a metric needs a name of its own, got {name!r} again: pass a mapping of names")
         found[name] = metric
     return found
@@ -492,7 +492,7 @@ def fit(net: NeuralNetwork, x: Any, y: ArrayLike | None, options: dict[str, Any]
     settings = check_settings(net, options)
     saved = None
     if options["resume"] is not None:
-        from nnpy import _checkpoint
+        from nnpy._training import checkpoint as _checkpoint
 
         saved = _checkpoint.read(options["resume"], net)
         if options["seed"] is None:
@@ -517,7 +517,7 @@ def fit(net: NeuralNetwork, x: Any, y: ArrayLike | None, options: dict[str, Any]
         callbacks=callbacks,
         verbose=integer(options["verbose"], "verbose", 0, 1),
     )
-    trainer = Trainer(net, settings, machine_=options.get("machine") or machine, poll=options.get("poll"))
+    trainer = Trainer(net, settings, backend_=options.get("backend") or backend, poll=options.get("poll"))
     history = History() if options.get("history") is None else options["history"]
     with progress_bar(settings.epochs, "epoch", options["progress"]) as bar:
         if saved is not None:
@@ -556,12 +556,12 @@ def _run(
             if in_chunks:  # what was done before an exception counts as well
                 seconds = (time.perf_counter() - start) / max(1, len(trainer.losses))
                 for loss, rate in zip(trainer.losses, trainer.rates, strict=True):
-                    history._append({"loss": loss, "rate": rate, "seconds": seconds})
+                    history._append({"loss": loss, "learning_rate": rate, "seconds": seconds})
         if in_chunks:
             next_count = max(1, math.floor(_SECONDS_PER_CALL / seconds)) if seconds > 0 else 1
         elif losses:
             row = {"loss": losses[0], **watch.measure()}
-            history._append({**row, "rate": trainer.rates[0], "seconds": time.perf_counter() - start})
+            history._append({**row, "learning_rate": trainer.rates[0], "seconds": time.perf_counter() - start})
             if trainer.plateau is not None:
                 trainer.plateau.see(row.get("val_loss", row["loss"]))
             history.stopped = watch.see(history)
@@ -580,7 +580,7 @@ def _run(
 
 
 def _write(path: str | os.PathLike[str], trainer: Trainer, watch: Watch, history: History) -> None:
-    from nnpy import _checkpoint
+    from nnpy._training import checkpoint as _checkpoint
 
     _checkpoint.save(path, trainer, watch, history)
 
@@ -673,7 +673,7 @@ def partial_fit(net: NeuralNetwork, x: ArrayLike, y: ArrayLike, options: dict[st
     if options["optimizer"] is None and state is not None:
         options["optimizer"] = state.optimizer
     settings = check_settings(net, {**options, "epochs": 1})
-    rate = getattr(settings.optimizer, "rate", None)
+    rate = getattr(settings.optimizer, "learning_rate", None)
     if rate is None or callable(rate) or isinstance(rate, ReduceOnPlateau):
         raise ValueError("partial_fit knows no end of the training: it takes an optimizer with a number as its rate")
     samples = net._samples(
@@ -688,7 +688,7 @@ def partial_fit(net: NeuralNetwork, x: ArrayLike, y: ArrayLike, options: dict[st
     )
     if state is None or state.optimizer != settings.optimizer:
         state = OptimizerState(settings.optimizer, net.parameters.size)
-    trainer = Trainer(net, settings, machine_=machine, state=state)
+    trainer = Trainer(net, settings, backend_=backend, state=state)
     net._state = state
     trainer.advance(samples, 0, 1)
     return trainer.losses[0]

@@ -27,7 +27,7 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._columns: dict[str, list[float]] = {"loss": [], "rate": [], "seconds": []}
+        self._columns: dict[str, list[float]] = {"loss": [], "learning_rate": [], "seconds": []}
         self.stopped = ""
         self.best_epoch: int | None = None
 
@@ -52,9 +52,9 @@ class History:
         return self._column("val_loss") if "val_loss" in self._columns else None
 
     @property
-    def rate(self) -> NDArray[np.float64]:
+    def learning_rate(self) -> NDArray[np.float64]:
         """Learning rate at the end of each epoch; NaN for an optimiser without one."""
-        return self._column("rate")
+        return self._column("learning_rate")
 
     @property
     def seconds(self) -> NDArray[np.float64]:
@@ -64,7 +64,7 @@ class History:
     @property
     def metrics(self) -> Mapping[str, NDArray[np.float64]]:
         """The metrics after each epoch by name, such as "val_accuracy"."""
-        names = [name for name in self._columns if name not in {"loss", "val_loss", "rate", "seconds"}]
+        names = [name for name in self._columns if name not in {"loss", "val_loss", "learning_rate", "seconds"}]
         return MappingProxyType({name: self._column(name) for name in names})
 
     def __len__(self) -> int:
@@ -111,9 +111,9 @@ class History:
 
     def _repr_html_(self) -> str:
         """Draw the curves, for a notebook, with a table of the first, the last and the best epoch."""
-        from nnpy import _notebook
+        from nnpy import _html
 
-        return _notebook.history(self)
+        return _html.history(self)
 
     def __repr__(self) -> str:
         if not len(self):

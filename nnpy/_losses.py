@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nnpy._c import lib
-from nnpy._checks import positive, real
+from nnpy._ffi import lib
+from nnpy._validation import positive, real
 
 __all__ = [
     "LOSSES",

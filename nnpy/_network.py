@@ -11,13 +11,13 @@ from typing import Any, Literal, SupportsIndex, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy import _fit, _inspect
+from nnpy import _fit, _inspection
 from nnpy._arrays import Samples, as_array, as_matrix, as_samples, check_finite
-from nnpy._c import call, ffi, lib
-from nnpy._checks import FLOAT_MAX, FUNCTIONS, check_functions, check_layer_sizes, integer, positive, random_seed, real
+from nnpy._ffi import call, ffi, lib
+from nnpy._validation import FLOAT_MAX, FUNCTIONS, check_functions, check_layer_sizes, integer, positive, random_seed, real
 from nnpy._history import DivergenceError, History
 from nnpy._losses import LOSSES, Loss, check_loss
-from nnpy._machine import machine
+from nnpy._backend import backend
 from nnpy._optimizers import Optimizer, OptimizerState
 from nnpy._scaler import Scaler
 
@@ -25,6 +25,7 @@ __all__ = ["Gradient", "NeuralNetwork", "load"]
 
 # Looked up once: `forward` of one sample takes about as long as a few look-ups.
 _FLOAT32: np.dtype[np.float32] = np.dtype(np.float32)
+_NULL = ffi.NULL
 _ndarray, _from_buffer, _predict_one = np.ndarray, ffi.from_buffer, lib.nn_predict_one
 _empty: Callable[..., NDArray[np.float32]] = np.empty
 
@@ -74,7 +75,7 @@ class Parameters:
         size = lib.nn_num_parameters(nn)
         owner = ffi.gc(nn.weights[0].data, lambda _: lib.nn_free(nn), 4 * size)
         for layer, name in enumerate(activations):
-            nn.functions[layer] = FUNCTIONS[name]
+            nn.activation_functions[layer] = FUNCTIONS[name]
         # The views keep the buffer, the buffer keeps the owner: the block lives as long as any of them.
         self._nn = nn
         self._parameters = np.frombuffer(ffi.buffer(owner, 4 * size), dtype=np.float32)
@@ -229,7 +230,7 @@ class NeuralNetwork(Parameters):
     def _allocate(self, layer_sizes: tuple[int, ...], activations: tuple[str, ...]) -> None:
         super()._allocate(layer_sizes, activations)
         self._lock = threading.RLock()  # a signal handler may copy the network that its thread is training
-        self._address, self._isa = ffi.addressof(self._nn), machine.isa
+        self._address, self._isa = ffi.addressof(self._nn), backend.isa
         self._one_row, self._one_result = (1, layer_sizes[0]), (1, layer_sizes[-1])
         self._scaler: Scaler | None = None
         self._state: OptimizerState | None = None  # of partial_fit
@@ -326,13 +327,13 @@ class NeuralNetwork(Parameters):
             2  128 x 10   softmax          1,290
         total                            101,770  (398 KiB of float32)
         """
-        return _inspect.summary(self)
+        return _inspection.summary(self)
 
     def _repr_html_(self) -> str:
         """Show the layers in a table, for a notebook."""
-        from nnpy import _notebook
+        from nnpy import _html
 
-        return _notebook.network(self)
+        return _html.network(self)
 
     def randomize(self, low: float = 0.0, high: float = 1.0, *, seed: int | None = None) -> None:
         """Set every weight and bias to a random number from [low, high].
@@ -407,7 +408,7 @@ class NeuralNetwork(Parameters):
         if type(x) is _ndarray and x.shape == self._one_row and x.dtype is _FLOAT32 and self._scaler is None:
             out = _empty(self._one_result, _FLOAT32)
             try:
-                if not _predict_one(self._address, _from_buffer(x), _from_buffer(out), self._isa):
+                if not _predict_one(self._address, _NULL, _from_buffer(x), _from_buffer(out), self._isa):
                     return out
             except ValueError:  # its numbers do not lie next to each other
                 pass
@@ -416,9 +417,10 @@ class NeuralNetwork(Parameters):
         call(
             lib.nn_predict,
             self._nn,
+            ffi.NULL,
             as_matrix(inputs),
             as_matrix(out),
-            machine[0],
+            backend[0],
             refuse=lambda: check_finite(inputs, "x"),
         )
         return out if self._scaler is None else self._scaler.unscale_y(out)
@@ -447,7 +449,7 @@ class NeuralNetwork(Parameters):
         outputs: list[NDArray[np.float32]] = [np.empty((len(inputs), n), np.float32) for n in self._layer_sizes[1:]]
         matrices = ffi.new("Matrix[]", [as_matrix(out) for out in outputs])
         refuse = lambda: check_finite(inputs, "x")  # noqa: E731
-        call(lib.nn_layer_outputs, self._nn, as_matrix(inputs), matrices, machine[0], refuse=refuse)
+        call(lib.nn_layer_outputs, self._nn, ffi.NULL, as_matrix(inputs), matrices, backend[0], refuse=refuse)
         if self._scaler is not None:
             self._scaler.unscale_y(outputs[-1])
         return outputs
@@ -617,7 +619,7 @@ class NeuralNetwork(Parameters):
         eps: float = 1e-5,
         max_parameters: int = 100,
         seed: int = 0,
-    ) -> _inspect.GradientCheck:
+    ) -> _inspection.GradientCheck:
         """Compare backpropagation with finite differences in double precision, for each block of parameters.
 
         Parameters
@@ -659,7 +661,7 @@ class NeuralNetwork(Parameters):
         samples.refuse()
         grad = Gradient(self._layer_sizes)
         self._gradient(samples, kind, grad, ffi.new("Matrix *")[0])
-        return _inspect.check_gradients(
+        return _inspection.check_gradients(
             self,
             samples,
             kind,
@@ -698,7 +700,7 @@ class NeuralNetwork(Parameters):
         kind = check_loss(loss, self._activations[-1])
         samples = self._rows(x, y, kind)
         grad = Gradient(self._layer_sizes)
-        call(lib.nn_gradient_by_differences, self._nn_with(kind), grad._nn, eps, samples.c.x, samples.c.y)
+        call(lib.nn_finite_diff_gradient, self._nn_with(kind), grad._nn, eps, samples.c.x, samples.c.y)
         return grad
 
     def gradient_descent(
@@ -772,12 +774,12 @@ class NeuralNetwork(Parameters):
             samples = self._samples(x, y, kind, apart=True)
             if iterations == 0:
                 samples.refuse()
-            optimizer = ffi.new("NNOptimizer *", {"kind": lib.NN_GRADIENT_DESCENT, "rate": rate})
-            schedule = ffi.new("NNSchedule *", {"batch_size": len(samples), "num_epochs": iterations})
-            train, arguments = lib.nn_train, [samples.c[0], optimizer, schedule[0], machine[0]]
+            optimizer = ffi.new("NNOptimizer *", {"kind": lib.NN_SGD, "learning_rate": rate})
+            schedule = ffi.new("NNTrainOptions *", {"batch_size": len(samples), "num_epochs": iterations})
+            train, arguments = lib.nn_train, [samples.c[0], optimizer, schedule[0], backend[0]]
         else:
             samples = self._rows(x, y, kind, apart=True)
-            train, arguments = lib.nn_descend_by_differences, [rate, eps, samples.c.x, samples.c.y, iterations]
+            train, arguments = lib.nn_finite_diff_descent, [rate, eps, samples.c.x, samples.c.y, iterations]
         with _fit.progress_bar(iterations, "iteration", progress) as update, self._lock:
             before = None if eps is None else self._parameters.copy()
             call(train, self._nn_with(kind), *arguments, progress=update, refuse=samples.refuse, diverged=diverged)
@@ -828,7 +830,7 @@ class NeuralNetwork(Parameters):
             What is made small, such as "huber" or ``nnpy.Huber(0.5)``; by default the squared error, or the cross-entropy with
             "softmax".
         optimizer : Optimizer, optional
-            How the parameters follow the gradient: `GradientDescent`, `Adam`, `AdamW`, `RMSprop`; or, with all samples in a
+            How the parameters follow the gradient: `SGD`, `Adam`, `AdamW`, `RMSprop`; or, with all samples in a
             step, `Rprop`, `LBFGS`, `LevenbergMarquardt`. By default ``nnpy.Adam()``. Its rate may be a schedule.
         epochs : int
             How many times to go through the samples.
@@ -990,10 +992,10 @@ class NeuralNetwork(Parameters):
         OSError
             If it cannot be written. An old file is unchanged then.
         """
-        from nnpy import _files
+        from nnpy import _serialization
 
         with self._lock:
-            _files.save(self, path, _files.optimizer_arrays(self) if optimizer else {})
+            _serialization.save(self, path, _serialization.optimizer_arrays(self) if optimizer else {})
 
     @property
     def _columns(self) -> tuple[int, int]:
@@ -1025,7 +1027,7 @@ class NeuralNetwork(Parameters):
 
     def _evaluate(self, samples: Samples, loss: Loss) -> float:
         result = ffi.new("double *")
-        call(lib.nn_evaluate, self._nn_with(loss), samples.c[0], result, machine[0], refuse=samples.refuse)
+        call(lib.nn_evaluate, self._nn_with(loss), samples.c[0], ffi.new("Matrix *")[0], result, backend[0], refuse=samples.refuse)
         return float(result[0])
 
     def _gradient(self, samples: Samples, loss: Loss, grad: Gradient, by_input: Any) -> None:
@@ -1037,7 +1039,7 @@ class NeuralNetwork(Parameters):
             by_input,
             samples.c[0],
             cost,
-            machine[0],
+            backend[0],
             refuse=samples.refuse,
         )
 
@@ -1072,6 +1074,6 @@ def load(path: str | os.PathLike[str]) -> NeuralNetwork:
     ...     nnpy.load(os.path.join(folder, "net.npz"))
     NeuralNetwork([3, 4, 2], ['relu', 'softmax'])
     """
-    from nnpy import _files
+    from nnpy import _serialization
 
-    return _files.read(path)[0]
+    return _serialization.read(path)[0]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy._c import ffi, lib
-from nnpy._checks import integer, not_negative, positive, real
+from nnpy._ffi import ffi, lib
+from nnpy._validation import integer, not_negative, positive, real
 from nnpy._schedules import ReduceOnPlateau, Schedule
 
 __all__ = [
     "LBFGS",
     "Adam",
     "AdamW",
-    "GradientDescent",
+    "SGD",
     "LevenbergMarquardt",
     "Optimizer",
     "OptimizerState",
@@ -25,12 +25,12 @@ __all__ = [
     "Rprop",
 ]
 
-Rate = float | Schedule | ReduceOnPlateau
+LearningRate = float | Schedule | ReduceOnPlateau
 
 
-def _check_rate(rate: Rate) -> None:
+def _check_rate(rate: LearningRate) -> None:
     if not callable(rate) and not isinstance(rate, ReduceOnPlateau):
-        positive(rate, "rate")
+        positive(rate, "learning_rate")
 
 
 def _share(value: float, name: str) -> None:
@@ -50,12 +50,12 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
-class GradientDescent(Optimizer):
+class SGD(Optimizer):
     """Gradient descent: velocity = momentum * velocity + gradient, parameters -= rate * velocity.
 
     Parameters
     ----------
-    rate : float or schedule
+    learning_rate : float or schedule
         The learning rate, positive; or how it changes, such as ``nnpy.CosineDecay(0.1)``, or a function of the time and the
         number of epochs.
     momentum : float
@@ -71,13 +71,13 @@ class GradientDescent(Optimizer):
     2013, in the form of PyTorch's SGD.
     """
 
-    rate: Rate = 0.1
+    learning_rate: LearningRate = 0.1
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_rate(self.rate)
+        _check_rate(self.learning_rate)
         _share(self.momentum, "momentum")
         not_negative(self.weight_decay, "weight_decay")
         if self.nesterov and not self.momentum:
@@ -85,10 +85,10 @@ class GradientDescent(Optimizer):
 
     def _fields(self) -> dict[str, Any]:
         return {
-            "kind": lib.NN_GRADIENT_DESCENT,
+            "kind": lib.NN_SGD,
             "beta1": float(self.momentum),
             "nesterov": bool(self.nesterov),
-            "decay": float(self.weight_decay),
+            "weight_decay": float(self.weight_decay),
         }
 
 
@@ -98,12 +98,12 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    rate : float or schedule
+    learning_rate : float or schedule
         The learning rate, positive; or how it changes, such as ``nnpy.LinearDecay(3e-3, warmup=0.3)``, or a function of the
         time and the number of epochs.
-    beta1, beta2 : float
+    betas : (float, float)
         How much of the past means is kept at a step, from 0 to less than 1.
-    epsilon : float
+    eps : float
         Added to the root, positive.
 
     Notes
@@ -111,23 +111,25 @@ class Adam(Optimizer):
     D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
     """
 
-    rate: Rate = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
+    learning_rate: LearningRate = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        _check_rate(self.rate)
-        positive(self.epsilon, "epsilon")
-        _share(self.beta1, "beta1")
-        _share(self.beta2, "beta2")
+        _check_rate(self.learning_rate)
+        positive(self.eps, "eps")
+        if not isinstance(self.betas, Sequence) or isinstance(self.betas, str) or len(self.betas) != 2:
+            raise TypeError(f"betas must be two numbers such as (0.9, 0.999), got {self.betas!r}")
+        for beta in self.betas:
+            _share(beta, "betas")
+        object.__setattr__(self, "betas", tuple(self.betas))
 
     def _fields(self) -> dict[str, Any]:
         return {
             "kind": lib.NN_ADAM,
-            "beta1": float(self.beta1),
-            "beta2": float(self.beta2),
-            "epsilon": float(self.epsilon),
+            "beta1": float(self.betas[0]),
+            "beta2": float(self.betas[1]),
+            "epsilon": float(self.eps),
         }
 
 
@@ -137,7 +139,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    rate, beta1, beta2, epsilon
+    learning_rate, betas, eps
         As those of `Adam`.
     weight_decay : float
         Not negative.
@@ -154,7 +156,7 @@ class AdamW(Adam):
         not_negative(self.weight_decay, "weight_decay")
 
     def _fields(self) -> dict[str, Any]:
-        return {**super()._fields(), "decay": float(self.weight_decay)}
+        return {**super()._fields(), "weight_decay": float(self.weight_decay)}
 
 
 @dataclass(frozen=True)
@@ -163,37 +165,37 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    rate : float or schedule
+    learning_rate : float or schedule
         The learning rate, positive; or how it changes, or a function of the time and the number of epochs.
-    decay : float
+    alpha : float
         How much of the past mean square is kept at a step, from 0 to less than 1.
     momentum : float
         How much of the last step is taken again, from 0 to less than 1.
-    epsilon : float
+    eps : float
         Added to the root, positive.
 
     Notes
     -----
-    T. Tieleman and G. Hinton, "Neural networks for machine learning", lecture 6.5, 2012, in the form of PyTorch's RMSprop.
+    T. Tieleman and G. Hinton, "Neural networks for backend learning", lecture 6.5, 2012, in the form of PyTorch's RMSprop.
     """
 
-    rate: Rate = 1e-3
-    decay: float = 0.9
+    learning_rate: LearningRate = 1e-3
+    alpha: float = 0.99
     momentum: float = 0.0
-    epsilon: float = 1e-8
+    eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        _check_rate(self.rate)
-        _share(self.decay, "decay")
+        _check_rate(self.learning_rate)
+        _share(self.alpha, "alpha")
         _share(self.momentum, "momentum")
-        positive(self.epsilon, "epsilon")
+        positive(self.eps, "eps")
 
     def _fields(self) -> dict[str, Any]:
         return {
             "kind": lib.NN_RMSPROP,
             "beta1": float(self.momentum),
-            "beta2": float(self.decay),
-            "epsilon": float(self.epsilon),
+            "beta2": float(self.alpha),
+            "epsilon": float(self.eps),
         }
 
 
@@ -205,11 +207,11 @@ class Rprop(Optimizer):
 
     Parameters
     ----------
-    rate : float
+    learning_rate : float
         The size of the first step, positive.
-    shrink, grow : float
-        What the size is multiplied with, shrink < 1 < grow.
-    smallest, largest : float
+    eta_minus, eta_plus : float
+        What the size is multiplied with, eta_minus < 1 < eta_plus.
+    min_step, max_step : float
         Limits of the size, positive.
 
     Notes
@@ -218,29 +220,29 @@ class Rprop(Optimizer):
     without weight backtracking, as in PyTorch: after a change of sign the parameter rests for a step.
     """
 
-    rate: float = 1e-2
-    shrink: float = 0.5
-    grow: float = 1.2
-    smallest: float = 1e-6
-    largest: float = 50.0
+    learning_rate: float = 1e-2
+    eta_minus: float = 0.5
+    eta_plus: float = 1.2
+    min_step: float = 1e-6
+    max_step: float = 50.0
 
     _is_full_batch: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("rate", "shrink", "grow", "smallest", "largest"):
+        for name in ("learning_rate", "eta_minus", "eta_plus", "min_step", "max_step"):
             positive(getattr(self, name), name)
-        if not self.shrink < 1 < self.grow:
-            raise ValueError(f"shrink must be below 1 and grow above, got {self.shrink!r} and {self.grow!r}")
-        if self.smallest > self.largest:
-            raise ValueError(f"smallest must not be above largest, got {self.smallest!r} and {self.largest!r}")
+        if not self.eta_minus < 1 < self.eta_plus:
+            raise ValueError(f"eta_minus must be below 1 and grow above, got {self.eta_minus!r} and {self.eta_plus!r}")
+        if self.min_step > self.max_step:
+            raise ValueError(f"min_step must not be above largest, got {self.min_step!r} and {self.max_step!r}")
 
     def _fields(self) -> dict[str, Any]:
         return {
             "kind": lib.NN_RPROP,
-            "shrink": float(self.shrink),
-            "grow": float(self.grow),
-            "smallest": float(self.smallest),
-            "largest": float(self.largest),
+            "shrink": float(self.eta_minus),
+            "grow": float(self.eta_plus),
+            "smallest": float(self.min_step),
+            "largest": float(self.max_step),
         }
 
 
@@ -253,7 +255,7 @@ class LBFGS(Optimizer):
 
     Parameters
     ----------
-    history : int
+    history_size : int
         How many of the last steps are remembered.
 
     Notes
@@ -263,12 +265,12 @@ class LBFGS(Optimizer):
     conditions.
     """
 
-    history: int = 10
+    history_size: int = 10
 
     _is_full_batch: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        integer(self.history, "history", 1, 10_000)
+        integer(self.history_size, "history_size", 1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,7 @@ class OptimizerState:
     Attributes
     ----------
     c : cdata
-        The struct: NNOptimizer, NNLbfgs or NNLevenberg.
+        The struct: NNOptimizer, NNLbfgs or NNLevenbergMarquardt.
     function : C function or None
         What does an iteration; None for nn_train.
     num_passes : int
@@ -320,31 +322,31 @@ class OptimizerState:
         self.buffer: NDArray[Any]
         if isinstance(optimizer, LBFGS):
             self.function = lib.nn_lbfgs
-            size = lib.nn_lbfgs_size(num_parameters, optimizer.history)
+            size = lib.nn_lbfgs_size(num_parameters, optimizer.history_size)
             if size == 0:
-                raise MemoryError(f"not enough memory for a history of {optimizer.history}")
+                raise MemoryError(f"not enough memory for a history_size of {optimizer.history_size}")
             self.buffer = np.zeros(size, dtype=np.float64)
-            self.c = ffi.new("NNLbfgs *", {"history": optimizer.history})
+            self.c = ffi.new("NNLbfgs *", {"history_size": optimizer.history_size})
             self.c.memory = ffi.from_buffer("double[]", self.buffer)
-            self._numbers: tuple[str, ...] = ("cost", "step", "num_pairs", "num_iterations")
+            self._numbers: tuple[str, ...] = ("loss", "step_length", "num_pairs", "num_iterations")
         elif isinstance(optimizer, LevenbergMarquardt):
-            self.function = lib.nn_levenberg
+            self.function = lib.nn_levenberg_marquardt
             self.buffer = np.zeros(0, dtype=np.float64)
-            self.c = ffi.new("NNLevenberg *", {"damping": optimizer.damping})
+            self.c = ffi.new("NNLevenbergMarquardt *", {"damping": optimizer.damping})
             self._numbers = ("mu", "nu")
         else:
             self.buffer = np.zeros(2 * num_parameters, dtype=np.float32)
             if isinstance(optimizer, Rprop):
-                self.buffer[num_parameters:] = optimizer.rate
-            self.c = ffi.new("NNOptimizer *", {**optimizer._fields(), "power1": 1, "power2": 1})
-            self.c.moments = ffi.from_buffer("float[]", self.buffer)
-            self._numbers = ("power1", "power2")
+                self.buffer[num_parameters:] = optimizer.learning_rate
+            self.c = ffi.new("NNOptimizer *", {**optimizer._fields(), "beta1_power": 1, "beta2_power": 1})
+            self.c.state = ffi.from_buffer("float[]", self.buffer)
+            self._numbers = ("beta1_power", "beta2_power")
 
     def configure(self, *, l2: float, clip: float) -> None:
         """Set what belongs to a call, not to the optimiser."""
         self.c.l2 = l2
         if self.function is None:
-            self.c.clip = clip
+            self.c.clip_norm = clip
 
     def to_arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
         """Return what a file has to hold, by name."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnpy._arrays import as_matrix
-from nnpy._c import ffi, lib
+from nnpy._ffi import ffi, lib
 
 __all__ = ["Scaler"]
 
@@ -52,7 +52,17 @@ class Scaler(NamedTuple):
 
 
 def _mean_and_scale(a: Array) -> tuple[Array, Array]:
-    """In C, so that the bits are the same on every machine; NaN, a missing target, is left out."""
-    mean, scale = (np.empty(a.shape[1], dtype=np.float32) for _ in range(2))
-    lib.nn_mean_and_scale(as_matrix(a), ffi.from_buffer("float[]", mean), ffi.from_buffer("float[]", scale))
-    return mean, scale
+    """Mean and standard deviation of each column, with the same bits on every machine; NaN is left out."""
+    x = np.ascontiguousarray(a, dtype=np.float64)
+
+    def moments(center: NDArray[np.float64]) -> NDArray[np.float64]:
+        result = np.zeros((3, x.shape[1]))
+        arrays = [ffi.from_buffer("double[]", row) for row in (center, *result)]
+        lib.nn_column_moments(ffi.from_buffer("double[]", x), *x.shape, *arrays)
+        return result
+
+    sums, _, counts = moments(np.zeros(x.shape[1]))
+    mean = sums / np.maximum(counts, 1)
+    _, squares, counts = moments(mean)
+    scale = np.sqrt(squares / np.maximum(counts, 1)).astype(np.float32)
+    return mean.astype(np.float32), np.where(scale > 0, scale, np.float32(1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nnpy._checks import integer, not_negative, positive, real
+from nnpy._validation import integer, not_negative, positive, real
 
 __all__ = [
     "CosineDecay",
@@ -37,30 +37,30 @@ def cosine(x: float) -> float:
 
 @dataclass(frozen=True)
 class StepDecay:
-    """The rate times `factor` after every `every` epochs.
+    """The rate times `factor` after every `every_epochs` epochs.
 
     Parameters
     ----------
-    rate : float
+    learning_rate : float
         In the beginning, positive.
-    every : int
+    every_epochs : int
         How many epochs a rate lasts.
     factor : float
         Positive.
     """
 
-    rate: float
-    every: int
+    learning_rate: float
+    every_epochs: int
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        positive(self.rate, "rate")
-        integer(self.every, "every", 1, 2**63 - 1)
+        positive(self.learning_rate, "learning_rate")
+        integer(self.every_epochs, "every_epochs", 1, 2**63 - 1)
         positive(self.factor, "factor")
 
     def __call__(self, epoch: float, epochs: int) -> float:
         """Return the rate at that time."""
-        return self.rate * _power(self.factor, int(epoch) // self.every)
+        return self.learning_rate * _power(self.factor, int(epoch) // self.every_epochs)
 
 
 @dataclass(frozen=True)
@@ -69,40 +69,40 @@ class ExponentialDecay:
 
     Parameters
     ----------
-    rate : float
+    learning_rate : float
         In the beginning, positive.
     factor : float
         Positive.
     """
 
-    rate: float
+    learning_rate: float
     factor: float
 
     def __post_init__(self) -> None:
-        positive(self.rate, "rate")
+        positive(self.learning_rate, "learning_rate")
         positive(self.factor, "factor")
 
     def __call__(self, epoch: float, epochs: int) -> float:
         """Return the rate at that time."""
-        return self.rate * _power(self.factor, int(epoch))
+        return self.learning_rate * _power(self.factor, int(epoch))
 
 
 @dataclass(frozen=True)
 class _Decay:
     """What comes after a straight way up from 0."""
 
-    rate: float
-    warmup: float = 0.0
-    final: float = 0.0
+    learning_rate: float
+    warmup_epochs: float = 0.0
+    final_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        positive(self.rate, "rate")
-        not_negative(self.warmup, "warmup")
-        not_negative(self.final, "final")
+        positive(self.learning_rate, "learning_rate")
+        not_negative(self.warmup_epochs, "warmup_epochs")
+        not_negative(self.final_rate, "final_rate")
 
     def _progress(self, epoch: float, epochs: int) -> tuple[float, float]:
         """How far up, 1 at the top; and then how much of the way down is done."""
-        warmup = min(self.warmup, epochs)
+        warmup = min(self.warmup_epochs, epochs)
         if epoch < warmup:
             return epoch / warmup, 0.0
         return 1.0, (epoch - warmup) / (epochs - warmup) if epochs > warmup else 1.0
@@ -110,35 +110,35 @@ class _Decay:
 
 @dataclass(frozen=True)
 class LinearDecay(_Decay):
-    """A straight line from the rate to `final` at the end of the training, after a straight way up from 0.
+    """A straight line from the rate to `final_rate` at the end of the training, after a straight way up from 0.
 
     Parameters
     ----------
-    rate : float
+    learning_rate : float
         The highest rate, positive.
-    warmup : float
+    warmup_epochs : float
         How many epochs the way up takes, such as 0.5; 0 for none.
-    final : float
+    final_rate : float
         At the end, not negative.
     """
 
     def __call__(self, epoch: float, epochs: int) -> float:
         """Return the rate at that time."""
         up, done = self._progress(epoch, epochs)
-        return self.rate * up if up < 1 else self.rate + (self.final - self.rate) * done
+        return self.learning_rate * up if up < 1 else self.learning_rate + (self.final_rate - self.learning_rate) * done
 
 
 @dataclass(frozen=True)
 class CosineDecay(_Decay):
-    """Half a cosine from the rate to `final` at the end of the training, after a straight way up from 0.
+    """Half a cosine from the rate to `final_rate` at the end of the training, after a straight way up from 0.
 
     Parameters
     ----------
-    rate : float
+    learning_rate : float
         The highest rate, positive.
-    warmup : float
+    warmup_epochs : float
         How many epochs the way up takes, such as 0.5; 0 for none.
-    final : float
+    final_rate : float
         At the end, not negative.
 
     Notes
@@ -150,7 +150,7 @@ class CosineDecay(_Decay):
     def __call__(self, epoch: float, epochs: int) -> float:
         """Return the rate at that time."""
         up, done = self._progress(epoch, epochs)
-        return self.rate * up if up < 1 else self.final + (self.rate - self.final) * 0.5 * (1 + cosine(done))
+        return self.learning_rate * up if up < 1 else self.final_rate + (self.learning_rate - self.final_rate) * 0.5 * (1 + cosine(done))
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class ReduceOnPlateau:
 
     Parameters
     ----------
-    rate : float
+    learning_rate : float
         In the beginning, positive.
     factor : float
         Between 0 and 1.
@@ -169,24 +169,24 @@ class ReduceOnPlateau:
         After how many epochs without a new best loss.
     min_delta : float
         By how much a loss has to be below the best one to count as better.
-    final : float
+    min_rate : float
         The rate does not fall below it.
     """
 
-    rate: float
+    learning_rate: float
     factor: float = 0.5
     patience: int = 5
     min_delta: float = 0.0
-    final: float = 0.0
+    min_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        positive(self.rate, "rate")
+        positive(self.learning_rate, "learning_rate")
         if not 0 < real(self.factor, "factor") < 1:
             raise ValueError(f"factor must be between 0 and 1, got {self.factor!r}")
         integer(self.patience, "patience", 1, 2**63 - 1)
         not_negative(self.min_delta, "min_delta")
-        if not_negative(self.final, "final") > self.rate:
-            raise ValueError(f"final must not be above rate, got {self.final!r} and {self.rate!r}")
+        if not_negative(self.min_rate, "min_rate") > self.learning_rate:
+            raise ValueError(f"min_rate must not be above learning_rate, got {self.min_rate!r} and {self.learning_rate!r}")
 
 
 class Plateau:
@@ -194,7 +194,7 @@ class Plateau:
 
     def __init__(self, schedule: ReduceOnPlateau) -> None:
         self.schedule = schedule
-        self.rate = schedule.rate
+        self.learning_rate = schedule.learning_rate
         self._best = float("inf")
         self._waited = 0
 
@@ -204,7 +204,7 @@ class Plateau:
         if loss < self._best - self.schedule.min_delta:
             self._best, self._waited = loss, 0
         if self._waited >= self.schedule.patience:
-            self.rate = max(self.schedule.final, self.rate * self.schedule.factor)
+            self.learning_rate = max(self.schedule.min_rate, self.learning_rate * self.schedule.factor)
             self._waited = 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy._checks import integer
+from nnpy._validation import integer
 from nnpy._history import History
 from nnpy._network import NeuralNetwork
 

@@ -46,7 +46,7 @@ def _idx(array):
 @pytest.fixture(scope="session")
 def serving():
     """Serve the page of ``nnpy draw`` for a network, on any free port, as long as a block lasts."""
-    from nnpy import _draw
+    from nnpy._commands import draw as _draw
 
     @contextlib.contextmanager
     def serve(net):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import nnpy
 from nnpy import reference
 from nnpy._arrays import as_matrix
-from nnpy._c import ffi, lib
+from nnpy._ffi import ffi, lib
 
 FEWER = settings(max_examples=settings.default.max_examples // 4)
 

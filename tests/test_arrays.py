@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import nnpy
 from nnpy import _arrays
 from nnpy._arrays import as_array, as_matrix, check_finite
-from nnpy._c import lib
+from nnpy._ffi import lib
 
 RNG = np.random.default_rng(3)
 TABLE = RNG.random((12, 12), dtype=np.float32)

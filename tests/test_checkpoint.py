@@ -22,8 +22,8 @@ def make(seed=1):
 
 
 OPTIMIZERS = [
-    nnpy.GradientDescent(0.05, momentum=0.9),
-    nnpy.Adam(nnpy.CosineDecay(0.05, warmup=1.5)),
+    nnpy.SGD(0.05, momentum=0.9),
+    nnpy.Adam(nnpy.CosineDecay(0.05, warmup_epochs=1.5)),
     nnpy.AdamW(nnpy.ReduceOnPlateau(0.05, patience=1, min_delta=0.01)),
     nnpy.RMSprop(),
     nnpy.Rprop(),
@@ -98,7 +98,7 @@ def test_refused_checkpoints_change_nothing(tmp_path):
         ({"batch_size": 8}, r" was written with batch_size=32, got batch_size=8$"),
         (
             {"optimizer": nnpy.Adam(0.1)},
-            r" was written with optimizer=Adam\(rate=0.001, .*got optimizer=Adam\(rate=0.1",
+            r" was written with optimizer=Adam\(learning_rate=0.001, .*got optimizer=Adam\(learning_rate=0.1",
         ),
         ({"seed": 6}, r" was written with seed=5, got seed=6$"),
         ({"dropout": 0.5}, r" was written with dropout=None, got dropout=\(0.5,\)$"),
@@ -128,7 +128,7 @@ def test_a_rate_that_depends_on_the_end_does_not_go_on_to_another_end(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [nnpy.Adam(0.01), nnpy.AdamW(0.01), nnpy.RMSprop(), nnpy.GradientDescent(0.1, momentum=0.5)]
+    "optimizer", [nnpy.Adam(0.01), nnpy.AdamW(0.01), nnpy.RMSprop(), nnpy.SGD(0.1, momentum=0.5)]
 )
 def test_partial_fit_goes_on_after_load(tmp_path, optimizer):
     one, path = make(), tmp_path / "net.npz"

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from nnpy import _bench, _cli
+from nnpy._commands import bench as _bench
+from nnpy._commands import main as _cli
 
 
 def nnpy(*arguments, **options):

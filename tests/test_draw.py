@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import nnpy
-from nnpy import _cli, _draw
+from nnpy._commands import draw as _draw
+from nnpy._commands import main as _cli
 
 PIXELS = [0] * 392 + [255] * 392
 JSON = {"Content-Type": "application/json"}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnpy import _draw
+from nnpy._commands import draw as _draw
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install 'nnpy[browser]'")
 from selenium import webdriver

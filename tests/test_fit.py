@@ -85,7 +85,7 @@ def test_every_function_against_numpy(data):
 @pytest.mark.parametrize("activations", ["sigmoid", ["relu", "softmax"]])
 def test_fit_without_shuffling_is_gradient_descent_on_the_batches(activations):
     one, other = (nnpy.NeuralNetwork([6, 9, 3], activations, seed=3) for _ in range(2))
-    history = one.fit(X, Y, optimizer=nnpy.GradientDescent(0.4), epochs=3, batch_size=16, shuffle=False)
+    history = one.fit(X, Y, optimizer=nnpy.SGD(0.4), epochs=3, batch_size=16, shuffle=False)
     losses = []
     for _ in range(3):
         batches = [slice(i, i + 16) for i in range(0, 50, 16)]
@@ -104,7 +104,7 @@ def test_shuffling_visits_every_sample_once_an_epoch_in_an_order_of_the_seed():
     x, y = np.eye(20, dtype=np.float32), np.ones((20, 1), np.float32)
     net = nnpy.NeuralNetwork([20, 1], "linear")
     net.parameters = 0
-    net.fit(x, y, optimizer=nnpy.GradientDescent(1e-4), epochs=5, batch_size=1, seed=1)
+    net.fit(x, y, optimizer=nnpy.SGD(1e-4), epochs=5, batch_size=1, seed=1)
     np.testing.assert_allclose(net.weights[0], 5 * 2e-4, rtol=2e-2)
 
     def parameters(**options):
@@ -122,7 +122,7 @@ def test_epochs_have_orders_of_their_own():
     def order_of(epoch):
         """The loss of an epoch of one sample a step tells the order apart."""
         net = nnpy.NeuralNetwork([6, 4, 3], seed=0)
-        return net.fit(X, Y, optimizer=nnpy.GradientDescent(1.0), epochs=epoch + 1, batch_size=1, seed=9)
+        return net.fit(X, Y, optimizer=nnpy.SGD(1.0), epochs=epoch + 1, batch_size=1, seed=9)
 
     assert len(set(order_of(3).loss.tolist())) == 4
 
@@ -161,7 +161,7 @@ def test_adam_follows_the_formula():
         p -= 0.02 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-6)
     start = net.parameters.copy()
     net.fit(
-        X, Y, optimizer=nnpy.Adam(0.02, beta1=0.8, beta2=0.99, epsilon=1e-6), epochs=30, batch_size=50, shuffle=False
+        X, Y, optimizer=nnpy.Adam(0.02, betas=(0.8, 0.99), epsilon=1e-6), epochs=30, batch_size=50, shuffle=False
     )
     np.testing.assert_allclose(net.parameters, p, rtol=0, atol=2e-3 * np.abs(p - start).max())
 
@@ -180,7 +180,7 @@ REFUSED = [
     (
         {"optimizer": "adam"},
         TypeError,
-        "optimizer must be an object such as nnpy.Adam() or nnpy.GradientDescent(0.1), got 'adam'",
+        "optimizer must be an object such as nnpy.Adam() or nnpy.SGD(0.1), got 'adam'",
     ),
     ({"epochs": -1}, ValueError, "epochs must be from 0 to 9223372036854775807, got -1"),
     ({"epochs": 1.0}, TypeError, "epochs must be an integer, got 1.0"),
@@ -238,10 +238,10 @@ def test_nan_in_x_changes_nothing_wherever_it_is(row):
     ("call", "message"),
     [
         (lambda: nnpy.Adam(0), "rate must be positive in float32, got 0"),
-        (lambda: nnpy.GradientDescent(-1), "rate must be positive in float32, got -1"),
+        (lambda: nnpy.SGD(-1), "rate must be positive in float32, got -1"),
         (lambda: nnpy.Adam(beta1=1), "beta1 must be from 0 to less than 1, got 1"),
         (lambda: nnpy.Adam(beta2=-0.1), "beta2 must be from 0 to less than 1, got -0.1"),
-        (lambda: nnpy.Adam(epsilon=0), "epsilon must be positive in float32, got 0"),
+        (lambda: nnpy.Adam(eps=0), "epsilon must be positive in float32, got 0"),
         (
             lambda: nnpy.NeuralNetwork([1, 1], "swish"),
             f"an activation must be one of {NAMES}, got 'swish'",

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 import nnpy
-from nnpy import _augment, _cli, _mnist
-from nnpy._augment import Distortion, distort
+from nnpy._commands import augment as _augment
+from nnpy._commands import main as _cli
+from nnpy._commands import mnist as _mnist
+from nnpy._commands.augment import Distortion, distort
 from nnpy.datasets import load_mnist
 
 STILL = Distortion(shift=0, angle=0, scale=0, shear=0, elastic=0)

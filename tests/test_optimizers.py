@@ -11,7 +11,7 @@ import pytest
 
 import nnpy
 from nnpy._arrays import as_matrix
-from nnpy._c import lib
+from nnpy._ffi import lib
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(60, 4)).astype(np.float32)
@@ -276,7 +276,7 @@ def test_converged(optimizer):
     assert 1 < len(history) < 1000
     assert repr(history).endswith("stopped: converged>")
     assert history.loss[-1] == pytest.approx(net.loss(X, Y), rel=1e-6)
-    assert np.isnan(history.rate).all()
+    assert np.isnan(history.learning_rate).all()
     before = net.loss(X, Y)
     again = net.fit(X, Y, optimizer=optimizer, epochs=10, callbacks=lambda net, history: None)
     assert again.stopped == "converged"
@@ -290,11 +290,11 @@ def test_converged(optimizer):
 
 # ---- What is refused ----
 
-NOT_A_RATE = "rate must be a real number, got StepDecay(rate=1, every=1, factor=0.1)"
+NOT_A_RATE = "rate must be a real number, got StepDecay(rate=1, every_epochs=1, factor=0.1)"
 REFUSED = [
     *(
         (lambda kind=kind, rate=rate: kind(rate), error, message)
-        for kind in (nnpy.GradientDescent, nnpy.Adam, nnpy.AdamW, nnpy.RMSprop, nnpy.Rprop)
+        for kind in (nnpy.SGD, nnpy.Adam, nnpy.AdamW, nnpy.RMSprop, nnpy.Rprop)
         for rate, error, message in (
             (0, ValueError, "rate must be positive in float32, got 0"),
             (-0.5, ValueError, "rate must be positive in float32, got -0.5"),
@@ -309,7 +309,7 @@ REFUSED = [
     *(
         (lambda kind=kind, name=name, value=value: kind(**{name: value}), ValueError, f"{name} must be {must}")
         for kind, name in (
-            (nnpy.GradientDescent, "momentum"),
+            (nnpy.SGD, "momentum"),
             (nnpy.Adam, "beta1"),
             (nnpy.AdamW, "beta2"),
             (nnpy.RMSprop, "decay"),
@@ -321,20 +321,20 @@ REFUSED = [
             (math.nan, "finite in float32, got nan"),
         )
     ),
-    (lambda: nnpy.GradientDescent(momentum="a"), TypeError, "momentum must be a real number, got 'a'"),
-    (lambda: nnpy.GradientDescent(nesterov=True), ValueError, "nesterov needs a momentum above 0"),
-    (lambda: nnpy.GradientDescent(weight_decay=-1), ValueError, "weight_decay must not be negative, got -1"),
+    (lambda: nnpy.SGD(momentum="a"), TypeError, "momentum must be a real number, got 'a'"),
+    (lambda: nnpy.SGD(nesterov=True), ValueError, "nesterov needs a momentum above 0"),
+    (lambda: nnpy.SGD(weight_decay=-1), ValueError, "weight_decay must not be negative, got -1"),
     (lambda: nnpy.AdamW(weight_decay=-1), ValueError, "weight_decay must not be negative, got -1"),
     (lambda: nnpy.AdamW(weight_decay="1"), TypeError, "weight_decay must be a real number, got '1'"),
-    (lambda: nnpy.RMSprop(epsilon=0), ValueError, "epsilon must be positive in float32, got 0"),
+    (lambda: nnpy.RMSprop(eps=0), ValueError, "epsilon must be positive in float32, got 0"),
     (lambda: nnpy.Rprop(nnpy.StepDecay(1, 1)), TypeError, NOT_A_RATE),
-    (lambda: nnpy.Rprop(shrink=1), ValueError, "shrink must be below 1 and grow above, got 1 and 1.2"),
-    (lambda: nnpy.Rprop(grow=1.0), ValueError, "shrink must be below 1 and grow above, got 0.5 and 1.0"),
-    (lambda: nnpy.Rprop(shrink=0), ValueError, "shrink must be positive in float32, got 0"),
-    (lambda: nnpy.Rprop(grow=math.inf), ValueError, "grow must be finite in float32, got inf"),
-    (lambda: nnpy.Rprop(smallest=0), ValueError, "smallest must be positive in float32, got 0"),
-    (lambda: nnpy.Rprop(largest=-1), ValueError, "largest must be positive in float32, got -1"),
-    (lambda: nnpy.Rprop(smallest=2, largest=1), ValueError, "smallest must not be above largest, got 2 and 1"),
+    (lambda: nnpy.Rprop(eta_minus=1), ValueError, "shrink must be below 1 and grow above, got 1 and 1.2"),
+    (lambda: nnpy.Rprop(eta_plus=1.0), ValueError, "shrink must be below 1 and grow above, got 0.5 and 1.0"),
+    (lambda: nnpy.Rprop(eta_minus=0), ValueError, "shrink must be positive in float32, got 0"),
+    (lambda: nnpy.Rprop(eta_plus=math.inf), ValueError, "grow must be finite in float32, got inf"),
+    (lambda: nnpy.Rprop(min_step=0), ValueError, "smallest must be positive in float32, got 0"),
+    (lambda: nnpy.Rprop(max_step=-1), ValueError, "largest must be positive in float32, got -1"),
+    (lambda: nnpy.Rprop(min_step=2, max_step=1), ValueError, "smallest must not be above largest, got 2 and 1"),
     (lambda: nnpy.LBFGS(0), ValueError, "history must be from 1 to 10000, got 0"),
     (lambda: nnpy.LBFGS(10_001), ValueError, "history must be from 1 to 10000, got 10001"),
     (lambda: nnpy.LBFGS(2.0), TypeError, "history must be an integer, got 2.0"),
@@ -450,12 +450,12 @@ def half_cosine(done, rate, final):
         (nnpy.ExponentialDecay(0.3, 0.9), lambda t: 0.3 * 0.9 ** math.floor(t)),
         (nnpy.ExponentialDecay(0.3, 1.5), lambda t: 0.3 * 1.5 ** math.floor(t)),
         (nnpy.LinearDecay(0.3), lambda t: 0.3 * (1 - t / 10)),
-        (nnpy.LinearDecay(0.3, final=0.1), lambda t: 0.3 - 0.2 * t / 10),
+        (nnpy.LinearDecay(0.3, final_rate=0.1), lambda t: 0.3 - 0.2 * t / 10),
         (nnpy.LinearDecay(0.3, 2, 0.1), lambda t: 0.3 * t / 2 if t < 2 else 0.3 - 0.2 * (t - 2) / 8),
-        (nnpy.LinearDecay(0.3, warmup=0.5), lambda t: 0.3 * t / 0.5 if t < 0.5 else 0.3 * (10 - t) / 9.5),
-        (nnpy.LinearDecay(0.3, warmup=99), lambda t: 0.3 * t / 10 if t < 10 else 0),
+        (nnpy.LinearDecay(0.3, warmup_epochs=0.5), lambda t: 0.3 * t / 0.5 if t < 0.5 else 0.3 * (10 - t) / 9.5),
+        (nnpy.LinearDecay(0.3, warmup_epochs=99), lambda t: 0.3 * t / 10 if t < 10 else 0),
         (nnpy.CosineDecay(0.3), lambda t: half_cosine(t / 10, 0.3, 0)),
-        (nnpy.CosineDecay(0.3, final=0.1), lambda t: half_cosine(t / 10, 0.3, 0.1)),
+        (nnpy.CosineDecay(0.3, final_rate=0.1), lambda t: half_cosine(t / 10, 0.3, 0.1)),
         (nnpy.CosineDecay(0.3, 2, 0.1), lambda t: 0.3 * t / 2 if t < 2 else half_cosine((t - 2) / 8, 0.3, 0.1)),
     ],
     ids=repr,
@@ -493,24 +493,24 @@ def test_a_function_as_rate_is_called_for_each_step():
         seen.append((time, epochs))
         return 1 + time
 
-    moved, history = distances(nnpy.GradientDescent(rate), epochs=3, batch_size=2)
+    moved, history = distances(nnpy.SGD(rate), epochs=3, batch_size=2)
     times = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.25, 2.5, 2.75]
     assert sorted(set(seen)) == [(time, 3) for time in times]
     np.testing.assert_allclose(moved, [sum(1 + t for t in times[i : i + 4]) for i in (0, 4, 8)], rtol=1e-5)
-    np.testing.assert_allclose(history.rate, [1.75, 2.75, 3.75], rtol=1e-12)
+    np.testing.assert_allclose(history.learning_rate, [1.75, 2.75, 3.75], rtol=1e-12)
 
 
 @pytest.mark.parametrize(
     "schedule", [nnpy.CosineDecay(0.5, 1.5, 0.1), nnpy.LinearDecay(0.5, 1), nnpy.StepDecay(0.5, 2)], ids=repr
 )
 def test_the_rates_of_a_schedule_are_those_of_the_steps(schedule):
-    moved, history = distances(nnpy.GradientDescent(schedule), epochs=6, batch_size=2)
+    moved, history = distances(nnpy.SGD(schedule), epochs=6, batch_size=2)
     rates = [[schedule(epoch + step / 4, 6) for step in range(4)] for epoch in range(6)]
     np.testing.assert_allclose(moved, np.sum(rates, axis=1), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(history.rate, [row[-1] for row in rates], rtol=1e-12)
+    np.testing.assert_allclose(history.learning_rate, [row[-1] for row in rates], rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [nnpy.GradientDescent, nnpy.Adam, nnpy.AdamW, nnpy.RMSprop])
+@pytest.mark.parametrize("kind", [nnpy.SGD, nnpy.Adam, nnpy.AdamW, nnpy.RMSprop])
 def test_every_optimizer_takes_a_schedule(kind):
     def after(rate):
         net = nnpy.NeuralNetwork([4, 6, 2], ["tanh", "linear"], seed=0)
@@ -529,7 +529,7 @@ def test_a_schedule_that_gives_no_rate(bad, first):
 
     def train(epochs, rate):
         net = nnpy.NeuralNetwork([4, 2], "linear", seed=0)
-        net.fit(X, Y, optimizer=nnpy.GradientDescent(rate), epochs=epochs, seed=0, callbacks=lambda *_: seen.append(1))
+        net.fit(X, Y, optimizer=nnpy.SGD(rate), epochs=epochs, seed=0, callbacks=lambda *_: seen.append(1))
         return net
 
     seen = []
@@ -544,7 +544,7 @@ def test_a_schedule_that_gives_no_rate(bad, first):
     np.testing.assert_array_equal(net.parameters, before)
 
 
-@pytest.mark.parametrize("optimizer", [nnpy.GradientDescent(nnpy.ReduceOnPlateau(0.5)), nnpy.Adam(lambda *_: 0.1)])
+@pytest.mark.parametrize("optimizer", [nnpy.SGD(nnpy.ReduceOnPlateau(0.5)), nnpy.Adam(lambda *_: 0.1)])
 def test_partial_fit_takes_no_schedule(optimizer):
     message = "partial_fit knows no end of the training: it takes an optimizer with a number as its rate"
     with pytest.raises(ValueError, match=f"^{message}$"):
@@ -553,15 +553,15 @@ def test_partial_fit_takes_no_schedule(optimizer):
 
 def test_reduce_on_plateau():
     """The loss falls by 4 an epoch while the rate is 1, which is not enough; of the validation data it does not fall."""
-    schedule = nnpy.ReduceOnPlateau(1.0, factor=0.5, patience=2, min_delta=100.0, final=0.2)
-    moved, history = distances(nnpy.GradientDescent(schedule), epochs=9, batch_size=2)
+    schedule = nnpy.ReduceOnPlateau(1.0, factor=0.5, patience=2, min_delta=100.0, min_rate=0.2)
+    moved, history = distances(nnpy.SGD(schedule), epochs=9, batch_size=2)
     expected = [1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2]
-    np.testing.assert_allclose(history.rate, expected, rtol=1e-12)
+    np.testing.assert_allclose(history.learning_rate, expected, rtol=1e-12)
     np.testing.assert_allclose(moved, 4 * np.array(expected), rtol=1e-5)
     schedule = nnpy.ReduceOnPlateau(1.0, factor=0.5, patience=3)
-    _, history = distances(nnpy.GradientDescent(schedule), epochs=6, batch_size=2)
-    np.testing.assert_array_equal(history.rate, 1)
+    _, history = distances(nnpy.SGD(schedule), epochs=6, batch_size=2)
+    np.testing.assert_array_equal(history.learning_rate, 1)
     _, history = distances(
-        nnpy.GradientDescent(schedule), epochs=9, batch_size=2, validation_data=(np.zeros((1, 1)), [[-5.0]])
+        nnpy.SGD(schedule), epochs=9, batch_size=2, validation_data=(np.zeros((1, 1)), [[-5.0]])
     )
-    np.testing.assert_array_equal(history.rate, [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25])
+    np.testing.assert_array_equal(history.learning_rate, [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25])

@@ -95,7 +95,7 @@ def test_a_notebook_shows_curves_and_tables(history):
     ]
     assert len(nnpy.History()._repr_html_()) < 100
     flat = nnpy.History()
-    flat._append({"loss": 0.0, "rate": 1, "seconds": 1})
+    flat._append({"loss": 0.0, "learning_rate": 1, "seconds": 1})
     assert "nan" not in flat._repr_html_()
     net = nnpy.NeuralNetwork([4, 5, 3], ["relu", "softmax"])
     net.fit_scaler(X)
@@ -115,7 +115,7 @@ def test_one_output_says_how_sure_it_is_of_class_1():
 def test_a_notebook_leaves_out_what_is_not_finite():
     history = nnpy.History()
     for loss in (np.nan, 3.0, np.inf, 1.0):
-        history._append({"loss": loss, "rate": 1, "seconds": 1})
+        history._append({"loss": loss, "learning_rate": 1, "seconds": 1})
     assert (
         len(ElementTree.fromstring(f"<div>{history._repr_html_()}</div>").find(".//polyline").get("points").split())
         == 2

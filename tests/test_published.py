@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnpy import _xor
+from nnpy._commands import xor as _xor
 
 
 @pytest.mark.parametrize(("method", "iterations"), _xor.PUBLISHED)

@@ -247,23 +247,23 @@ def follow(optimizer, make, *, batch_size=16, epochs=25, l2=0.0, clip_norm=None,
         np.testing.assert_allclose(now, then, rtol=0, atol=2e-5 * np.abs(then - start).max())
     np.testing.assert_allclose(history.loss, losses, rtol=1e-4)
     if schedule is not None:
-        np.testing.assert_allclose(history.rate, rates[steps - 1 :: steps], rtol=1e-9)
+        np.testing.assert_allclose(history.learning_rate, rates[steps - 1 :: steps], rtol=1e-9)
     return history, np.array(norms)
 
 
 OPTIMIZERS = {
-    "gradient descent": (nnpy.GradientDescent(0.05), lambda t: torch.optim.SGD(t.parameters(), lr=0.05)),
+    "gradient descent": (nnpy.SGD(0.05), lambda t: torch.optim.SGD(t.parameters(), lr=0.05)),
     "momentum": (
-        nnpy.GradientDescent(0.02, momentum=0.8),
+        nnpy.SGD(0.02, momentum=0.8),
         lambda t: torch.optim.SGD(t.parameters(), lr=0.02, momentum=0.8),
     ),
     "Nesterov": (
-        nnpy.GradientDescent(0.02, momentum=0.8, nesterov=True),
+        nnpy.SGD(0.02, momentum=0.8, nesterov=True),
         lambda t: torch.optim.SGD(t.parameters(), lr=0.02, momentum=0.8, nesterov=True),
     ),
     "Adam": (nnpy.Adam(0.01), lambda t: torch.optim.Adam(t.parameters(), lr=0.01)),
     "Adam with an epsilon that counts": (
-        nnpy.Adam(0.01, beta1=0.8, beta2=0.98, epsilon=0.1),
+        nnpy.Adam(0.01, betas=(0.8, 0.98), epsilon=0.1),
         lambda t: torch.optim.Adam(t.parameters(), lr=0.01, betas=(0.8, 0.98), eps=0.1),
     ),
     "AdamW": (
@@ -274,11 +274,11 @@ OPTIMIZERS = {
     ),
     # At a higher rate a gradient settles at 0, and what rounding does to it is magnified.
     "RMSprop": (
-        nnpy.RMSprop(0.002, decay=0.95),
+        nnpy.RMSprop(0.002, alpha=0.95),
         lambda t: torch.optim.RMSprop(t.parameters(), lr=0.002, alpha=0.95),
     ),
     "RMSprop with momentum and an epsilon that counts": (
-        nnpy.RMSprop(0.005, decay=0.95, momentum=0.7, epsilon=0.1),
+        nnpy.RMSprop(0.005, alpha=0.95, momentum=0.7, eps=0.1),
         lambda t: torch.optim.RMSprop(t.parameters(), lr=0.005, alpha=0.95, momentum=0.7, eps=0.1),
     ),
 }
@@ -294,7 +294,7 @@ def test_hundred_steps(name, batch_size, epochs):
 def test_gradient_descent_with_weight_decay(momentum, nesterov):
     """PyTorch's SGD adds the decay to the gradient, and so to the velocity; nnpy keeps it apart, as AdamW does."""
     follow(
-        nnpy.GradientDescent(0.02, momentum=momentum, nesterov=nesterov, weight_decay=0.5),
+        nnpy.SGD(0.02, momentum=momentum, nesterov=nesterov, weight_decay=0.5),
         lambda t: torch.optim.SGD(t.parameters(), lr=0.02, momentum=momentum, nesterov=nesterov),
         decay=0.5,
     )
@@ -303,7 +303,7 @@ def test_gradient_descent_with_weight_decay(momentum, nesterov):
 @pytest.mark.parametrize("rate", [0.01, 1e-3])
 def test_rprop(rate):
     follow(
-        nnpy.Rprop(rate, shrink=0.4, grow=1.3, smallest=1e-3, largest=0.02),
+        nnpy.Rprop(rate, eta_minus=0.4, eta_plus=1.3, min_step=1e-3, max_step=0.02),
         lambda t: torch.optim.Rprop(t.parameters(), lr=rate, etas=(0.4, 1.3), step_sizes=(1e-3, 0.02)),
         batch_size=None,
         epochs=100,
@@ -421,11 +421,11 @@ SCHEDULES = {
         lambda o: (None, lr.ExponentialLR(o, 0.9)),
     ),
     "linear": (
-        nnpy.LinearDecay(0.05, final=0.01),
+        nnpy.LinearDecay(0.05, final_rate=0.01),
         lambda o: (lr.LinearLR(o, 1.0, 0.2, total_iters=100), None),
     ),
     "cosine": (
-        nnpy.CosineDecay(0.05, final=0.01),
+        nnpy.CosineDecay(0.05, final_rate=0.01),
         lambda o: (lr.CosineAnnealingLR(o, 100, 0.01), None),
     ),
 }
@@ -442,7 +442,7 @@ def test_schedules(name):
             lambda loss: None if by_epoch is None else by_epoch.step(),
         )
 
-    follow(nnpy.GradientDescent(ours), sgd(0.05), schedule=schedule)
+    follow(nnpy.SGD(ours), sgd(0.05), schedule=schedule)
 
 
 @pytest.mark.parametrize("patience", [1, 3])
@@ -455,6 +455,6 @@ def test_reduce_on_plateau(patience):
         )
         return lambda: None, plateau.step
 
-    ours = nnpy.ReduceOnPlateau(0.05, factor=0.4, patience=patience, min_delta=0.1, final=0.005)
-    history, _ = follow(nnpy.GradientDescent(ours), sgd(0.05), schedule=schedule, epochs=40)
-    assert {0.05, 0.02, 0.008, 0.005} == set(history.rate.round(12).tolist())
+    ours = nnpy.ReduceOnPlateau(0.05, factor=0.4, patience=patience, min_delta=0.1, min_rate=0.005)
+    history, _ = follow(nnpy.SGD(ours), sgd(0.05), schedule=schedule, epochs=40)
+    assert {0.05, 0.02, 0.008, 0.005} == set(history.learning_rate.round(12).tolist())

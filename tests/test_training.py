@@ -48,7 +48,7 @@ def test_validation_data_are_measured_after_each_epoch_and_change_nothing():
     same(net, other)
     np.testing.assert_array_equal(history.val_loss, [loss for loss, _ in seen])
     np.testing.assert_array_equal(history.metrics["val_accuracy"], [accuracy for _, accuracy in seen])
-    assert history.val_loss.shape == history.rate.shape == history.seconds.shape == (4,)
+    assert history.val_loss.shape == history.learning_rate.shape == history.seconds.shape == (4,)
     assert history.stopped == "epochs"
 
 
@@ -131,7 +131,7 @@ def test_early_stopping_restores_the_best_parameters(mode):
 
 def test_early_stopping_by_the_training_loss_and_by_a_number():
     net = make()
-    history = train(net, epochs=50, optimizer=nnpy.GradientDescent(1e-7), early_stopping=nnpy.EarlyStopping(2, 0.1))
+    history = train(net, epochs=50, optimizer=nnpy.SGD(1e-7), early_stopping=nnpy.EarlyStopping(2, 0.1))
     assert len(history) == 3
     assert history.best_epoch == 0
     assert len(train(make(), epochs=5, early_stopping=50)) == 5
@@ -244,7 +244,7 @@ def test_dropout_leaves_out_its_share_and_keeps_the_mean():
     """One step of a linear network from zero weights on: a column of the gradient is 0 where the unit was left out."""
     net = nnpy.NeuralNetwork([1, 4000, 1], "linear", seed=0)
     net.weights[0], net.biases[0], net.weights[1], net.biases[1] = 1, 0, 0, 0
-    net.fit([[1.0]], [[1.0]], optimizer=nnpy.GradientDescent(0.5), epochs=1, dropout=0.25, seed=0)
+    net.fit([[1.0]], [[1.0]], optimizer=nnpy.SGD(0.5), epochs=1, dropout=0.25, seed=0)
     steps = net.weights[1].ravel()
     assert np.count_nonzero(steps == 0) == pytest.approx(1000, abs=120)
     np.testing.assert_allclose(steps[steps != 0], 1 / 0.75, rtol=1e-4)
@@ -271,7 +271,7 @@ def test_l2_makes_weights_smaller_and_is_not_in_the_loss():
 def test_clipping_bounds_a_step():
     net = make()
     before = net.parameters.copy()
-    train(net, y=1000 * Y, optimizer=nnpy.GradientDescent(1.0), batch_size=None, epochs=1, clip_norm=0.125)
+    train(net, y=1000 * Y, optimizer=nnpy.SGD(1.0), batch_size=None, epochs=1, clip_norm=0.125)
     assert np.linalg.norm(net.parameters - before) == pytest.approx(0.125, rel=1e-5)
 
 
@@ -326,18 +326,18 @@ def test_verbose_prints_a_line_an_epoch(capsys):
 
 
 def test_rates_of_a_schedule_are_in_the_history():
-    history = train(make(), optimizer=nnpy.GradientDescent(nnpy.StepDecay(0.1, every=2, factor=0.5)))
-    np.testing.assert_allclose(history.rate, [0.1, 0.1, 0.05, 0.05])
+    history = train(make(), optimizer=nnpy.SGD(nnpy.StepDecay(0.1, every_epochs=2, factor=0.5)))
+    np.testing.assert_allclose(history.learning_rate, [0.1, 0.1, 0.05, 0.05])
     one, other = make(), make()
-    train(one, optimizer=nnpy.GradientDescent(lambda epoch, epochs: 0.1 * 0.5 ** (epoch // 2)))
-    train(other, optimizer=nnpy.GradientDescent(nnpy.StepDecay(0.1, every=2, factor=0.5)))
+    train(one, optimizer=nnpy.SGD(lambda epoch, epochs: 0.1 * 0.5 ** (epoch // 2)))
+    train(other, optimizer=nnpy.SGD(nnpy.StepDecay(0.1, every_epochs=2, factor=0.5)))
     same(one, other)
 
 
 def test_reduce_on_plateau_reduces():
-    optimizer = nnpy.GradientDescent(nnpy.ReduceOnPlateau(1e-7, factor=0.5, patience=2, min_delta=1))
+    optimizer = nnpy.SGD(nnpy.ReduceOnPlateau(1e-7, factor=0.5, patience=2, min_delta=1))
     history = train(make(), epochs=7, optimizer=optimizer)
-    np.testing.assert_allclose(history.rate, [1e-7] * 3 + [5e-8] * 2 + [2.5e-8] * 2)
+    np.testing.assert_allclose(history.learning_rate, [1e-7] * 3 + [5e-8] * 2 + [2.5e-8] * 2)
 
 
 # ---- Streams ----
@@ -374,12 +374,12 @@ def test_partial_fit_goes_on_where_it_was():
 
 def test_partial_fit_takes_another_order_in_every_call():
     net = make()
-    first = [net.partial_fit(X, Y, batch_size=1, optimizer=nnpy.GradientDescent(1e-9)) for _ in range(2)]
+    first = [net.partial_fit(X, Y, batch_size=1, optimizer=nnpy.SGD(1e-9)) for _ in range(2)]
     assert first[0] == pytest.approx(first[1], rel=1e-5)
     one, other = make(), make()
     for _ in range(2):
-        one.partial_fit(X, Y, batch_size=7, optimizer=nnpy.GradientDescent(0.5))
-    other.fit(X, Y, batch_size=7, optimizer=nnpy.GradientDescent(0.5), epochs=2, seed=0)
+        one.partial_fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.5))
+    other.fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.5), epochs=2, seed=0)
     same(one, other)
 
 
@@ -389,7 +389,7 @@ def test_partial_fit_takes_another_order_in_every_call():
 def test_divergence_names_the_place_and_leaves_the_last_finite_parameters():
     x, y = X.copy(), Y.copy()
     net, other = make(), make()
-    options = {"optimizer": nnpy.GradientDescent(1e4), "batch_size": 16, "shuffle": False, "epochs": 30}
+    options = {"optimizer": nnpy.SGD(1e4), "batch_size": 16, "shuffle": False, "epochs": 30}
     with pytest.raises(nnpy.DivergenceError, match=r"^the training diverged in epoch \d+, batch \d+: ") as error:
         net.fit(x, y, **options)
     epoch, batch = error.value.epoch, error.value.batch
@@ -629,13 +629,13 @@ def test_a_schedule_runs_within_an_epoch_of_batches_whose_number_is_known():
             yield from batches
 
     batches = [(X[i : i + 15], Y[i : i + 15]) for i in range(0, 60, 15)]
-    optimizer = nnpy.GradientDescent(nnpy.LinearDecay(0.5, warmup=1))
+    optimizer = nnpy.SGD(nnpy.LinearDecay(0.5, warmup_epochs=1))
     one, other, constant = make(), make(), make()
     one.fit(batches, epochs=3, optimizer=optimizer)
     other.fit(X, Y, epochs=3, optimizer=optimizer, batch_size=15, shuffle=False)
     same(one, other)
     history = constant.fit(Unknown(), epochs=3, optimizer=optimizer)
-    np.testing.assert_allclose(history.rate, [0.25, 0.375, 0.125])
+    np.testing.assert_allclose(history.learning_rate, [0.25, 0.375, 0.125])
 
 
 def test_divergence_in_batches_names_the_place_in_the_epoch():
@@ -751,7 +751,7 @@ def test_very_large_weights():
 def test_a_gradient_too_large_for_its_square_is_clipped():
     net = nnpy.NeuralNetwork([6, 3], "linear", seed=0)
     before = net.parameters.copy()
-    options = {"loss": "mean_absolute_error", "optimizer": nnpy.GradientDescent(1.0), "batch_size": None, "epochs": 1}
+    options = {"loss": "mean_absolute_error", "optimizer": nnpy.SGD(1.0), "batch_size": None, "epochs": 1}
     net.fit(X * np.float32(1e25), Y, clip_norm=0.5, **options)
     assert np.linalg.norm(net.parameters - before) == pytest.approx(0.5, rel=1e-5)
 
@@ -802,14 +802,14 @@ def test_weights_in_a_stream_are_taken_as_they_are():
     steps = []
     for w in (1.0, 1e-3):
         net = make()
-        net.partial_fit(X[:1], Y[:1], sample_weight=[w], optimizer=nnpy.GradientDescent(0.1))
+        net.partial_fit(X[:1], Y[:1], sample_weight=[w], optimizer=nnpy.SGD(0.1))
         steps.append(np.abs(net.parameters - make().parameters).max())
     assert steps[1] == pytest.approx(1e-3 * steps[0], rel=1e-2)
 
 
 def test_plateau_does_not_raise_the_rate():
     with pytest.raises(ValueError, match=r"^final must not be above rate, got 0\.5 and 0\.1$"):
-        nnpy.ReduceOnPlateau(0.1, final=0.5)
+        nnpy.ReduceOnPlateau(0.1, min_rate=0.5)
 
 
 def test_a_tiny_network_that_diverges_soon_does_not_take_long():

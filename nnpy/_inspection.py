@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy._c import ffi, lib
+from nnpy._ffi import ffi, lib
 from nnpy._losses import Loss
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy import _xor, reference
+from nnpy import reference
+from nnpy._commands import xor as _xor
 from nnpy._arrays import as_matrix
-from nnpy._c import lib
+from nnpy._ffi import lib
 from nnpy._network import NeuralNetwork
-from nnpy._optimizers import GradientDescent
+from nnpy._optimizers import SGD
 
 __all__ = ["table"]
 
@@ -127,7 +128,7 @@ def _nnpy(work: Work, steps: int) -> Array:
         net.fit(
             work.x[:rows],
             work.y[:rows],
-            optimizer=GradientDescent(work.rate),
+            optimizer=SGD(work.rate),
             epochs=1,
             batch_size=len(work.batches[0][0]),
             shuffle=False,

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from nnpy._c import ffi, lib
-from nnpy._checks import integer
+from nnpy._ffi import ffi, lib
+from nnpy._validation import integer
 
-__all__ = ["get_num_threads", "machine", "set_num_threads", "show_config"]
+__all__ = ["get_num_threads", "backend", "set_num_threads", "show_config"]
 
 
 def _available() -> dict[str, int]:
@@ -50,7 +50,7 @@ def _choose_num_threads() -> int:
     return _processors()
 
 
-machine: Any = ffi.new("NNMachine *", (_choose_isa(), min(_choose_num_threads(), 256)))
+backend: Any = ffi.new("NNBackend *", (_choose_isa(), min(_choose_num_threads(), 256)))
 
 
 def set_num_threads(n: int) -> None:
@@ -69,12 +69,12 @@ def set_num_threads(n: int) -> None:
     TypeError, ValueError
         If `n` is not such a number.
     """
-    machine.num_threads = integer(n, "n", 1, 256)
+    backend.num_threads = integer(n, "n", 1, 256)
 
 
 def get_num_threads() -> int:
     """Return how many threads a call may use at the most."""
-    return int(machine.num_threads)
+    return int(backend.num_threads)
 
 
 def show_config() -> None:
@@ -92,8 +92,8 @@ def show_config() -> None:
         "numpy": np.__version__,
         "platform": f"{sys.platform}, {platform.machine()}",
         "compiler": ffi.string(lib.nn_compiler()).decode(),
-        "instruction set": f"{names[machine.isa]} (of {', '.join(names)})",
-        "threads": f"{machine.num_threads} at the most, on {_processors()} processors ({threads})",
+        "instruction set": f"{names[backend.isa]} (of {', '.join(names)})",
+        "threads": f"{backend.num_threads} at the most, on {_processors()} processors ({threads})",
     }
     for name, value in rows.items():
         print(f"{name + ':':<17}{value}")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy._checks import check_functions, check_layer_sizes
-from nnpy._optimizers import Adam, AdamW, GradientDescent, OptimizerState, RMSprop, Rprop
+from nnpy._validation import check_functions, check_layer_sizes
+from nnpy._optimizers import Adam, AdamW, SGD, OptimizerState, RMSprop, Rprop
 from nnpy._scaler import Scaler
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["optimizer_arrays", "read", "replacing", "save"]
 
-_OPTIMIZERS: dict[str, Any] = {c.__name__: c for c in (Adam, AdamW, GradientDescent, RMSprop, Rprop)}
+_OPTIMIZERS: dict[str, Any] = {c.__name__: c for c in (Adam, AdamW, SGD, RMSprop, Rprop)}
 
 # What may be in a file beside a network; nothing else is read.
 _EXTRA = [f"optimizer/{name}" for name in ("class", "arguments", "buffer", "numbers")] + [

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import nnpy
-from nnpy import _machine
+from nnpy import _backend
 
 PROGRAM = """
 import hashlib, sys
@@ -34,12 +34,12 @@ net = nnpy.NeuralNetwork([2, 2, 1])
 net.randomize(0.0, 1.0, seed=69)
 net.gradient_descent([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0], rate=10, iterations=10_000)
 digest.update(net.parameters.tobytes())
-train([784, 128, 10], ["relu", "softmax"], 320, 32, nnpy.GradientDescent(0.1), 2)
-train([37, 53, 11], ["tanh", "sigmoid"], 290, 29, nnpy.GradientDescent(0.5), 3)
+train([784, 128, 10], ["relu", "softmax"], 320, 32, nnpy.SGD(0.1), 2)
+train([37, 53, 11], ["tanh", "sigmoid"], 290, 29, nnpy.SGD(0.5), 3)
 train([20, 64, 64, 1], ["relu", "relu", "linear"], 300, 32, nnpy.Adam(), 3)
 train([300, 1, 300], ["sigmoid", "softmax"], 1500, 1500, nnpy.Adam(), 1)
 for n in range(1, 300, 23):
-    train([n, 301 - n, n], ["relu", "tanh"], 64, 17, nnpy.GradientDescent(0.01), 1)
+    train([n, 301 - n, n], ["relu", "tanh"], 64, 17, nnpy.SGD(0.01), 1)
 print(digest.hexdigest())
 """
 
@@ -58,7 +58,7 @@ def run(program, tmp_path, **environment):
 
 def test_bits_do_not_depend_on_threads_or_instruction_set(tmp_path):
     outputs = {}
-    for isa in _machine._available():
+    for isa in _backend._available():
         for threads in (1, 2, 3) if isa != "portable" else (3,):
             result = run(PROGRAM, tmp_path, NNPY_ISA=isa, NNPY_NUM_THREADS=str(threads))
             assert result.stderr == ""
@@ -112,8 +112,8 @@ ASK = "import nnpy; print(nnpy.get_num_threads())"
         ({"OMP_NUM_THREADS": "3"}, "3"),
         ({"OMP_NUM_THREADS": "5,2"}, "5"),
         ({"NNPY_NUM_THREADS": "1000"}, "256"),
-        ({}, str(_machine._processors())),
-        ({"OMP_NUM_THREADS": "many"}, str(_machine._processors())),
+        ({}, str(_backend._processors())),
+        ({"OMP_NUM_THREADS": "many"}, str(_backend._processors())),
     ],
 )
 def test_environment_sets_the_number_of_threads(tmp_path, environment, expected):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nnpy._history import History
-from nnpy._inspect import rows_of, scaled, size_of
+from nnpy._inspection import rows_of, scaled, size_of
 from nnpy._network import NeuralNetwork
 
 __all__ = ["history", "network"]

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy._augment import Distortion, distort
+from nnpy._commands.augment import Distortion, distort
 from nnpy._history import History
-from nnpy._machine import get_num_threads
+from nnpy._backend import get_num_threads
 from nnpy._network import NeuralNetwork
 from nnpy._optimizers import Adam
 from nnpy._schedules import LinearDecay
@@ -135,7 +135,7 @@ def train(data: MNIST, recipe: Recipe, *, seed: int, report: Callable[[str], obj
 
         net = NeuralNetwork(layers, ["relu"] * len(recipe.hidden) + ["softmax"], seed=seed + member)
         options: dict[str, Any] = {
-            "optimizer": Adam(LinearDecay(recipe.rate, warmup=recipe.warmup)),
+            "optimizer": Adam(LinearDecay(recipe.rate, warmup_epochs=recipe.warmup)),
             "epochs": recipe.epochs,
             "batch_size": recipe.batch_size,
             "seed": seed + member,

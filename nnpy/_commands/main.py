@@ -1,4 +1,4 @@
-"""The command ``nnpy``: options, and what is printed. `nnpy._xor`, `_bench`, `_mnist` and `_draw` do the work."""
+"""The command ``nnpy``: options, and what is printed. `nnpy._commands.xor`, `_bench`, `_mnist` and `_draw` do the work."""
 
 import argparse
 import errno
@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import nnpy
-from nnpy import _bench, _draw, _mnist, _xor
-from nnpy._augment import Distortion
+from nnpy._commands import bench as _bench, draw as _draw, mnist as _mnist, xor as _xor
+from nnpy._commands.augment import Distortion
 
 __all__ = ["main"]
 

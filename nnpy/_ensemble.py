@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy import _fit
-from nnpy._c import ffi
+from nnpy._ffi import ffi
 from nnpy._history import History
-from nnpy._machine import machine
+from nnpy._backend import backend
 from nnpy._network import NeuralNetwork
 
 if TYPE_CHECKING:
@@ -107,12 +107,12 @@ class _Pool:
         self._networks, self._arguments = networks, arguments
         self._histories = [History() for _ in networks]
         self._cancelled = threading.Event()
-        self._machine = ffi.new("NNMachine *", {"isa": machine.isa, "num_threads": 1})
+        self._backend = ffi.new("NNBackend *", {"isa": backend.isa, "num_threads": 1})
 
     def run(self, *, progress: bool) -> list[History]:
         from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-        num_threads = max(1, min(machine.num_threads, len(self._networks)))
+        num_threads = max(1, min(backend.num_threads, len(self._networks)))
         with (
             _fit.progress_bar(len(self._networks), "network", progress) as bar,
             ThreadPoolExecutor(num_threads, thread_name_prefix="nnpy.fit_many") as threads,
@@ -148,7 +148,7 @@ class _Pool:
         arguments = dict(self._arguments[number])
         x, y = arguments.pop("x"), arguments.pop("y")
         net = self._networks[number]
-        options = {**_DEFAULTS, **arguments, "machine": self._machine, "poll": poll, "history": self._histories[number]}
+        options = {**_DEFAULTS, **arguments, "backend": self._backend, "poll": poll, "history": self._histories[number]}
         with net._lock:
             try:
                 _fit.fit(net, x, y, options)

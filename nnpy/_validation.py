@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nnpy._c import lib
+from nnpy._ffi import lib
 
 __all__ = [
     "FUNCTIONS",

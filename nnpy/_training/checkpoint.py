@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy import _files
+from nnpy import _serialization
 from nnpy._history import History
 from nnpy._network import NeuralNetwork
 from nnpy._scaler import Scaler
@@ -49,12 +49,12 @@ def save(path: "str | os.PathLike[str]", trainer: "Trainer", watch: "Watch", his
     }
     if watch.best_parameters is not None:
         content["best_parameters"] = watch.best_parameters.astype("<f4")
-    _files.save(trainer.net, path, {_PREFIX + name: array for name, array in content.items()})
+    _serialization.save(trainer.net, path, {_PREFIX + name: array for name, array in content.items()})
 
 
 def read(path: "str | os.PathLike[str]", net: NeuralNetwork) -> Checkpoint:
     """Read a checkpoint; a ValueError if it is none, or of another network."""
-    other, extra = _files.read(path)
+    other, extra = _serialization.read(path)
     path = os.fspath(path)
     saved = {name.removeprefix(_PREFIX): array for name, array in extra.items() if name.startswith(_PREFIX)}
     if other.layer_sizes != net.layer_sizes or other.activations != net.activations:

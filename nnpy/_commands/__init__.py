@@ -1,0 +1,1 @@
+"""The command ``nnpy`` and what its subcommands do."""
