@@ -12,7 +12,8 @@
 import importlib
 from typing import Any
 
-from nnpy._fit import EarlyStopping
+from nnpy._backend import get_num_threads, set_num_threads, show_config
+from nnpy._ensemble import Ensemble, fit_many
 from nnpy._history import DivergenceError, History
 from nnpy._losses import (
     BinaryCrossEntropy,
@@ -23,23 +24,26 @@ from nnpy._losses import (
     MeanSquaredError,
     Pinball,
 )
-from nnpy._backend import get_num_threads, set_num_threads, show_config
-from nnpy._ensemble import Ensemble, fit_many
-from nnpy._network import Gradient, NeuralNetwork, load
+from nnpy._model import Gradient
+from nnpy._network import NeuralNetwork, load
 from nnpy._optimizers import (
     LBFGS,
+    SGD,
     Adam,
     AdamW,
-    SGD,
     LevenbergMarquardt,
     Optimizer,
     RMSprop,
     Rprop,
 )
+from nnpy._scaler import Scaler
 from nnpy._schedules import CosineDecay, ExponentialDecay, LinearDecay, ReduceOnPlateau, StepDecay
+from nnpy._training.early_stopping import EarlyStopping
+from nnpy._version import __version__
 
 __all__ = [
     "LBFGS",
+    "SGD",
     "Adam",
     "AdamW",
     "BinaryCrossEntropy",
@@ -50,7 +54,6 @@ __all__ = [
     "Ensemble",
     "ExponentialDecay",
     "Gradient",
-    "SGD",
     "History",
     "Huber",
     "LevenbergMarquardt",
@@ -64,6 +67,7 @@ __all__ = [
     "RMSprop",
     "ReduceOnPlateau",
     "Rprop",
+    "Scaler",
     "StepDecay",
     "__version__",
     "fit_many",
@@ -73,11 +77,19 @@ __all__ = [
     "show_config",
 ]
 
-__version__ = "0.1.0"
+_SUBMODULES = ("datasets", "plot", "reference")  # imported when they are first used
+
+for _name in __all__:  # where users find it, not the module that it is defined in
+    if hasattr(globals()[_name], "__module__"):
+        globals()[_name].__module__ = "nnpy"
+del _name
 
 
 def __getattr__(name: str) -> Any:
-    """Import the parts that not everybody needs where they are asked for."""
-    if name in {"datasets", "plot", "reference"}:
+    if name in _SUBMODULES:
         return importlib.import_module(f"nnpy.{name}")
     raise AttributeError(f"module 'nnpy' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_SUBMODULES])

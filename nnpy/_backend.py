@@ -1,4 +1,4 @@
-"""What the engine computes with: the instruction set, the number of threads."""
+"""The backend of the engine: the instruction set and the number of threads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from nnpy._ffi import ffi, lib
 from nnpy._validation import integer
+from nnpy._version import __version__
 
-__all__ = ["get_num_threads", "backend", "set_num_threads", "show_config"]
+__all__ = ["backend", "get_num_threads", "set_num_threads", "show_config"]
 
 
 def _available() -> dict[str, int]:
-    """The instruction sets that can be used, best first, with the number by which C knows them."""
+    """Return the instruction sets that this machine can use, best first, with their numbers in C."""
     names: dict[str, int] = {}
     while (name := lib.nn_isa_name(len(names))) != ffi.NULL:
         names[ffi.string(name).decode()] = len(names)
@@ -38,13 +39,13 @@ def _processors() -> int:
 
 
 def _choose_num_threads() -> int:
-    """NNPY_NUM_THREADS, else what other libraries are told by OMP_NUM_THREADS, else every processor."""
+    """Return NNPY_NUM_THREADS; else OMP_NUM_THREADS, which other libraries obey; else the number of processors."""
     value = os.environ.get("NNPY_NUM_THREADS", "")
     if value:
         if not (value.isascii() and value.isdigit() and int(value) > 0):
             raise ImportError(f"NNPY_NUM_THREADS must be a positive integer, got {value!r}")
         return int(value)
-    value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list has one for each level of nesting
+    value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list gives a number for each nesting level
     if value.isascii() and value.isdigit() and int(value) > 0:
         return int(value)
     return _processors()
@@ -54,46 +55,44 @@ backend: Any = ffi.new("NNBackend *", (_choose_isa(), min(_choose_num_threads(),
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads a call may use at the most. The result does not depend on it.
+    """Set the maximum number of threads of a call. Results do not depend on it.
 
-    A call uses fewer where more would not make it faster: small networks run on one thread.
+    A call uses fewer threads where more would not make it faster: small networks run on one.
 
     Parameters
     ----------
     n : int
-        From 1 to 256. In the beginning it is the environment variable NNPY_NUM_THREADS, else OMP_NUM_THREADS, else the number
-        of processors that the process may use.
+        From 1 to 256. The default is the environment variable NNPY_NUM_THREADS, else OMP_NUM_THREADS, else the number of
+        processors that the process may use.
 
     Raises
     ------
     TypeError, ValueError
-        If `n` is not such a number.
+        If `n` is not an integer in that range.
     """
     backend.num_threads = integer(n, "n", 1, 256)
 
 
 def get_num_threads() -> int:
-    """Return how many threads a call may use at the most."""
+    """Return the maximum number of threads of a call."""
     return int(backend.num_threads)
 
 
 def show_config() -> None:
-    """Print what is in use: versions, instruction set, threads.
+    """Print versions, instruction set and threads, for bug reports.
 
-    The environment variable NNPY_ISA, read when nnpy is imported, forces an instruction set; they all give the same bits.
+    The environment variable NNPY_ISA, read when nnpy is imported, selects an instruction set. All give the same bits.
     """
-    import nnpy
-
     names = list(_available())
     threads = "POSIX threads" if lib.nn_threads_available() else "none: this build has one thread"
     rows = {
-        "nnpy": nnpy.__version__,
+        "nnpy": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "numpy": np.__version__,
         "platform": f"{sys.platform}, {platform.machine()}",
         "compiler": ffi.string(lib.nn_compiler()).decode(),
         "instruction set": f"{names[backend.isa]} (of {', '.join(names)})",
-        "threads": f"{backend.num_threads} at the most, on {_processors()} processors ({threads})",
+        "threads": f"{backend.num_threads} at most, on {_processors()} processors ({threads})",
     }
     for name, value in rows.items():
         print(f"{name + ':':<17}{value}")

@@ -1,30 +1,32 @@
-"""Many networks at once: trained over the processors, and asked together."""
+"""Many networks: trained at once, one per processor, and used together as an ensemble."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy import _fit
+from nnpy._backend import backend
 from nnpy._ffi import ffi
 from nnpy._history import History
-from nnpy._backend import backend
 from nnpy._network import NeuralNetwork
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from nnpy._training.options import FitOptions
+
 __all__ = ["Ensemble", "fit_many"]
 
-_REFUSED = {"progress", "verbose"}
+_NOT_FOR_MANY = {"progress", "verbose"}
 
 
 class _CancelledError(BaseException):
-    """Raised in the threads when the caller's is interrupted, or another one has failed."""
+    """Raised in a worker thread when the caller's thread is interrupted, or another training failed."""
 
 
 def fit_many(
@@ -41,33 +43,33 @@ def fit_many(
     Parameters
     ----------
     networks : sequence of NeuralNetwork
-        Different ones, of any architecture.
+        Different objects, of any architectures.
     x, y : array_like
-        The data of all, as in `NeuralNetwork.fit`.
+        The data for all networks, as in `NeuralNetwork.fit`.
     each : sequence of mappings, optional
-        Arguments of `NeuralNetwork.fit` that are not the same for all networks, one mapping for each: a seed, an optimiser,
-        "x" and "y" of a fold.
+        Arguments of `NeuralNetwork.fit` that differ from network to network, one mapping for each: a seed, an optimiser, "x"
+        and "y" of a fold.
     progress : bool
         Show a progress bar over the networks (needs tqdm, the ``progress`` extra).
     **options
-        Arguments of `NeuralNetwork.fit` for all: loss, epochs, validation_data and so on, but for `verbose`.
+        Arguments of `NeuralNetwork.fit` for all networks: loss, epochs, validation_data and so on, except `verbose`.
 
     Returns
     -------
     histories : list of History
-        That of each network. On Ctrl-C they have the epochs so far; a network whose turn had not come has none.
+        One for each network. After Ctrl-C they have the epochs so far; that of a network whose turn had not come is empty.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not of that form, or a network is there twice.
+        If an argument is not of that form, or a network appears twice.
     DivergenceError
         If a training diverges. The others are stopped; each network is in the state after some whole number of steps.
 
     Notes
     -----
-    As many networks are in training at a time as there are threads (`set_num_threads`). A network has no thread to itself if
-    another one needs it, and takes no second one: for networks of this size that is faster than sharing out each of them.
+    As many networks are trained at a time as there are threads (`set_num_threads`), each on a single thread: for small networks
+    that is faster than sharing out the work of each.
 
     Examples
     --------
@@ -79,48 +81,65 @@ def fit_many(
     >>> [len(history) for history in histories]
     [5, 5, 5, 5]
     """
+    from nnpy._training.options import FitOptions
+
     networks = list(networks)
     for net in networks:
         if not isinstance(net, NeuralNetwork):
             raise TypeError(f"networks must be nnpy.NeuralNetwork, got {net!r}")
     if len({id(net) for net in networks}) < len(networks):
-        raise ValueError("a network is there twice: train a copy, copy.copy(net)")
+        raise ValueError("a network appears twice: train a copy, copy.copy(net)")
     each = [{}] * len(networks) if each is None else list(each)
     if len(each) != len(networks):
         raise ValueError(f"each must have a mapping for each of the {len(networks)} networks, got {len(each)}")
-    for refused in sorted(_REFUSED & set(options).union(*each)):
-        raise TypeError(f"fit_many takes no {refused} for its networks")
-    for unknown in sorted(set(options).union(*each) - set(_DEFAULTS) - {"x", "y"}):
-        raise TypeError(f"NeuralNetwork.fit has no argument {unknown!r}")
+    names = set(options).union(*each)
+    for name in sorted(_NOT_FOR_MANY & names):
+        raise TypeError(f"fit_many does not support {name} for single networks")
+    for name in sorted(names - {field.name for field in fields(FitOptions)} - {"x", "y"}):
+        raise TypeError(f"NeuralNetwork.fit has no argument {name!r}")
     if len(networks) > 1 and options.keys() & {"checkpoint", "resume"}:
-        raise ValueError("checkpoint and resume have to be in each: one file cannot be of many networks")
-    for name in ("callbacks", "metrics"):  # what can be gone through once is for all networks
-        if isinstance(options.get(name), Iterator):
+        raise ValueError("checkpoint and resume must be in each: networks cannot share a file")
+    for name in ("callbacks", "metrics"):
+        if isinstance(options.get(name), Iterator):  # it can be consumed once, and is for all networks
             options[name] = list(options[name])
-    return _Pool(networks, [{"x": x, "y": y, **options, **own} for own in each]).run(progress=progress)
+    tasks = []
+    for net, own in zip(networks, each, strict=True):
+        arguments = {"x": x, "y": y, **options, **own}
+        own_x, own_y = arguments.pop("x"), arguments.pop("y")
+        tasks.append(_Task(net, own_x, own_y, FitOptions(**arguments)))
+    return _Pool(tasks).run(progress=progress)
+
+
+class _Task:
+    """One training of `fit_many`: the network, its data and options, and its history."""
+
+    def __init__(self, net: NeuralNetwork, x: Any, y: Any, options: FitOptions) -> None:
+        self.net, self.x, self.y, self.options = net, x, y, options
+        self.history = History()
 
 
 class _Pool:
-    """Threads that train one network after another; each is in C, without the GIL, most of the time."""
+    """Threads that train one network after another. They spend most of the time in C, without the GIL."""
 
-    def __init__(self, networks: list[NeuralNetwork], arguments: list[dict[str, Any]]) -> None:
-        self._networks, self._arguments = networks, arguments
-        self._histories = [History() for _ in networks]
+    def __init__(self, tasks: list[_Task]) -> None:
+        self._tasks = tasks
         self._cancelled = threading.Event()
         self._backend = ffi.new("NNBackend *", {"isa": backend.isa, "num_threads": 1})
 
     def run(self, *, progress: bool) -> list[History]:
         from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-        num_threads = max(1, min(backend.num_threads, len(self._networks)))
+        from nnpy._training.progress import progress_bar
+
+        num_threads = max(1, min(backend.num_threads, len(self._tasks)))
         with (
-            _fit.progress_bar(len(self._networks), "network", progress) as bar,
+            progress_bar(len(self._tasks), "network", progress) as bar,
             ThreadPoolExecutor(num_threads, thread_name_prefix="nnpy.fit_many") as threads,
         ):
-            futures = {threads.submit(self._train, i) for i in range(len(self._networks))}
+            futures = {threads.submit(self._train, task) for task in self._tasks}
             waiting = futures
             try:
-                while waiting:  # a signal may have come to another thread: look again before long
+                while waiting:  # wake up now and then: a signal may have been delivered to another thread
                     done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_EXCEPTION)
                     for future in done:
                         future.result()
@@ -131,36 +150,31 @@ class _Pool:
             except BaseException:
                 self._cancel(futures)
                 raise
-        for history in self._histories:
-            history.stopped = history.stopped or "interrupt"
-        return self._histories
+        for task in self._tasks:
+            task.history.stopped = task.history.stopped or "interrupt"
+        return [task.history for task in self._tasks]
 
     def _cancel(self, futures: set[Future[None]]) -> None:
         self._cancelled.set()
         for future in futures:
             future.cancel()
 
-    def _train(self, number: int) -> None:
+    def _train(self, task: _Task) -> None:
+        from nnpy._training import loop
+
         def poll(_done: int) -> None:
             if self._cancelled.is_set():
                 raise _CancelledError
 
-        arguments = dict(self._arguments[number])
-        x, y = arguments.pop("x"), arguments.pop("y")
-        net = self._networks[number]
-        options = {**_DEFAULTS, **arguments, "backend": self._backend, "poll": poll, "history": self._histories[number]}
-        with net._lock:
+        with task.net._lock:
             try:
-                _fit.fit(net, x, y, options)
+                loop.fit(task.net, task.x, task.y, task.options, history=task.history, backend=self._backend, poll=poll)
             except _CancelledError:
-                self._histories[number].stopped = "interrupt"
-
-
-_DEFAULTS: dict[str, Any] = dict(NeuralNetwork.fit.__kwdefaults__ or {})
+                task.history.stopped = "interrupt"
 
 
 class Ensemble:
-    """Networks that answer together: the mean of their outputs, and how far they are apart.
+    """An ensemble of networks: the mean of their outputs, and their standard deviation.
 
     Parameters
     ----------
@@ -170,7 +184,7 @@ class Ensemble:
     Raises
     ------
     TypeError, ValueError
-        If they are not that.
+        If they are something else.
 
     Notes
     -----
@@ -205,27 +219,24 @@ class Ensemble:
         return f"<Ensemble of {len(self)} networks>"
 
     @overload
-    def predict(self, x: ArrayLike, *, return_std: Literal[False] = False) -> NDArray[np.float32]: ...
+    def predict(self, x: ArrayLike, *, return_std: Literal[False] = False) -> NDArray[Any]: ...
     @overload
-    def predict(
-        self, x: ArrayLike, *, return_std: Literal[True]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
-    def predict(
-        self, x: ArrayLike, *, return_std: bool = False
-    ) -> NDArray[np.float32] | tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Compute the mean of the networks' outputs, and their standard deviation.
+    def predict(self, x: ArrayLike, *, return_std: Literal[True]) -> tuple[NDArray[Any], NDArray[Any]]: ...
+    def predict(self, x: ArrayLike, *, return_std: bool = False) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+        """Compute the mean of the outputs of the networks, and their standard deviation.
 
         Parameters
         ----------
         x : array_like of real numbers, shape (n, n_inputs)
-            One sample a row.
+            One sample per row.
         return_std : bool
-            Whether to return the deviation as well: the root of the mean squared distance from the mean.
+            Whether to return the standard deviation over the networks as well.
 
         Returns
         -------
-        mean : ndarray of float32, shape (n, n_outputs)
-        std : ndarray of float32, shape (n, n_outputs)
+        mean : ndarray, shape (n, n_outputs)
+            float32; float64 if a network has scaled targets.
+        std : ndarray, shape (n, n_outputs)
             If `return_std` is True.
 
         Raises
@@ -233,6 +244,7 @@ class Ensemble:
         TypeError, ValueError
             If `x` is not finite real numbers in that shape.
         """
-        outputs = np.stack([net.predict(x) for net in self.networks]).astype(np.float64)
-        mean = outputs.mean(axis=0).astype(np.float32)
-        return (mean, outputs.std(axis=0).astype(np.float32)) if return_std else mean
+        outputs = np.stack([net.predict(x) for net in self.networks])
+        dtype, outputs = outputs.dtype, outputs.astype(np.float64)
+        mean = outputs.mean(axis=0).astype(dtype)
+        return (mean, outputs.std(axis=0).astype(dtype)) if return_std else mean

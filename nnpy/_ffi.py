@@ -1,4 +1,4 @@
-"""Calls into C: the one place that turns a code into an exception, and that lets Ctrl-C and a progress bar in."""
+"""Calls into C: the one place that turns return codes into exceptions, and that handles Ctrl-C and progress callbacks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ except ImportError as error:
 
 __all__ = ["call", "ffi", "lib"]
 
-# What was raised while C was polling, in the thread that called C.
+# The exception that was raised in nnpy_poll, for the thread that called C.
 _raised = threading.local()
 
 
@@ -32,7 +32,7 @@ def _keep(_type: type[BaseException], exception: BaseException, _traceback: Trac
 
 @ffi.def_extern(error=1, onerror=_keep)  # type: ignore[untyped-decorator]
 def nnpy_poll(context: Any, done: int) -> int:
-    """Runs what is due in Python: signal handlers, by the interpreter itself, and the progress callback."""
+    """Give Python a turn, called by C: the interpreter runs signal handlers, and then the progress callback is called."""
     if context != ffi.NULL:
         ffi.from_handle(context)(done)
     return 0
@@ -42,31 +42,31 @@ def call(
     function: Callable[..., int],
     *args: Any,
     progress: Callable[[int], object] | None = None,
-    refuse: Callable[[], object] | None = None,
-    diverged: Callable[[int], Exception] | None = None,
+    on_not_finite: Callable[[], object] | None = None,
+    on_diverged: Callable[[int], Exception] | None = None,
     monitor: Any = None,
 ) -> None:
-    """Call a C function that ends in a monitor and returns a code.
+    """Call a C function whose last argument is a monitor and that returns a code; raise the exception for the code.
 
     Parameters
     ----------
     function : C function
         Called as ``function(*args, monitor)`` without the GIL.
     progress : callable, optional
-        Called with the number of whole iterations done, every few milliseconds and at the end.
-    refuse : callable, optional
-        Raises the error that says which of the inputs is not finite.
-    diverged : callable, optional
-        Makes the error for a training that diverged after so many steps.
+        Called with the number of completed iterations, every few milliseconds and at the end.
+    on_not_finite : callable, optional
+        Called if C found an input that is not finite; it raises the error that names it.
+    on_diverged : callable, optional
+        Called with the number of steps taken if training diverged; it returns the exception to raise.
     monitor : NNMonitor *, optional
-        A new one, for a caller who wants to know, even after an exception, how much was done.
+        A new one, for a caller who reads from it how far the call came, even after an exception.
 
     Raises
     ------
     MemoryError
         If C could not allocate what it needs.
     BaseException
-        Whatever a signal handler or `progress` raised meanwhile, such as KeyboardInterrupt.
+        What a signal handler or `progress` raised during the call, such as KeyboardInterrupt.
     """
     handle = ffi.NULL if progress is None else ffi.new_handle(progress)
     monitor = ffi.new("NNMonitor *") if monitor is None else monitor
@@ -78,11 +78,11 @@ def call(
     if progress is not None:
         progress(monitor.done)
     if code == lib.NN_NOT_FINITE:
-        if refuse is not None:
-            refuse()
-        raise ValueError("x must be finite in float32")  # it was not, when C looked
-    if code == lib.NN_DIVERGED and diverged is not None:
-        raise diverged(monitor.num_steps)
+        if on_not_finite is not None:
+            on_not_finite()
+        raise ValueError("x must be finite in float32")
+    if code == lib.NN_DIVERGED and on_diverged is not None:
+        raise on_diverged(monitor.num_steps)
     if code == lib.NN_NO_MEMORY:
         raise MemoryError("not enough memory to compute with the network")
     if code != lib.NN_OK:

@@ -1,10 +1,9 @@
-"""What a training went through."""
+"""The course of a training: losses, metrics and learning rates by epoch; and the error for a training that diverged."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +12,19 @@ __all__ = ["DivergenceError", "History"]
 
 
 class History:
-    """What a training went through, epoch by epoch.
+    """The course of a training, epoch by epoch.
 
-    `NeuralNetwork.fit` returns it, and hands it to the callbacks after each epoch. Arrays are float64, one number an epoch.
+    `NeuralNetwork.fit` returns it, and passes it to the callbacks after each epoch. Arrays are float64, one number per epoch.
+    `nnpy.plot.losses` draws it.
 
     Attributes
     ----------
     stopped : str
-        Why the training ended: "epochs" (all are done), "early" (early stopping), "callback", "converged" (no step makes the
-        loss smaller), "interrupt" (Ctrl-C), or "" while it goes on.
+        Why the training ended: "epochs" (all epochs are done), "early" (early stopping), "callback", "converged" (no step
+        reduces the loss), "interrupt" (Ctrl-C), or "" while it goes on.
     best_epoch : int or None
-        With early stopping, the epoch whose parameters the network has now, from 0.
+        With early stopping, the epoch whose parameters the network has now. Epochs are counted from 1: the loss of that epoch
+        is ``history.loss[best_epoch - 1]``.
     """
 
     def __init__(self) -> None:
@@ -31,18 +32,24 @@ class History:
         self.stopped = ""
         self.best_epoch: int | None = None
 
-    def _append(self, values: Mapping[str, float]) -> None:
+    def append(self, values: Mapping[str, float]) -> None:
+        """Add an epoch: a number for each column."""
         for name, value in values.items():
             self._columns.setdefault(name, []).append(float(value))
+
+    def last(self, name: str) -> float:
+        """Return the value of a column in the last epoch."""
+        return self._columns[name][-1]
 
     def _column(self, name: str) -> NDArray[np.float64]:
         return np.array(self._columns[name], dtype=np.float64)
 
     @property
     def loss(self) -> NDArray[np.float64]:
-        """Mean training loss of each epoch: that of each sample as it was before the step that the sample was part of.
+        """Mean training loss of each epoch. The loss of each sample is taken before the step that the sample is part of.
 
-        With `LBFGS` and `LevenbergMarquardt` it is the loss after the epoch, which is an iteration.
+        With `LBFGS` and `LevenbergMarquardt` it is the loss after the epoch, which is one iteration. If targets are scaled, it
+        is the loss of the scaled targets, and so is `val_loss`.
         """
         return self._column("loss")
 
@@ -58,7 +65,7 @@ class History:
 
     @property
     def seconds(self) -> NDArray[np.float64]:
-        """Time that each epoch took, in seconds, validation included."""
+        """Duration of each epoch in seconds, validation included."""
         return self._column("seconds")
 
     @property
@@ -72,48 +79,14 @@ class History:
         return len(self._columns["loss"])
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Return lists of numbers by name, one an epoch: what json.dump and pandas.DataFrame take."""
+        """Return a list of numbers for each column, one per epoch, for json.dump or pandas.DataFrame."""
         return {name: list(values) for name, values in self._columns.items()}
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the losses over the epochs.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Where to; by default on a new figure.
-
-        Returns
-        -------
-        ax : matplotlib.axes.Axes
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        """
-        from nnpy import plot
-
-        return plot.losses(self, ax)
-
-    def _draw(self, ax: Any) -> None:
-        epochs = np.arange(1, len(self) + 1)
-        ax.plot(epochs, self.loss, label="training")
-        if self.val_loss is not None:
-            ax.plot(epochs, self.val_loss, label="validation")
-            ax.legend()
-        if self.best_epoch is not None:
-            ax.axvline(self.best_epoch + 1, color="gray", linestyle=":")
-        ax.set_xlabel("epoch")
-        ax.set_ylabel("loss")
-        if len(self) and min(self.loss.min(), np.inf if self.val_loss is None else self.val_loss.min()) > 0:
-            ax.set_yscale("log")
-
     def _repr_html_(self) -> str:
-        """Draw the curves, for a notebook, with a table of the first, the last and the best epoch."""
+        """Draw the curves in a notebook, with a table of the first, the last and the best epoch."""
         from nnpy import _html
 
-        return _html.history(self)
+        return _html.history(repr(self)[1:-1], self._columns, self.best_epoch)
 
     def __repr__(self) -> str:
         if not len(self):
@@ -130,16 +103,16 @@ class History:
 
 
 class DivergenceError(ArithmeticError):
-    """The loss or a parameter is no longer finite. The network has the last parameters that were.
+    """The loss or a parameter became NaN or infinite. The network has its last finite parameters.
 
     Attributes
     ----------
     epoch, batch : int
-        Where it happened, both from 0.
+        Where it happened, both counted from 1; for `NeuralNetwork.gradient_descent` the epoch is the iteration.
     history : History or None
-        The epochs that were done before, where `NeuralNetwork.fit` raised it.
+        The epochs that were completed before, if `NeuralNetwork.fit` raised it.
     """
 
-    def __init__(self, message: str, *, epoch: int = 0, batch: int = 0, history: History | None = None) -> None:
+    def __init__(self, message: str, *, epoch: int = 1, batch: int = 1, history: History | None = None) -> None:
         super().__init__(message)
         self.epoch, self.batch, self.history = epoch, batch, history

@@ -1,4 +1,4 @@
-"""Looking inside a network: the table of its layers, and the check of its gradient by other code."""
+"""Inspection of a network: the table of its layers, and the check of its gradient by finite differences in float64."""
 
 from __future__ import annotations
 
@@ -6,57 +6,54 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnpy._ffi import ffi, lib
-from nnpy._losses import Loss
+from nnpy._losses import Loss, check_loss
+from nnpy._model import Gradient, Model
+from nnpy._samples import Samples
 
-if TYPE_CHECKING:
-    from nnpy._arrays import Samples
-    from nnpy._network import Gradient, NeuralNetwork
-
-__all__ = ["BlockCheck", "GradientCheck", "check_gradients", "rows_of", "scaled", "size_of", "summary"]
+__all__ = ["BlockCheck", "GradientCheck", "check_gradients", "notes", "summary", "table"]
 
 Array = NDArray[np.float64]
 
-_TOLERANCE = 1e-4  # of the largest derivative of a block: what float32 leaves, in a network of some layers
+_TOLERANCE = 1e-4  # of the largest derivative of a block: the rounding of float32 in a network of some layers
 
 
-def summary(net: NeuralNetwork) -> str:
-    """Return a table of the layers."""
-    rows = rows_of(net)
+def summary(model: Model) -> str:
+    """Return the layers as a table of text, and notes below."""
+    rows = table(model)
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
         f"{row[0]:>{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}" for row in rows
     ]
-    lines[-1] += f"  ({size_of(net)})"
-    return "\n".join([*lines, *scaled(net)])
+    return "\n".join([*lines, *notes(model)])
 
 
-def rows_of(net: NeuralNetwork) -> list[tuple[str, str, str, str]]:
-    """Return the cells of the table: a head, the layers, the total."""
+def table(model: Model) -> list[tuple[str, str, str, str]]:
+    """Return the cells of the table: the header, the layers, the total."""
     rows = [("layer", "shape", "activation", "parameters")]
-    for number, ((inputs, outputs), name) in enumerate(zip(pairwise(net.layer_sizes), net.activations, strict=True), 1):
+    layers = zip(pairwise(model.layer_sizes), model.activations, strict=True)
+    for number, ((inputs, outputs), name) in enumerate(layers, 1):
         rows.append((str(number), f"{inputs} x {outputs}", name, f"{(inputs + 1) * outputs:,}"))
-    return [*rows, ("total", "", "", f"{net.parameters.size:,}")]
+    return [*rows, ("total", "", "", f"{model.parameters.size:,}")]
 
 
-def size_of(net: NeuralNetwork) -> str:
-    """Return how much memory the parameters take."""
-    return f"{net.parameters.size * 4 / 1024:,.0f} KiB of float32"
+def notes(model: Model) -> list[str]:
+    """Return the lines below the table: memory, default loss, scaler."""
+    lines = [f"memory: {model.parameters.size * 4 / 1024:,.0f} KiB of float32"]
+    loss, num_outputs = check_loss(None, model.activations[-1]).name, model.layer_sizes[-1]
+    outputs = f"summed over the {num_outputs} outputs, " if num_outputs > 1 else ""
+    lines.append(f'loss: "{loss}" by default, {outputs}averaged over the samples')
+    if model.scaler is not None:
+        lines.append(f"scaled: {'inputs' if model.scaler.y_mean is None else 'inputs and targets'}")
+    return lines
 
 
-def scaled(net: NeuralNetwork) -> list[str]:
-    """Return what is to be said of the scaler, if there is one."""
-    if net.scaler is None:
-        return []
-    return ["inputs are scaled" if net.scaler.y_mean is None else "inputs and targets are scaled"]
-
-
-# ---- The network once more, in float64 and numpy ----
+# ---- The network in float64, with numpy: a second implementation to compare with ----
 
 _erf = np.frompyfunc(math.erf, 1, 1)
 
@@ -86,7 +83,7 @@ def _loss_of(loss: Loss, z: Array, a: Array, y: Array) -> float:
     parameter = loss._fields()["parameter"]
     terms: dict[str, Callable[[], Array]] = {
         "mse": lambda: diff**2,
-        "mean_absolute_error": lambda: np.abs(diff),
+        "mae": lambda: np.abs(diff),
         "huber": lambda: np.where(np.abs(diff) <= parameter, diff**2 / 2, parameter * (np.abs(diff) - parameter / 2)),
         "pinball": lambda: np.maximum(-parameter * diff, (1 - parameter) * diff),
         "binary_cross_entropy": lambda: np.logaddexp(z, 0) - y * z,
@@ -95,14 +92,14 @@ def _loss_of(loss: Loss, z: Array, a: Array, y: Array) -> float:
     return float(terms[loss.name]().sum(axis=1).mean())
 
 
-class _Double:
-    """The loss as a function of all parameters."""
+class _Float64Loss:
+    """The loss of samples as a function of all parameters, in float64."""
 
-    def __init__(self, net: NeuralNetwork, samples: Samples, loss: Loss) -> None:
-        self._sizes, self._names, self._loss = net.layer_sizes, net.activations, loss
+    def __init__(self, model: Model, samples: Samples, loss: Loss) -> None:
+        self._sizes, self._names, self._loss = model.layer_sizes, model.activations, loss
         self._x = samples.x.astype(np.float64)
         y: NDArray[Any] = samples.y
-        self._y = np.eye(net.layer_sizes[-1])[y] if y.ndim == 1 else y.astype(np.float64)
+        self._y = np.eye(model.layer_sizes[-1])[y] if y.ndim == 1 else y.astype(np.float64)
 
     def __call__(self, parameters: Array) -> float:
         a, z, start = self._x, self._x, 0
@@ -117,7 +114,19 @@ class _Double:
 
 
 class BlockCheck(NamedTuple):
-    """The weights or the biases of a layer: how many derivatives were compared, the largest one, the largest difference."""
+    """The comparison for the weights or the biases of a layer.
+
+    Attributes
+    ----------
+    name : str
+        Such as "weights[0]".
+    num_compared : int
+        The number of derivatives that were compared.
+    largest : float
+        The largest absolute derivative.
+    difference : float
+        The largest absolute difference.
+    """
 
     name: str
     num_compared: int
@@ -126,13 +135,13 @@ class BlockCheck(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether the difference is no more than rounding: 1e-4 of the largest derivative, or 1e-6."""
+        """Whether the difference is rounding only: at most 1e-4 of the largest derivative, or 1e-6."""
         return self.difference <= max(_TOLERANCE * self.largest, 1e-6)
 
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """Backpropagation beside finite differences: `NeuralNetwork.check_gradients` returns it."""
+    """The comparison of backpropagation with finite differences that `NeuralNetwork.check_gradients` returns."""
 
     blocks: tuple[BlockCheck, ...]
 
@@ -150,7 +159,7 @@ class GradientCheck:
 
 
 def check_gradients(
-    net: NeuralNetwork,
+    model: Model,
     samples: Samples,
     loss: Loss,
     grad: Gradient,
@@ -159,10 +168,10 @@ def check_gradients(
     max_parameters: int,
     seed: int,
 ) -> GradientCheck:
-    """Compare; see `NeuralNetwork.check_gradients`."""
-    function, parameters = _Double(net, samples, loss), net.parameters.astype(np.float64)
+    """Compare grad, that of backpropagation, with finite differences; see `NeuralNetwork.check_gradients`."""
+    function, parameters = _Float64Loss(model, samples, loss), model.parameters.astype(np.float64)
     blocks, start = [], 0
-    for layer in range(len(net.weights)):
+    for layer in range(len(model.weights)):
         for name, part in ((f"weights[{layer}]", grad.weights[layer]), (f"biases[{layer}]", grad.biases[layer])):
             order = np.empty(part.size, dtype=np.uintp)
             lib.nn_shuffle(ffi.from_buffer("size_t[]", order), part.size, seed, layer)

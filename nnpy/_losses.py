@@ -1,4 +1,4 @@
-"""What is made small: the losses, as small objects that `NeuralNetwork.fit` and others take, or by name."""
+"""The losses, as small objects that `NeuralNetwork.fit` and other methods take; each has a name as well."""
 
 from __future__ import annotations
 
@@ -23,25 +23,30 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Loss:
-    """The base of the losses. Each is summed over the outputs of a sample and averaged over the samples.
+    """Base class of the losses. Each is summed over the outputs of a sample and averaged over the samples.
 
-    With sample weights w, the average is sum_i w_i C_i / sum_i w_i, where C_i is the sum of sample i.
+    With sample weights w, the average is sum_i w_i C_i / sum_i w_i, where C_i is the loss of sample i.
+
+    Attributes
+    ----------
+    name : str
+        The name by which `NeuralNetwork.fit` takes the loss with its default parameters.
     """
 
     name: ClassVar[str]
     _kind: ClassVar[int]
-    _last: ClassVar[tuple[str, ...]] = ()  # the activations that the last layer may have; any if there are none
+    _last_activations: ClassVar[tuple[str, ...]] = ()  # those that the last layer may have; empty for any
 
     def _fields(self) -> dict[str, Any]:
-        """What C is told."""
+        """Return the fields of the C struct NNLoss."""
         return {"kind": self._kind, "parameter": 0.0}
 
 
 @dataclass(frozen=True)
 class MeanSquaredError(Loss):
-    """The squared error, sum_j (a_j - y_j)**2, by name "mse". Summed over the outputs, averaged over the samples.
+    """The squared error, sum_j (a_j - y_j)**2; by name "mse". Summed over the outputs, averaged over the samples.
 
-    That is the cost of the post, and `NeuralNetwork.mse`; many libraries divide by the number of outputs as well.
+    Many libraries divide by the number of outputs as well; for one output there is no difference.
     """
 
     name = "mse"
@@ -50,18 +55,18 @@ class MeanSquaredError(Loss):
 
 @dataclass(frozen=True)
 class MeanAbsoluteError(Loss):
-    """The absolute error, sum_j abs(a_j - y_j), by name "mean_absolute_error". The median makes it smallest.
+    """The absolute error, sum_j abs(a_j - y_j); by name "mae". Its minimum is the median of the targets.
 
-    Summed over the outputs, averaged over the samples. Its derivative is taken as 0 where a = y.
+    Summed over the outputs, averaged over the samples. The derivative at a = y is 0.
     """
 
-    name = "mean_absolute_error"
+    name = "mae"
     _kind = lib.NN_MAE
 
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """Huber's loss, by name "huber": squared for small errors, absolute for large ones, so that outliers count for less.
+    """The Huber loss: squared for small errors, linear for large ones, so that outliers count for less; by name "huber".
 
     (a - y)**2 / 2 where abs(a - y) <= delta, else delta (abs(a - y) - delta / 2). Summed over the outputs, averaged over the
     samples.
@@ -69,7 +74,7 @@ class Huber(Loss):
     Parameters
     ----------
     delta : float
-        Where the one turns into the other, positive, in the units of y (after the scaler, if there is one).
+        The error at which the squared part ends, positive; in units of the scaled targets if there is a scaler.
 
     Notes
     -----
@@ -89,14 +94,14 @@ class Huber(Loss):
 
 @dataclass(frozen=True)
 class Pinball(Loss):
-    """The pinball loss, by name "pinball": its minimum is a quantile of the targets, the median by default.
+    """The pinball (quantile) loss: its minimum is a quantile of the targets; by name "pinball", the median.
 
     q (y - a) where a < y, else (1 - q) (a - y). Summed over the outputs, averaged over the samples.
 
     Parameters
     ----------
     quantile : float
-        q, between 0 and 1: 0.9 for what nine of ten targets stay below.
+        q, between 0 and 1: 0.9 for the value below which nine of ten targets lie.
 
     Notes
     -----
@@ -117,29 +122,29 @@ class Pinball(Loss):
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
-    """The cross-entropy of outputs that are each a yes or a no, by name "binary_cross_entropy".
+    """The cross-entropy of outputs that are each a yes/no decision; by name "binary_cross_entropy" or "bce".
 
-    -sum_j y_j log(p_j) + (1 - y_j) log(1 - p_j), with targets y from 0 to 1. The last layer is "sigmoid", and p its output; or
-    it is "linear", and p = sigmoid(a), the output being a logit. It is computed from the logit, log(1 + exp(z)) - y z, which is
-    finite for every z. Summed over the outputs, averaged over the samples.
+    -sum_j y_j log(p_j) + (1 - y_j) log(1 - p_j), with targets y from 0 to 1. The last layer is "sigmoid", and p is its output;
+    or it is "linear", and p = sigmoid(a), the output a being a logit. Computed from the logits z as log(1 + exp(z)) - y z,
+    which is finite for every z. Summed over the outputs, averaged over the samples.
     """
 
     name = "binary_cross_entropy"
     _kind = lib.NN_BINARY_CROSS_ENTROPY
-    _last = ("sigmoid", "linear")
+    _last_activations = ("sigmoid", "linear")
 
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """The cross-entropy of classes, by name "cross_entropy": -sum_j y_j log(a_j), where the last layer is "softmax".
+    """The cross-entropy of classes, -sum_j y_j log(a_j), for a last layer of "softmax"; by name "cross_entropy".
 
-    Targets are integer labels of shape (n,), or rows of probabilities. It is computed from what softmax is taken of,
-    log(sum_i exp(z_i)) - z_j, which is finite for every z. Summed over the outputs, averaged over the samples.
+    Targets are integer labels of shape (n,), or rows of probabilities. Computed from the logits z as log(sum_i exp(z_i)) - z_j,
+    which is finite for every z. Summed over the outputs, averaged over the samples.
     """
 
     name = "cross_entropy"
     _kind = lib.NN_CROSS_ENTROPY
-    _last = ("softmax",)
+    _last_activations = ("softmax",)
 
 
 LOSSES: dict[str, Loss] = {
@@ -147,18 +152,34 @@ LOSSES: dict[str, Loss] = {
     for loss in (MeanSquaredError(), MeanAbsoluteError(), Huber(), Pinball(), BinaryCrossEntropy(), CrossEntropy())
 }
 
+# Long and short forms, and the names that Keras and scikit-learn have.
+_ALIASES = {
+    "mean_squared_error": "mse",
+    "squared_error": "mse",
+    "mean_absolute_error": "mae",
+    "absolute_error": "mae",
+    "quantile": "pinball",
+    "bce": "binary_cross_entropy",
+    "binary_crossentropy": "binary_cross_entropy",
+    "categorical_crossentropy": "cross_entropy",
+    "sparse_categorical_crossentropy": "cross_entropy",
+}
 
-def check_loss(loss: Loss | str | None, last: str) -> Loss:
-    """Return the loss, for a last layer of that activation: what suits it best if there is none."""
+
+def check_loss(loss: Loss | str | None, last_activation: str) -> Loss:
+    """Return the loss, and check that it fits the last layer. None is cross-entropy for softmax, else the squared error."""
     if loss is None:
-        return LOSSES["cross_entropy" if last == "softmax" else "mse"]
+        return LOSSES["cross_entropy" if last_activation == "softmax" else "mse"]
     if isinstance(loss, str):
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
-        loss = LOSSES[loss]
+        name = _ALIASES.get(loss, loss)
+        if name not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join((*LOSSES, *_ALIASES))}, got {loss!r}")
+        loss = LOSSES[name]
     if not isinstance(loss, Loss):
         raise TypeError(f"loss must be a name such as 'mse' or an object such as nnpy.Huber(), got {loss!r}")
-    if loss._last and last not in loss._last:
-        wanted = " or ".join(f'"{name}"' for name in loss._last)
-        raise ValueError(f'the loss "{loss.name}" needs {wanted} as the last activation, the network has "{last}"')
+    if loss._last_activations and last_activation not in loss._last_activations:
+        wanted = " or ".join(f'"{name}"' for name in loss._last_activations)
+        raise ValueError(
+            f'the loss "{loss.name}" needs {wanted} as the last activation, the network has "{last_activation}"'
+        )
     return loss

@@ -1,164 +1,48 @@
-"""Networks and gradients: one C allocation each, seen through numpy views."""
+"""`NeuralNetwork`, the class that users have: a `Model` that can train, evaluate, describe and save itself; and `load`."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, Literal, SupportsIndex, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy import _fit, _inspection
-from nnpy._arrays import Samples, as_array, as_matrix, as_samples, check_finite
-from nnpy._ffi import call, ffi, lib
-from nnpy._validation import FLOAT_MAX, FUNCTIONS, check_functions, check_layer_sizes, integer, positive, random_seed, real
-from nnpy._history import DivergenceError, History
-from nnpy._losses import LOSSES, Loss, check_loss
+from nnpy._activations import ACTIVATIONS
+from nnpy._arrays import as_table, check_finite, to_array, to_float32
 from nnpy._backend import backend
+from nnpy._ffi import call, ffi, lib
+from nnpy._history import DivergenceError, History
+from nnpy._losses import Loss, check_loss
+from nnpy._metrics import Metric, check_metrics, predicted_classes, r2_score
+from nnpy._model import Model
 from nnpy._optimizers import Optimizer, OptimizerState
+from nnpy._samples import check_sample_weight
 from nnpy._scaler import Scaler
+from nnpy._training.early_stopping import EarlyStopping
+from nnpy._validation import COUNT_MAX, integer, positive
 
-__all__ = ["Gradient", "NeuralNetwork", "load"]
+if TYPE_CHECKING:
+    from nnpy._inspection import GradientCheck
+    from nnpy._training.options import Callback
 
-# Looked up once: `forward` of one sample takes about as long as a few look-ups.
-_FLOAT32: np.dtype[np.float32] = np.dtype(np.float32)
-_NULL = ffi.NULL
-_ndarray, _from_buffer, _predict_one = np.ndarray, ffi.from_buffer, lib.nn_predict_one
-_empty: Callable[..., NDArray[np.float32]] = np.empty
-
-
-class ParameterList(Sequence[NDArray[np.float32]]):
-    """The arrays of the layers, which are views: an assignment to an item writes into the network."""
-
-    __slots__ = ("_arrays",)
-
-    def __init__(self, arrays: Sequence[NDArray[np.float32]]) -> None:
-        self._arrays = tuple(arrays)
-
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> NDArray[np.float32]: ...
-    @overload
-    def __getitem__(self, index: slice) -> ParameterList: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> NDArray[np.float32] | ParameterList:
-        if isinstance(index, slice):
-            return ParameterList(self._arrays[index])
-        return self._arrays[index]
-
-    def __setitem__(self, index: SupportsIndex, value: ArrayLike) -> None:
-        self._arrays[index][...] = value
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    def __repr__(self) -> str:
-        return f"[{', '.join(map(repr, self._arrays))}]"
+__all__ = ["NeuralNetwork", "load"]
 
 
-class Parameters:
-    """One number for each weight and bias of an architecture, in one block of memory that C allocated.
-
-    The base of `NeuralNetwork` and `Gradient`.
-    """
-
-    __slots__ = ("__weakref__", "_activations", "_biases", "_layer_sizes", "_nn", "_parameters", "_weights")
-
-    def _allocate(self, layer_sizes: tuple[int, ...], activations: tuple[str, ...]) -> None:
-        """Allocate the block, all zero, and lay the views over it."""
-        self._layer_sizes = layer_sizes
-        self._activations = activations
-        nn = lib.nn_alloc(layer_sizes, len(layer_sizes) - 1)
-        if nn.archi == ffi.NULL:
-            raise MemoryError(f"not enough memory for a network with layers of {list(layer_sizes)} neurons")
-        size = lib.nn_num_parameters(nn)
-        owner = ffi.gc(nn.weights[0].data, lambda _: lib.nn_free(nn), 4 * size)
-        for layer, name in enumerate(activations):
-            nn.activation_functions[layer] = FUNCTIONS[name]
-        # The views keep the buffer, the buffer keeps the owner: the block lives as long as any of them.
-        self._nn = nn
-        self._parameters = np.frombuffer(ffi.buffer(owner, 4 * size), dtype=np.float32)
-        weights, biases, start = [], [], 0
-        for rows, columns in pairwise(layer_sizes):
-            middle, end = start + rows * columns, start + (rows + 1) * columns
-            weights.append(self._parameters[start:middle].reshape(rows, columns))
-            biases.append(self._parameters[middle:end])
-            start = end
-        self._weights, self._biases = ParameterList(weights), ParameterList(biases)
-
-    @property
-    def layer_sizes(self) -> tuple[int, ...]:
-        """Number of neurons in each layer, the inputs first."""
-        return self._layer_sizes
-
-    @property
-    def weights(self) -> ParameterList:
-        """Weights of each layer: ``weights[l]`` is a view, float32, of shape (layer_sizes[l], layer_sizes[l + 1])."""
-        return self._weights
-
-    @property
-    def biases(self) -> ParameterList:
-        """Biases of each layer: ``biases[l]`` is a view, float32, of shape (layer_sizes[l + 1],)."""
-        return self._biases
-
-    @property
-    def parameters(self) -> NDArray[np.float32]:
-        """All weights and biases, a flat float32 view: weights[0] row by row, biases[0], weights[1], and so on."""
-        return self._parameters
-
-    @parameters.setter
-    def parameters(self, value: ArrayLike) -> None:
-        self._parameters[...] = value
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({list(self._layer_sizes)})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {
-            "version": 1,
-            "layer_sizes": self._layer_sizes,
-            "activations": self._activations,
-            "parameters": self._parameters.astype("<f4"),
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if state.get("version") != 1:
-            raise ValueError(f"cannot read a pickled {type(self).__name__} of version {state.get('version')!r}")
-        sizes = check_layer_sizes(state["layer_sizes"])
-        self._allocate(sizes, check_functions(state["activations"], len(sizes) - 1))
-        if np.shape(state["parameters"]) != self._parameters.shape:
-            raise ValueError(f"a pickled {type(self).__name__} has {np.shape(state['parameters'])} parameters")
-        self._parameters[...] = state["parameters"]
-
-
-class Gradient(Parameters):
-    """The gradient of the cost of a network: a derivative for each of its parameters, in the same shapes.
-
-    `NeuralNetwork.backpropagation` and `NeuralNetwork.finite_diff` return it; `weights`, `biases` and `parameters` are as
-    those of the network.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, layer_sizes: Sequence[int]) -> None:
-        sizes = check_layer_sizes(layer_sizes)
-        self._allocate(sizes, ("linear",) * (len(sizes) - 1))
-
-
-class NeuralNetwork(Parameters):
-    """A fully connected network: in every layer, a = f(a_previous @ weights + biases).
+class NeuralNetwork(Model):
+    """A fully connected network (multilayer perceptron): in every layer, a = f(a_previous @ weights + biases).
 
     Parameters
     ----------
     layer_sizes : sequence of int
         Number of neurons in each layer, the inputs first: ``[2, 2, 1]`` has two inputs, two hidden neurons, one output.
     activations : str or sequence of str
-        The function f of all layers, or of each layer but the inputs: "sigmoid", "tanh", "relu", "leaky_relu", "elu",
-        "softplus", "silu", "gelu", "linear" or, for the last layer, "softmax".
+        The activation function f of all layers, or of each layer after the inputs: "sigmoid", "tanh", "relu", "leaky_relu",
+        "elu", "softplus", "silu" (or "swish"), "gelu", "linear" (or "identity") or, for the last layer, "softmax".
     seed : int, optional
-        Of the initial weights, 0 to 2**64 - 1; the same seed gives the same network on every platform. Without it they are
-        different each time.
+        Seed of the initial weights, 0 to 2**64 - 1; the same seed gives the same network on every platform. Without it they
+        are random.
 
     Raises
     ------
@@ -170,7 +54,7 @@ class NeuralNetwork(Parameters):
 
     Notes
     -----
-    With z = a_previous @ weights + biases, the functions are
+    With z = a_previous @ weights + biases, the activation functions are
 
     ============ =====================================================
     "sigmoid"    1 / (1 + exp(-z))
@@ -179,26 +63,29 @@ class NeuralNetwork(Parameters):
     "leaky_relu" z, or 0.01 z where z < 0
     "elu"        z, or exp(z) - 1 where z < 0
     "softplus"   log(1 + exp(z))
-    "silu"       z / (1 + exp(-z)), also called swish
-    "gelu"       z (1 + erf(z / sqrt(2))) / 2, not its tanh estimate
+    "silu"       z / (1 + exp(-z))
+    "gelu"       z (1 + erf(z / sqrt(2))) / 2
     "linear"     z
     "softmax"    exp(z_j) / sum_i exp(z_i)
     ============ =====================================================
 
-    Weights begin uniform in [-r, r], in a layer of "sigmoid" or "tanh" with r = sqrt(6 / (fan_in + fan_out)) [1]_, in others
-    with r = 1 / sqrt(fan_in), the proportion of [2]_ and the size that PyTorch takes; biases begin at zero.
+    Initial weights are uniform in [-r, r]: r = sqrt(6 / (fan_in + fan_out)) [1]_ for "sigmoid" and "tanh", r = 1 / sqrt(fan_in)
+    [2]_, as in PyTorch, for the others. Initial biases are 0.
 
-    The loss is the squared error or, with "softmax", the cross-entropy, where nothing else is said: `fit`, `loss` and others
-    take one by name, or an object: "mse" (`MeanSquaredError`), "mean_absolute_error" (`MeanAbsoluteError`), "huber" (`Huber`),
-    "pinball" (`Pinball`), "binary_cross_entropy" (`BinaryCrossEntropy`) or "cross_entropy" (`CrossEntropy`). Each is summed
-    over the outputs and averaged over the samples.
+    The default loss is the squared error, or the cross-entropy with "softmax". `fit`, `loss` and other methods take another one
+    by name or as an object: "mse" (`MeanSquaredError`), "mae" (`MeanAbsoluteError`), "huber" (`Huber`), "pinball" (`Pinball`),
+    "binary_cross_entropy" (`BinaryCrossEntropy`) or "cross_entropy" (`CrossEntropy`). Each is summed over the outputs and
+    averaged over the samples.
 
-    What is computed depends on the numbers alone: the bits are the same for any number of threads, on every processor.
-    (Finite differences are an exception: they use the C library's exp.)
+    Results have the same bits for any number of threads and on every processor. (Except for finite differences, which use the
+    exp of the C library.)
 
-    Many threads may call `predict`, `loss`, `mse`, `backpropagation` and `finite_diff` of one network at once. Calls that
-    change it take turns. What is computed while another thread changes the parameters uses some mixture of the old and the
-    new.
+    Inputs may be lists, numpy arrays, data frames of pandas or polars, tensors of PyTorch, and everything that has
+    ``__array__`` or ``__dlpack__``. float32 arrays with unit column stride are used in place. A network that was trained with a
+    data frame remembers the names of its columns (`feature_names`) and refuses other ones.
+
+    Many threads may call `predict`, `loss`, `backpropagation` and `finite_diff` of one network at the same time. Calls that
+    change it take turns. A result that is computed while another thread trains the network uses old and new parameters.
 
     References
     ----------
@@ -216,78 +103,158 @@ class NeuralNetwork(Parameters):
     ((3, 4), (4,), (26,))
     """
 
-    __slots__ = ("_address", "_isa", "_lock", "_one_result", "_one_row", "_scaler", "_state")
+    __slots__ = ()
 
-    def __init__(
-        self, layer_sizes: Sequence[int], activations: str | Sequence[str] = "sigmoid", *, seed: int | None = None
-    ) -> None:
-        sizes = check_layer_sizes(layer_sizes)
-        names = check_functions(activations, len(sizes) - 1)
-        seed = random_seed(64) if seed is None else integer(seed, "seed", 0, 2**64 - 1)
-        self._allocate(sizes, names)
-        lib.nn_initialize(self._nn, seed)
+    # ---- Classes and scores ----
 
-    def _allocate(self, layer_sizes: tuple[int, ...], activations: tuple[str, ...]) -> None:
-        super()._allocate(layer_sizes, activations)
-        self._lock = threading.RLock()  # a signal handler may copy the network that its thread is training
-        self._address, self._isa = ffi.addressof(self._nn), backend.isa
-        self._one_row, self._one_result = (1, layer_sizes[0]), (1, layer_sizes[-1])
-        self._scaler: Scaler | None = None
-        self._state: OptimizerState | None = None  # of partial_fit
-
-    @property
-    def activations(self) -> tuple[str, ...]:
-        """Name of the function of each layer but the inputs."""
-        return self._activations
-
-    def __repr__(self) -> str:
-        functions = "" if set(self._activations) == {"sigmoid"} else f", {list(self._activations)}"
-        return f"{type(self).__name__}({list(self._layer_sizes)}{functions})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        with self._lock:
-            state = {**super().__getstate__(), "scaler": self._scaler}
-            if self._state is not None:
-                state["optimizer"] = self._state.optimizer
-                state.update(self._state.to_arrays("optimizer/"))
-            return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._scaler = state.get("scaler")
-        if "optimizer" in state:
-            self._state = OptimizerState(state["optimizer"], self._parameters.size)
-            self._state.from_arrays(state, "optimizer/")
-
-    @property
-    def scaler(self) -> Scaler | None:
-        """Mean and scale of the inputs, and of the targets, that `fit_scaler` has taken; None without."""
-        return self._scaler
-
-    def fit_scaler(self, x: ArrayLike | None, y: ArrayLike | None = None) -> None:
-        """Take mean and standard deviation of each input, and of each target, into the network.
-
-        From now on everything that is passed as inputs is scaled first, (x - mean) / deviation, and with `y` what the last
-        layer gives is scaled back, so that `predict` answers in the units of y. They travel with the network through copies,
-        pickle and `save`. Networks learn best from numbers around 0 of size 1.
+    def predict_classes(self, x: ArrayLike) -> NDArray[np.int64]:
+        """Compute the class of each sample: the output that is largest; for a single output, whether it is above the threshold.
 
         Parameters
         ----------
-        x : array_like of real numbers, shape (n, n_inputs), or None
-            The inputs to take them from, before any scaling: those of training. None removes the scaler.
-        y : array_like of real numbers, shape (n, n_outputs), optional
-            Targets of a regression; NaN, a missing one, is left out. With it, losses are those of the scaled targets; `mse` is
-            in the units of y.
+        x : array_like of real numbers, shape (n, n_inputs)
+            One sample per row.
+
+        Returns
+        -------
+        classes : ndarray of int64, shape (n,)
+            Labels from 0. With a single output, 1 where a "sigmoid" is above 0.5 or a "tanh" is above 0.
 
         Raises
         ------
         TypeError, ValueError
-            If they are not finite real numbers in those shapes, or have no rows, or if there are targets and the last layer is
-            "softmax" or "sigmoid", which can only give numbers from 0 to 1.
+            If `x` is not finite real numbers in that shape, or the network has a single output that is no class.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net = nnpy.NeuralNetwork([2, 3], "softmax", seed=0)
+        >>> net.biases[0] = [0, 9, 0]
+        >>> net.predict_classes([[1, 2], [3, 4]])
+        array([1, 1])
+        """
+        last = self._activations[-1]
+        if self._layer_sizes[-1] == 1 and last not in {"sigmoid", "tanh"}:
+            raise ValueError(
+                f'classes need several outputs, or one of "sigmoid" or "tanh"; the network has one of "{last}"'
+            )
+        return predicted_classes(self.predict(x), 0.0 if last == "tanh" else 0.5)
+
+    def evaluate(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: Loss | str | None = None,
+        metrics: str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric] | None = None,
+        sample_weight: ArrayLike | None = None,
+        missing: Literal["raise", "ignore"] = "raise",
+    ) -> dict[str, float]:
+        """Compute the loss and metrics.
+
+        Parameters
+        ----------
+        x, y, loss, sample_weight, missing
+            As in `loss`.
+        metrics : str, callable, sequence, or mapping of names, optional
+            "accuracy", "r2", or functions of y and the outputs that return a number, such as scikit-learn's. The default is the
+            accuracy if the last activation is "softmax" or "sigmoid", else R^2. They do not use `sample_weight`.
+
+        Returns
+        -------
+        values : dict of float
+            "loss" and the metrics by name.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not of that form, or `x` and `y` have no rows.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net = nnpy.NeuralNetwork([1, 1], "linear")
+        >>> net.parameters = [2, 0]
+        >>> net.evaluate([[1], [2]], [2, 5])
+        {'loss': 0.5, 'r2': 0.7777777777777778}
+        """
+        kind, last = check_loss(loss, self._activations[-1]), self._activations[-1]
+        if metrics is None:
+            metrics = "accuracy" if last in {"softmax", "sigmoid"} else "r2"
+        functions = check_metrics(metrics, kind, last)
+        model, scaler = self._in_units_of_targets()
+        samples = model._samples(x, y, kind, scaler=scaler, sample_weight=sample_weight, missing=missing)
+        out32 = np.empty((len(samples), self._layer_sizes[-1]), np.float32)
+        values = {"loss": model._evaluate(samples, kind, out=out32)}
+        out = out32 if scaler is None or scaler.y_mean is None else scaler.unscale_y(out32)
+        targets = samples.given_y
+        out = out[:, 0] if targets.ndim == 1 and out.shape[1] == 1 else out
+        return values | {name: float(function(targets, out)) for name, function in functions.items()}
+
+    def score(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Compute the accuracy of a classifier or the R^2 of a regression, as scikit-learn's estimators do.
+
+        Parameters
+        ----------
+        x : array_like of real numbers, shape (n, n_inputs)
+            Inputs, one sample per row.
+        y : array_like, shape (n,) or (n, n_outputs)
+            Labels or targets.
+        sample_weight : array_like of real numbers, shape (n,), optional
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            If the last activation is "softmax" or "sigmoid", the proportion of samples whose class is right; else the
+            coefficient of determination, averaged over the outputs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not of that form, or `x` and `y` have no rows.
+        """
+        last = self._activations[-1]
+        samples = self._samples(x, y, check_loss(None, last), scaler=self.scaler)
+        weights = None if sample_weight is None else check_sample_weight(sample_weight, len(samples))
+        if weights is not None and not weights.sum() > 0:
+            raise ValueError("no sample counts: each has a weight of 0")
+        out, targets = self.predict(x), samples.given_y.reshape(len(samples), -1)
+        if last not in {"softmax", "sigmoid"}:
+            return r2_score(targets, out, weights)
+        classes = predicted_classes(out, 0.5)
+        right = predicted_classes(targets, 0.5) if targets.shape[1] > 1 or last == "sigmoid" else targets[:, 0]
+        return float(np.average(classes == right, weights=weights))
+
+    # ---- Scaling ----
+
+    def fit_scaler(self, x: ArrayLike | None, y: ArrayLike | None = None) -> None:
+        """Standardise inputs, and targets, inside the network, by their means and standard deviations in this data.
+
+        From now on the first layer gets (x - mean) / deviation of whatever is passed as inputs. With `y` the network is trained
+        on scaled targets, and `predict` answers in the units of y. The scaler travels with the network through copies, pickle
+        and `save`. Networks learn best from numbers around 0 of size 1.
+
+        Parameters
+        ----------
+        x : array_like of real numbers, shape (n, n_inputs), or None
+            The inputs of training, not scaled. None removes the scaler.
+        y : array_like of real numbers, shape (n, n_outputs), optional
+            The targets of a regression; NaN (a missing target) is left out.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are not finite real numbers in those shapes, or have no rows; or if there are targets and the last
+            activation is neither "linear" nor "leaky_relu", as the outputs of others are limited.
 
         Notes
         -----
-        A column that never changes has the deviation 1. Computed in float64, stored as float32.
+        A column that never changes has the deviation 1. All is computed and stored in float64, and rounded to float32 only
+        after scaling: large numbers that differ by little, such as timestamps, stay apart.
+
+        The loss in training (`History.loss`, `History.val_loss`, `backpropagation`) is that of the scaled targets. `loss`,
+        `mse`, `evaluate`, `score` and `input_gradient` are in the units of y, and the outputs are float64.
 
         Examples
         --------
@@ -295,28 +262,36 @@ class NeuralNetwork(Parameters):
         >>> net = nnpy.NeuralNetwork([2, 1], "linear")
         >>> net.fit_scaler([[0, 100], [2, 300]], [5, 7])
         >>> net.scaler.x_mean, net.scaler.x_scale
-        (array([  1., 200.], dtype=float32), array([  1., 100.], dtype=float32))
+        (array([  1., 200.]), array([  1., 100.]))
         """
         if x is None:
             if y is not None:
                 raise ValueError("y needs x: fit_scaler(None) removes the scaler")
-            self._scaler = None
+            self._set_scaler(None)
             return
-        inputs = as_array(x, "x", self._layer_sizes[0], what="input")
-        targets = None if y is None else as_array(y, "y", self._layer_sizes[-1], what="output")
+        names = self._check_feature_names(x)
+        inputs = as_table(x, "x", self._layer_sizes[0], what="input")
+        targets = None if y is None else as_table(to_array(y, "y"), "y", self._layer_sizes[-1], what="output")
         if len(inputs) == 0 or (targets is not None and len(targets) == 0):
             raise ValueError("x and y must have at least one row, got none")
-        if targets is not None and self._activations[-1] in {"softmax", "sigmoid"}:
-            raise ValueError(f'targets cannot be scaled for a last layer of "{self._activations[-1]}"')
-        check_finite(inputs, "x")
+        last = self._activations[-1]
+        if targets is not None and not ACTIVATIONS[last].is_homogeneous:
+            limits = ACTIVATIONS[last].describe_range()
+            raise ValueError(
+                f'targets cannot be scaled for a last layer of "{last}", whose outputs are {limits}; use "linear"'
+            )
+        check_finite(to_float32(inputs), "x")
         if targets is not None:
-            check_finite(np.where(np.isnan(targets), np.float32(0), targets), "y")
-        scaler = Scaler.of(inputs, targets)
+            check_finite(to_float32(targets), "y", allow_nan=True)
+        scaler = Scaler.fit(inputs, targets)
         with self._lock:
-            self._scaler = scaler
+            self._set_scaler(scaler)
+            self._feature_names = names or self._feature_names
+
+    # ---- Inspection ----
 
     def summary(self) -> str:
-        """Describe the network in a table: a line for each layer, with its shape, function and number of parameters.
+        """Describe the network in a table: the shape, activation and number of parameters of each layer, and the default loss.
 
         Examples
         --------
@@ -325,290 +300,19 @@ class NeuralNetwork(Parameters):
         layer  shape      activation  parameters
             1  784 x 128  relu           100,480
             2  128 x 10   softmax          1,290
-        total                            101,770  (398 KiB of float32)
+        total                            101,770
+        memory: 398 KiB of float32
+        loss: "cross_entropy" by default, summed over the 10 outputs, averaged over the samples
         """
+        from nnpy import _inspection
+
         return _inspection.summary(self)
 
     def _repr_html_(self) -> str:
-        """Show the layers in a table, for a notebook."""
-        from nnpy import _html
+        """Show the layers in a table, in a notebook."""
+        from nnpy import _html, _inspection
 
-        return _html.network(self)
-
-    def randomize(self, low: float = 0.0, high: float = 1.0, *, seed: int | None = None) -> None:
-        """Set every weight and bias to a random number from [low, high].
-
-        Parameters
-        ----------
-        low, high : float
-            The range, low <= high.
-        seed : int, optional
-            0 to 2**32 - 1; the same seed gives the same numbers on every platform. Without it they are different each time.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the range is empty or not finite in float32, or `seed` is out of range.
-
-        Notes
-        -----
-        The generator is the minimal standard of Park and Miller, state = 16807 state mod (2**31 - 1) with the seed as the
-        first state, drawn layer by layer, weights row by row and then biases [1]_.
-
-        References
-        ----------
-        .. [1] S. K. Park and K. W. Miller, "Random number generators: good ones are hard to find", CACM 31, 1988.
-
-        Examples
-        --------
-        >>> import nnpy
-        >>> net = nnpy.NeuralNetwork([2, 1])
-        >>> net.randomize(-1.0, 1.0, seed=69)
-        >>> net.parameters
-        array([-0.99891996, -0.84778523, -0.7264655 ], dtype=float32)
-        """
-        low, high = real(low, "low"), real(high, "high")
-        if low > high:
-            raise ValueError(f"low must not be above high, got {low} and {high}")
-        if high - low > FLOAT_MAX:
-            raise ValueError(f"high - low must be finite in float32, got {low} and {high}")
-        seed = random_seed(32) if seed is None else integer(seed, "seed", 0, 2**32 - 1)
-        with self._lock:
-            lib.nn_rand_minstd(self._nn, low, high, seed)
-            self._state = None
-
-    def forward(self, x: ArrayLike) -> NDArray[np.float32]:
-        """Compute the outputs of the network.
-
-        Parameters
-        ----------
-        x : array_like of real numbers, shape (n, n_inputs)
-            One sample a row. float32 with unit column stride is used in place; anything else is converted once.
-
-        Returns
-        -------
-        out : ndarray of float32, shape (n, n_outputs)
-            A new array. It has no rows if `x` has none.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` is not finite real numbers in that shape.
-
-        Examples
-        --------
-        >>> import nnpy
-        >>> net = nnpy.NeuralNetwork([2, 1])
-        >>> net.parameters = 0
-        >>> net.forward([[1, 2], [3, 4]])
-        array([[0.5],
-               [0.5]], dtype=float32)
-        """
-        out: NDArray[np.float32]
-        if type(x) is _ndarray and x.shape == self._one_row and x.dtype is _FLOAT32 and self._scaler is None:
-            out = _empty(self._one_result, _FLOAT32)
-            try:
-                if not _predict_one(self._address, _NULL, _from_buffer(x), _from_buffer(out), self._isa):
-                    return out
-            except ValueError:  # its numbers do not lie next to each other
-                pass
-        inputs = self._inputs(x)
-        out = np.empty((len(inputs), self._layer_sizes[-1]), dtype=np.float32)
-        call(
-            lib.nn_predict,
-            self._nn,
-            ffi.NULL,
-            as_matrix(inputs),
-            as_matrix(out),
-            backend[0],
-            refuse=lambda: check_finite(inputs, "x"),
-        )
-        return out if self._scaler is None else self._scaler.unscale_y(out)
-
-    predict = forward
-
-    def layer_outputs(self, x: ArrayLike) -> list[NDArray[np.float32]]:
-        """Compute what every layer gives, the hidden ones first.
-
-        Parameters
-        ----------
-        x : array_like of real numbers, shape (n, n_inputs)
-            One sample a row.
-
-        Returns
-        -------
-        outputs : list of ndarray of float32
-            ``outputs[l]`` has the shape (n, layer_sizes[l + 1]); the last one is what `predict` returns.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` is not finite real numbers in that shape.
-        """
-        inputs = self._inputs(x)
-        outputs: list[NDArray[np.float32]] = [np.empty((len(inputs), n), np.float32) for n in self._layer_sizes[1:]]
-        matrices = ffi.new("Matrix[]", [as_matrix(out) for out in outputs])
-        refuse = lambda: check_finite(inputs, "x")  # noqa: E731
-        call(lib.nn_layer_outputs, self._nn, ffi.NULL, as_matrix(inputs), matrices, backend[0], refuse=refuse)
-        if self._scaler is not None:
-            self._scaler.unscale_y(outputs[-1])
-        return outputs
-
-    def loss(
-        self,
-        x: ArrayLike,
-        y: ArrayLike,
-        *,
-        loss: Loss | str | None = None,
-        sample_weight: ArrayLike | None = None,
-        missing: Literal["raise", "ignore"] = "raise",
-    ) -> float:
-        """Compute the loss, summed over the outputs and averaged over the samples.
-
-        Parameters
-        ----------
-        x : array_like of real numbers, shape (n, n_inputs)
-            Inputs, one sample a row.
-        y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output. With the cross-entropy, rows of probabilities or integer
-            labels of shape (n,).
-        loss : Loss or str, optional
-            What is made small, such as "huber"; by default the squared error, or the cross-entropy with "softmax".
-        sample_weight : array_like of real numbers, shape (n,), optional
-            How much each sample counts: the average is sum_i w_i C_i / sum_i w_i.
-        missing : {"raise", "ignore"}
-            What NaN in y means: an error, or a target that is not there, whose output has no part in the loss. A sample without
-            any target does not count in the average.
-
-        Returns
-        -------
-        loss : float
-            Of the scaled targets, if `fit_scaler` has had some.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` and `y` are not finite real numbers in those shapes, or have no rows, or another argument is of another form.
-        """
-        kind = check_loss(loss, self._activations[-1])
-        samples = self._samples(x, y, kind, sample_weight=sample_weight, missing=missing)
-        return self._evaluate(samples, kind)
-
-    def mse(self, x: ArrayLike, y: ArrayLike) -> float:
-        """Compute the cost, C = 1/n sum_i sum_j (a_ij - y_ij)**2: summed over the outputs, averaged over the samples.
-
-        Parameters
-        ----------
-        x : array_like of real numbers, shape (n, n_inputs)
-            Inputs, one sample a row.
-        y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output.
-
-        Returns
-        -------
-        cost : float
-            Of what `predict` returns, in the units of y.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` and `y` are not finite real numbers in those shapes, or have no rows.
-        """
-        if self._scaler is None or self._scaler.y_mean is None:
-            return self._evaluate(self._samples(x, y, LOSSES["mse"]), LOSSES["mse"])
-        targets = as_samples(x, y, self._columns, loss=LOSSES["mse"]).y
-        return float(np.square(self.predict(x) - targets, dtype=np.float64).sum(axis=1).mean())
-
-    def backpropagation(
-        self,
-        x: ArrayLike,
-        y: ArrayLike,
-        *,
-        loss: Loss | str | None = None,
-        sample_weight: ArrayLike | None = None,
-        missing: Literal["raise", "ignore"] = "raise",
-    ) -> Gradient:
-        """Compute the gradient of `loss` with respect to every weight and bias, exactly.
-
-        Parameters
-        ----------
-        x : array_like of real numbers, shape (n, n_inputs)
-            Inputs, one sample a row.
-        y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output. With the cross-entropy, rows of probabilities or integer
-            labels of shape (n,).
-        loss : Loss or str, optional
-            What is made small, such as "huber"; by default the squared error, or the cross-entropy with "softmax".
-        sample_weight : array_like of real numbers, shape (n,), optional
-            How much each sample counts: the average is sum_i w_i C_i / sum_i w_i.
-        missing : {"raise", "ignore"}
-            What NaN in y means: an error, or a target that is not there, whose output has no part in the loss. A sample without
-            any target does not count in the average.
-
-        Returns
-        -------
-        grad : Gradient
-            ``grad.weights``, ``grad.biases`` and ``grad.parameters`` in the shapes of the network's.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` and `y` are not finite real numbers in those shapes, or have no rows, or another argument is of another form.
-
-        Notes
-        -----
-        The formula is that of Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature
-        323, 1986: with d = dC_i/dz, for the output layer d_j = dC_i/da_j f'(z_j), and for a layer before it
-        d_k = sum_j d_j w_kj f'(z_k); then dC_i/dw_kj = d_j a_k and dC_i/db_j = d_j. For the squared error and the sigmoid,
-        dC_i/da_j = 2 (a_j - y_j) and f'(z) = a (1 - a).
-        """
-        kind = check_loss(loss, self._activations[-1])
-        samples = self._samples(x, y, kind, sample_weight=sample_weight, missing=missing)
-        grad = Gradient(self._layer_sizes)
-        self._gradient(samples, kind, grad, ffi.new("Matrix *")[0])
-        return grad
-
-    def input_gradient(
-        self,
-        x: ArrayLike,
-        y: ArrayLike,
-        *,
-        loss: Loss | str | None = None,
-        sample_weight: ArrayLike | None = None,
-        missing: Literal["raise", "ignore"] = "raise",
-    ) -> NDArray[np.float32]:
-        """Compute the gradient of `loss` with respect to every input: which of them the loss depends on, and how.
-
-        Parameters
-        ----------
-        x : array_like of real numbers, shape (n, n_inputs)
-            Inputs, one sample a row.
-        y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output. With the cross-entropy, rows of probabilities or integer
-            labels of shape (n,).
-        loss : Loss or str, optional
-            What is made small, such as "huber"; by default the squared error, or the cross-entropy with "softmax".
-        sample_weight : array_like of real numbers, shape (n,), optional
-            How much each sample counts: the average is sum_i w_i C_i / sum_i w_i.
-        missing : {"raise", "ignore"}
-            What NaN in y means: an error, or a target that is not there, whose output has no part in the loss. A sample without
-            any target does not count in the average.
-
-        Returns
-        -------
-        gradient : ndarray of float32, shape (n, n_inputs)
-            The derivative of the mean loss by x: that of the loss of each sample, divided by n.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` and `y` are not finite real numbers in those shapes, or have no rows, or another argument is of another form.
-        """
-        kind = check_loss(loss, self._activations[-1])
-        samples = self._samples(x, y, kind, sample_weight=sample_weight, missing=missing)
-        result = np.empty((len(samples), self._layer_sizes[0]), dtype=np.float32)
-        self._gradient(samples, kind, Gradient(self._layer_sizes), as_matrix(result))
-        return result if self._scaler is None else result / self._scaler.x_scale
+        return _html.network(repr(self), _inspection.table(self), _inspection.notes(self))
 
     def check_gradients(
         self,
@@ -619,29 +323,24 @@ class NeuralNetwork(Parameters):
         eps: float = 1e-5,
         max_parameters: int = 100,
         seed: int = 0,
-    ) -> _inspection.GradientCheck:
-        """Compare backpropagation with finite differences in double precision, for each block of parameters.
+    ) -> GradientCheck:
+        """Compare backpropagation with finite differences in float64, for the weights and the biases of each layer.
 
         Parameters
         ----------
-        x : array_like of real numbers, shape (n, n_inputs)
-            Inputs, one sample a row.
-        y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output. With the cross-entropy, rows of probabilities or integer
-            labels of shape (n,).
-        loss : Loss or str, optional
-            What is made small, such as "huber"; by default the squared error, or the cross-entropy with "softmax".
+        x, y, loss
+            As in `loss`.
         eps : float
-            The step of the differences (C(p + eps) - C(p - eps)) / (2 eps), which are taken in float64 by other code.
+            The difference h of (C(p + h) - C(p - h)) / (2 h), which is computed in float64 by an independent implementation.
         max_parameters : int
-            How many parameters of each block are tried at the most; which of them, `seed` decides.
+            The most parameters to compare of each array; `seed` determines which.
         seed : int
             0 to 2**64 - 1.
 
         Returns
         -------
         check : GradientCheck
-            ``check.ok`` says whether all agree, printing it shows the largest difference in each block.
+            ``check.ok`` says whether all agree; printing it shows the largest difference for each array.
 
         Raises
         ------
@@ -656,52 +355,18 @@ class NeuralNetwork(Parameters):
         >>> net.check_gradients(np.eye(2), [1.0, 2.0]).ok
         True
         """
+        from nnpy import _inspection
+
         kind = check_loss(loss, self._activations[-1])
-        samples = self._samples(x, y, kind)
-        samples.refuse()
-        grad = Gradient(self._layer_sizes)
-        self._gradient(samples, kind, grad, ffi.new("Matrix *")[0])
-        return _inspection.check_gradients(
-            self,
-            samples,
-            kind,
-            grad,
-            eps=positive(eps, "eps"),
-            max_parameters=integer(max_parameters, "max_parameters", 1, _fit.COUNT_MAX),
-            seed=integer(seed, "seed", 0, 2**64 - 1),
-        )
-
-    def finite_diff(self, x: ArrayLike, y: ArrayLike, *, eps: float = 1e-1, loss: Loss | str | None = None) -> Gradient:
-        """Estimate the gradient of `loss`, (C(p + eps) - C(p)) / eps for every parameter p.
-
-        Parameters
-        ----------
-        x : array_like of real numbers, shape (n, n_inputs)
-            Inputs, one sample a row.
-        y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output. With "softmax", rows of probabilities.
-        eps : float
-            The step, positive. A small one loses the digits of float32: its error grows as 1e-7 / eps, that of the formula
-            as eps.
-        loss : Loss or str, optional
-            What is made small, such as "huber"; by default the squared error, or the cross-entropy with "softmax".
-
-        Returns
-        -------
-        grad : Gradient
-            ``grad.weights``, ``grad.biases`` and ``grad.parameters`` in the shapes of the network's.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` and `y` are not finite real numbers in those shapes, or have no rows, or `eps` is not positive.
-        """
         eps = positive(eps, "eps")
-        kind = check_loss(loss, self._activations[-1])
-        samples = self._rows(x, y, kind)
-        grad = Gradient(self._layer_sizes)
-        call(lib.nn_finite_diff_gradient, self._nn_with(kind), grad._nn, eps, samples.c.x, samples.c.y)
-        return grad
+        max_parameters = integer(max_parameters, "max_parameters", 1, COUNT_MAX)
+        seed = integer(seed, "seed", 0, 2**64 - 1)
+        samples = self._samples(x, y, kind, scaler=self.scaler)
+        samples.check_inputs()
+        grad = self._gradient(samples, kind)
+        return _inspection.check_gradients(self, samples, kind, grad, eps=eps, max_parameters=max_parameters, seed=seed)
+
+    # ---- Training ----
 
     def gradient_descent(
         self,
@@ -714,23 +379,23 @@ class NeuralNetwork(Parameters):
         loss: Loss | str | None = None,
         progress: bool = False,
     ) -> None:
-        """Train on all samples at once: parameters -= rate * gradient, `iterations` times, in C.
+        """Train by full-batch gradient descent: parameters -= rate * gradient, `iterations` times, in C.
 
         Parameters
         ----------
         x : array_like of real numbers, shape (n, n_inputs)
-            Inputs, one sample a row.
+            Inputs, one sample per row.
         y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output. With "softmax", rows of probabilities or integer labels
-            of shape (n,).
+            Targets; of shape (n,) for a network with one output. With "softmax", integer labels of shape (n,) or rows of
+            probabilities. They must be possible outputs of the last layer.
         rate : float
             The learning rate, positive.
         iterations : int
-            How many steps to take; 0 takes none.
+            The number of steps.
         eps : float, optional
-            Take the gradient by finite differences with this step, instead of by backpropagation; not with labels.
+            Compute the gradient by finite differences with this difference instead of by backpropagation; not with labels.
         loss : Loss or str, optional
-            What is made small, such as "huber"; by default the squared error, or the cross-entropy with "softmax".
+            As in `loss`.
         progress : bool
             Show a progress bar (needs tqdm, the ``progress`` extra).
 
@@ -743,8 +408,8 @@ class NeuralNetwork(Parameters):
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second. The network is in the state after some whole number of iterations.
         DivergenceError
-            If a parameter is no longer finite: the rate was too large for the data. The network has the last parameters that
-            were finite (with `eps`, those that it had before the call).
+            If the loss or a parameter becomes NaN or infinite, as the rate is too large for the data. The network has its last
+            finite parameters (with `eps`, those before the call).
 
         Examples
         --------
@@ -756,36 +421,45 @@ class NeuralNetwork(Parameters):
         >>> print(net.forward(x).round(2).ravel())
         [0.   1.   0.99 0.  ]
         """
+        from nnpy._training.progress import progress_bar
+
         rate = positive(rate, "rate")
-        iterations = integer(iterations, "iterations", 0, _fit.COUNT_MAX)
+        iterations = integer(iterations, "iterations", 0, COUNT_MAX)
         kind = check_loss(loss, self._activations[-1])
         eps = None if eps is None else positive(eps, "eps")
 
-        def diverged(num_steps: int) -> Exception:
+        def divergence(num_steps: int) -> Exception:
             if num_steps == 0 and not np.isfinite(self._parameters).all():
                 return ValueError("the parameters of the network are not finite")
             return DivergenceError(
-                f"the training diverged in iteration {num_steps}: the loss or a parameter is no longer finite. The network has "
-                "the last finite parameters; a smaller rate may help",
-                epoch=num_steps,
+                f"training diverged in iteration {num_steps + 1}: the loss or a parameter became NaN or infinite. The network "
+                "has its last finite parameters; a smaller rate may help",
+                epoch=num_steps + 1,
             )
 
         if eps is None:
-            samples = self._samples(x, y, kind, apart=True)
+            samples = self._training_samples(x, y, kind)
             if iterations == 0:
-                samples.refuse()
+                samples.check_inputs()
             optimizer = ffi.new("NNOptimizer *", {"kind": lib.NN_SGD, "learning_rate": rate})
-            schedule = ffi.new("NNTrainOptions *", {"batch_size": len(samples), "num_epochs": iterations})
-            train, arguments = lib.nn_train, [samples.c[0], optimizer, schedule[0], backend[0]]
+            options = ffi.new("NNTrainOptions *", {"batch_size": len(samples), "num_epochs": iterations})
+            train, arguments = lib.nn_train, [samples.c[0], optimizer, options[0], backend[0]]
         else:
-            samples = self._rows(x, y, kind, apart=True)
+            samples = self._unlabelled_samples(x, y, kind, for_training=True)
             train, arguments = lib.nn_finite_diff_descent, [rate, eps, samples.c.x, samples.c.y, iterations]
-        with _fit.progress_bar(iterations, "iteration", progress) as update, self._lock:
+        with progress_bar(iterations, "iteration", progress) as update, self._lock:
             before = None if eps is None else self._parameters.copy()
-            call(train, self._nn_with(kind), *arguments, progress=update, refuse=samples.refuse, diverged=diverged)
+            call(
+                train,
+                self._nn_with_loss(kind),
+                *arguments,
+                progress=update,
+                on_not_finite=samples.check_inputs,
+                on_diverged=divergence,
+            )
             if before is not None and not np.isfinite(self._parameters).all():
                 self.parameters = before
-                raise diverged(0)
+                raise divergence(0)
 
     def fit(
         self,
@@ -793,22 +467,22 @@ class NeuralNetwork(Parameters):
         y: ArrayLike | None = None,
         *,
         loss: Loss | str | None = None,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | str | None = None,
         epochs: int = 10,
         batch_size: int | Literal["auto"] | None = "auto",
         shuffle: bool = True,
         seed: int | None = None,
         validation_data: tuple[ArrayLike, ...] | None = None,
         validation_split: float | None = None,
-        early_stopping: int | _fit.EarlyStopping | None = None,
+        early_stopping: int | EarlyStopping | None = None,
         sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
         missing: Literal["raise", "ignore"] = "raise",
         dropout: float | Sequence[float] | None = None,
         l2: float = 0.0,
         clip_norm: float | None = None,
-        metrics: Iterable[str | _fit.Metric] | Mapping[str, _fit.Metric] | None = None,
-        callbacks: _fit.Callback | Iterable[_fit.Callback] = (),
+        metrics: str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric] | None = None,
+        callbacks: Callback | Iterable[Callback] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         resume: str | os.PathLike[str] | None = None,
         progress: bool = False,
@@ -819,61 +493,66 @@ class NeuralNetwork(Parameters):
         Parameters
         ----------
         x : array_like of real numbers, shape (n, n_inputs), or iterable of batches
-            Inputs, one sample a row. Without `y`: batches (x, y) or (x, y, sample_weight), for data larger than memory; each
-            makes a step, or several of `batch_size` samples. For more than one epoch it has to be possible to go through
-            them anew; an iterator can be gone through once. Where their number is known, by len(x), a schedule changes the rate
-            within an epoch, else from epoch to epoch.
+            Inputs, one sample per row. Without `y`, an iterable of batches (x, y) or (x, y, sample_weight), for data larger
+            than memory; each batch is one step, or several of `batch_size` samples. More than one epoch needs an iterable that
+            can be iterated again, not an iterator. If it has a length, a learning rate schedule changes the rate within an
+            epoch, else from epoch to epoch.
         y : array_like of real numbers, shape (n, n_outputs)
-            Targets; shape (n,) will do for a network with one output. With the cross-entropy, rows of probabilities or integer
-            labels of shape (n,).
+            Targets; of shape (n,) for a network with one output. With the cross-entropy, integer labels of shape (n,) or rows
+            of probabilities. They must be possible outputs of the last layer: from 0 to 1 for "sigmoid".
         loss : Loss or str, optional
-            What is made small, such as "huber" or ``nnpy.Huber(0.5)``; by default the squared error, or the cross-entropy with
-            "softmax".
-        optimizer : Optimizer, optional
-            How the parameters follow the gradient: `SGD`, `Adam`, `AdamW`, `RMSprop`; or, with all samples in a
-            step, `Rprop`, `LBFGS`, `LevenbergMarquardt`. By default ``nnpy.Adam()``. Its rate may be a schedule.
+            The loss to minimise, such as "mae" or ``nnpy.Huber(0.5)``. The default is the cross-entropy if the last activation
+            is "softmax", else the squared error.
+        optimizer : Optimizer or str, optional
+            `SGD`, `Adam`, `AdamW`, `RMSprop`, or a full-batch method: `Rprop`, `LBFGS`, `LevenbergMarquardt`; an object, or a
+            name such as "sgd" for default parameters. The default is ``nnpy.Adam()``. Its learning rate may be a schedule.
         epochs : int
-            How many times to go through the samples.
+            The number of passes over the samples.
         batch_size : int or None
-            How many samples make a step; the last step of an epoch takes what is left. None for all samples. By default 32, and
-            None for an iterable of batches and for `Rprop`, `LBFGS` and `LevenbergMarquardt`, which can only have that.
+            The number of samples per step; the last step of an epoch takes the rest. None is all samples. The default is 32,
+            and None for an iterable of batches and for full-batch methods, which need that.
         shuffle : bool
-            Whether the samples come in another order in each epoch (those of a batch, if x is an iterable of batches).
+            Whether to change the order of the samples in each epoch (of the samples of a batch, if x is an iterable).
         seed : int, optional
-            Of that order, of dropout and of `validation_split`, 0 to 2**64 - 1. Without it they are different each time.
+            Seed of the shuffling, of dropout and of `validation_split`, 0 to 2**64 - 1. Without it they are random.
         validation_data : (x, y) or (x, y, sample_weight), optional
-            Their loss is computed after each epoch.
+            Data whose loss is computed after each epoch.
         validation_split : float, optional
-            Take this share of the samples out for that, at random, between 0 and 1. Both parts are copied.
+            The proportion of the samples to set aside as validation data, chosen at random; between 0 and 1. Both parts are
+            copies.
         early_stopping : int or EarlyStopping, optional
-            Stop after so many epochs without a better loss of the validation data (of the training, without them). In the end
-            the network has the best parameters of all epochs.
+            Stop after so many epochs without an improvement of the validation loss (without validation data, of the training
+            loss). The network gets the parameters of the best epoch.
         sample_weight : array_like of real numbers, shape (n,), optional
-            How much each sample counts, not negative. They are divided by their mean, so that the size of a step stays; the
-            loss is sum_i w_i C_i / sum_i w_i. (Those that come with batches are not, as the mean of all is not known.)
+            Weights w of the samples, not negative: the loss is sum_i w_i C_i / sum_i w_i. (Weights that come with batches are
+            not divided by their mean, as the mean over all batches is not known.)
         class_weight : mapping or "balanced", optional
-            How much each class counts, by label, or as many times as makes all count the same: n / (classes * n_class). For
-            integer labels, or targets 0 and 1 of one output. Multiplied with `sample_weight`.
+            Weights of the classes by label; "balanced" is n / (classes * n_class), which gives all classes the same total. For
+            integer labels, or targets 0 and 1 of a single output. Multiplied with `sample_weight`.
         missing : {"raise", "ignore"}
-            What NaN in y means: an error, or a target that is not there, whose output has no part in the loss. A sample without
-            any target does not count in the average.
+            The meaning of NaN in y: an error, or a missing target, whose output does not count. A sample without any target
+            does not count in the average.
         dropout : float or sequence of float, optional
-            The share of activations that a step leaves out, from 0 to 0.99: of all hidden layers, or of each. The others are
-            made larger by 1 / (1 - share), so that nothing has to be done in `predict` [1]_.
+            Inverted dropout [1]_: the probability that an activation of a hidden layer is dropped in a step, from 0 to 0.99;
+            one for all hidden layers, or one for each. The others are multiplied by 1 / (1 - probability), so that `predict`
+            needs no change.
         l2 : float
-            l2 / 2 times the sum of the squared weights, not biases, is made small as well. Losses are given without it.
+            L2 penalty: l2 / 2 times the sum of the squared weights, not biases, is added to the loss to minimise. Reported
+            losses are without it. (Decoupled weight decay is `weight_decay` of `SGD` and `AdamW`.)
         clip_norm : float, optional
-            The gradient of a step is scaled down to this Euclidean norm if its own, without `l2`, is larger [2]_.
-        metrics : sequence, or mapping of names, optional
-            Computed after each epoch, of the validation data (the training's, without them): "accuracy", or functions of y and
-            the outputs that return a number, such as scikit-learn's. By default "accuracy" for classes with validation data.
-        callbacks : callable, or sequence of them
-            Called with the network and the history after each epoch; if one returns True, the training stops.
+            The largest Euclidean norm of the gradient of a step, without `l2`; a larger gradient is scaled down to it [2]_.
+        metrics : str, callable, sequence, or mapping of names, optional
+            Computed after each epoch on the validation data (without validation data, on the training data): "accuracy", "r2",
+            or functions of y and the outputs that return a number, such as scikit-learn's. The default is the accuracy for a
+            classifier with validation data.
+        callbacks : callable, or sequence of callables
+            Called with the network and the history after each epoch; training stops if one returns True.
         checkpoint : str or path-like, optional
-            Write the network and the state of the training to this file after epochs, about every second, and at the end
-            (with the last parameters, and beside them the best ones). Not on Ctrl-C, which may come within an epoch.
+            A file to which the network and the state of the training are written about every second, after an epoch, and at the
+            end (the last parameters, and the best ones beside them). Not on Ctrl-C, which may come within an epoch.
         resume : str or path-like, optional
-            Go on from such a file with the same arguments and data: bit for bit the training that was not stopped.
+            A checkpoint from which to resume, with the same arguments and data: the result has the bits of a training that was
+            not interrupted.
         progress : bool
             Show a progress bar (needs tqdm, the ``progress`` extra).
         verbose : {0, 1}
@@ -882,19 +561,19 @@ class NeuralNetwork(Parameters):
         Returns
         -------
         history : History
-            ``history.loss`` has the mean loss of each epoch. On Ctrl-C it has the epochs so far that are done with all that is
-            looked at after them, ``history.stopped`` is "interrupt", and the network is in the state after some whole number
-            of steps; with early stopping it has the best parameters.
+            ``history.loss`` is the mean loss of each epoch. After Ctrl-C it has the epochs that were completed, with
+            ``history.stopped`` "interrupt"; the network is in the state after some whole number of steps or, with early
+            stopping, has the parameters of the best epoch.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not of that form. The network is unchanged then; of batches, those before have been used.
+            If an argument is not of that form. The network is unchanged; except that earlier batches of an iterable were used.
         ImportError
-            If `progress` is asked for and tqdm is not installed. The network is unchanged then.
+            If `progress` is set and tqdm is not installed. The network is unchanged.
         DivergenceError
-            If the loss or a parameter is no longer finite. It says in which epoch and batch; the network has the last
-            parameters that were finite or, with early stopping, the best ones.
+            If the loss or a parameter becomes NaN or infinite. It names epoch and batch; the network has its last finite
+            parameters or, with early stopping, the best ones.
         OSError
             If a checkpoint cannot be written or read.
 
@@ -914,9 +593,34 @@ class NeuralNetwork(Parameters):
         >>> history
         <History of 100 epochs, loss 0.1706 to 0.004038>
         """
-        options = {name: value for name, value in locals().items() if name not in {"self", "x", "y"}}
+        from nnpy._training import loop
+        from nnpy._training.options import FitOptions
+
+        options = FitOptions(
+            loss=loss,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            early_stopping=early_stopping,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            missing=missing,
+            dropout=dropout,
+            l2=l2,
+            clip_norm=clip_norm,
+            metrics=metrics,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+            resume=resume,
+            progress=progress,
+            verbose=verbose,
+        )
         with self._lock:
-            return _fit.fit(self, x, y, options)
+            return loop.fit(self, x, y, options)
 
     def partial_fit(
         self,
@@ -924,10 +628,10 @@ class NeuralNetwork(Parameters):
         y: ArrayLike,
         *,
         loss: Loss | str | None = None,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | str | None = None,
         batch_size: int | None = 32,
         shuffle: bool = True,
-        seed: int = 0,
+        seed: int | None = None,
         sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | None = None,
         missing: Literal["raise", "ignore"] = "raise",
@@ -935,29 +639,28 @@ class NeuralNetwork(Parameters):
         l2: float = 0.0,
         clip_norm: float | None = None,
     ) -> float:
-        """Go once through samples of a stream, with an optimiser that remembers the calls before.
+        """Train on samples of a stream, once; the optimiser keeps its state from call to call.
 
         Parameters
         ----------
-        x, y, loss, batch_size, shuffle, sample_weight, class_weight, missing, dropout, l2, clip_norm
-            As in `fit`; but weights are not divided by their mean, as that of the whole stream is not known.
-        optimizer : Optimizer, optional
-            By default the one of the last call, or ``nnpy.Adam()`` in the first. Another one than in the last call begins
-            anew. Its rate has to be a number.
-        seed : int
-            Of the order of the samples, which is another one in every call.
+        x, y, loss, batch_size, shuffle, seed, sample_weight, class_weight, missing, dropout, l2, clip_norm
+            As in `fit`; but weights are not divided by their mean, as the mean over the stream is not known. With a seed, the
+            order of the samples still changes from call to call.
+        optimizer : Optimizer or str, optional
+            The default is that of the last call, or ``nnpy.Adam()`` in the first one. A different one starts with a new state.
+            Its learning rate must be a number.
 
         Returns
         -------
         loss : float
-            Mean loss of the samples, each as it was before the step that it was part of.
+            Mean loss of the samples. The loss of each sample is taken before the step that the sample is part of.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not of that form. The network is unchanged then.
+            If an argument is not of that form. The network is unchanged.
         DivergenceError
-            If the loss or a parameter is no longer finite; the network has the last parameters that were.
+            If the loss or a parameter becomes NaN or infinite; the network has its last finite parameters.
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second. The network is in the state after some whole number of steps.
 
@@ -966,82 +669,52 @@ class NeuralNetwork(Parameters):
         >>> import numpy as np
         >>> import nnpy
         >>> net = nnpy.NeuralNetwork([2, 1], "linear", seed=0)
-        >>> for part in np.random.default_rng(0).normal(size=(50, 100, 2)):
-        ...     loss = net.partial_fit(part, part.sum(axis=1), optimizer=nnpy.Adam(0.1))
+        >>> for batch in np.random.default_rng(0).normal(size=(50, 100, 2)):
+        ...     loss = net.partial_fit(batch, batch.sum(axis=1), optimizer=nnpy.Adam(0.1), seed=0)
         >>> print(net.weights[0].round(2).ravel())
         [1. 1.]
         """
-        options = {name: value for name, value in locals().items() if name not in {"self", "x", "y"}}
+        from nnpy._training import loop
+        from nnpy._training.options import FitOptions
+
+        options = FitOptions(
+            loss=loss,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            missing=missing,
+            dropout=dropout,
+            l2=l2,
+            clip_norm=clip_norm,
+        )
         with self._lock:
-            return _fit.partial_fit(self, x, y, options)
+            return loop.partial_fit(self, x, y, options)
+
+    # ---- Files ----
 
     def save(self, path: str | os.PathLike[str], *, optimizer: bool = True) -> None:
-        """Write the network to a file, for `nnpy.load`: layers, functions, parameters, scaler.
+        """Write the network to a file for `nnpy.load`: layers, activations, parameters, scaler, feature names.
 
         Parameters
         ----------
         path : str or path-like
-            The file, by custom with the ending .npz: numpy.load reads it, too. It is written under another name and then
-            renamed, so that there is the old file or the new one at any moment.
+            The file, usually with the ending .npz: numpy.load reads it as well. It is written under another name and then
+            renamed, so that at any moment there is the old file or the new one.
         optimizer : bool
-            Whether to write what the optimiser of `partial_fit` remembers, if there is one, so that it goes on after `load`.
-            That is twice as much as the parameters.
+            Whether to write the state of the optimiser of `partial_fit`, if there is one, so that training continues after
+            `load`. It takes twice the size of the parameters.
 
         Raises
         ------
         OSError
-            If it cannot be written. An old file is unchanged then.
+            If it cannot be written. An old file is unchanged.
         """
         from nnpy import _serialization
 
-        with self._lock:
-            _serialization.save(self, path, _serialization.optimizer_arrays(self) if optimizer else {})
-
-    @property
-    def _columns(self) -> tuple[int, int]:
-        return self._layer_sizes[0], self._layer_sizes[-1]
-
-    def _nn_with(self, loss: Loss) -> Any:
-        """The network as C knows it, with a loss."""
-        nn = ffi.new("NeuralNetwork *", self._nn)
-        nn.loss = loss._fields()
-        return nn[0]
-
-    def _inputs(self, x: ArrayLike) -> NDArray[np.float32]:
-        """Check inputs, and scale them."""
-        inputs = as_array(x, "x", self._layer_sizes[0], what="input")
-        return inputs if self._scaler is None else self._scaler.scale_x(inputs)
-
-    def _samples(self, x: ArrayLike, y: ArrayLike, loss: Loss, *, apart: bool = False, **options: Any) -> Samples:
-        """Check inputs and targets, and scale them; `apart` from the parameters if those are going to change."""
-        apart_from = self._parameters if apart else None
-        return as_samples(x, y, self._columns, loss=loss, scaler=self._scaler, apart_from=apart_from, **options)
-
-    def _rows(self, x: ArrayLike, y: ArrayLike, loss: Loss, *, apart: bool = False) -> Samples:
-        """The same for the functions of nn.h, which know no labels and check nothing."""
-        samples = self._samples(x, y, loss, apart=apart)
-        if samples.y.dtype != np.float32:
-            raise ValueError("finite differences need y as rows of probabilities, got labels")
-        samples.refuse()
-        return samples
-
-    def _evaluate(self, samples: Samples, loss: Loss) -> float:
-        result = ffi.new("double *")
-        call(lib.nn_evaluate, self._nn_with(loss), samples.c[0], ffi.new("Matrix *")[0], result, backend[0], refuse=samples.refuse)
-        return float(result[0])
-
-    def _gradient(self, samples: Samples, loss: Loss, grad: Gradient, by_input: Any) -> None:
-        cost = ffi.new("double *")
-        call(
-            lib.nn_gradient,
-            self._nn_with(loss),
-            grad._nn,
-            by_input,
-            samples.c[0],
-            cost,
-            backend[0],
-            refuse=samples.refuse,
-        )
+        _serialization.write(path, self.__getstate__(), with_optimizer=optimizer)
 
 
 def load(path: str | os.PathLike[str]) -> NeuralNetwork:
@@ -1062,7 +735,7 @@ def load(path: str | os.PathLike[str]) -> NeuralNetwork:
     OSError
         If the file cannot be read.
     ValueError
-        If it is no such file, is damaged, or was written by a later version of nnpy.
+        If it is another file, is damaged, or has the format of another version of nnpy.
 
     Examples
     --------
@@ -1076,4 +749,16 @@ def load(path: str | os.PathLike[str]) -> NeuralNetwork:
     """
     from nnpy import _serialization
 
-    return _serialization.read(path)[0]
+    saved = _serialization.read(path)
+    net = NeuralNetwork(saved.layer_sizes, saved.activations, seed=0)
+    net.parameters = saved.parameters
+    net._set_scaler(saved.scaler)
+    net._feature_names = saved.feature_names
+    if saved.optimizer is not None:
+        state = OptimizerState(saved.optimizer, net.parameters.size)
+        try:
+            state.set_from_arrays(saved.optimizer_state)
+        except ValueError as error:
+            raise ValueError(f"{path} is not a network that nnpy saved: {error}") from error
+        net._state = state
+    return net

@@ -1,4 +1,4 @@
-"""How the parameters follow the gradient: the optimisers, as small objects that `NeuralNetwork.fit` takes."""
+"""The optimisers, as small objects that `NeuralNetwork.fit` takes; and their state in a training. The steps are done in C."""
 
 from __future__ import annotations
 
@@ -10,60 +10,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnpy._ffi import ffi, lib
-from nnpy._validation import integer, not_negative, positive, real
 from nnpy._schedules import ReduceOnPlateau, Schedule
+from nnpy._validation import fraction, integer, not_negative, positive
 
 __all__ = [
     "LBFGS",
+    "OPTIMIZERS",
+    "SGD",
     "Adam",
     "AdamW",
-    "SGD",
     "LevenbergMarquardt",
     "Optimizer",
     "OptimizerState",
     "RMSprop",
     "Rprop",
+    "check_optimizer",
 ]
 
 LearningRate = float | Schedule | ReduceOnPlateau
 
 
-def _check_rate(rate: LearningRate) -> None:
-    if not callable(rate) and not isinstance(rate, ReduceOnPlateau):
-        positive(rate, "learning_rate")
-
-
-def _share(value: float, name: str) -> None:
-    if not 0 <= real(value, name) < 1:
-        raise ValueError(f"{name} must be from 0 to less than 1, got {value!r}")
+def _check_learning_rate(learning_rate: LearningRate) -> None:
+    if not callable(learning_rate) and not isinstance(learning_rate, ReduceOnPlateau):
+        positive(learning_rate, "learning_rate")
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The base of the optimisers."""
+    """Base class of the optimisers."""
 
-    _is_full_batch: ClassVar[bool] = False  # it has to have all samples in a step
+    _is_full_batch: ClassVar[bool] = False  # whether each step needs all samples
 
     def _fields(self) -> dict[str, Any]:
-        """What C is told, apart from the rate."""
+        """Return the fields of the C struct NNOptimizer, without the learning rate."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Gradient descent: velocity = momentum * velocity + gradient, parameters -= rate * velocity.
+    """Stochastic gradient descent: velocity = momentum * velocity + gradient, parameters -= learning_rate * velocity.
 
     Parameters
     ----------
     learning_rate : float or schedule
-        The learning rate, positive; or how it changes, such as ``nnpy.CosineDecay(0.1)``, or a function of the time and the
-        number of epochs.
+        Positive; or a schedule such as ``nnpy.CosineDecay(0.1)``, or a function of the time in epochs and the number of epochs.
     momentum : float
-        How much of the velocity is kept at a step, from 0 to less than 1.
+        The proportion of the velocity that is kept at each step, from 0 to less than 1.
     nesterov : bool
-        Step by gradient + momentum * velocity instead, Nesterov's momentum.
+        Use Nesterov's momentum: step by gradient + momentum * velocity.
     weight_decay : float
-        Weights, not biases, lose rate * weight_decay of themselves at each step, beside what the gradient does.
+        Decoupled weight decay: weights -= learning_rate * weight_decay * weights at each step; biases do not decay. (An L2
+        penalty, which goes through the momentum, is `l2` of `NeuralNetwork.fit`.)
 
     Notes
     -----
@@ -77,8 +74,8 @@ class SGD(Optimizer):
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_rate(self.learning_rate)
-        _share(self.momentum, "momentum")
+        _check_learning_rate(self.learning_rate)
+        fraction(self.momentum, "momentum")
         not_negative(self.weight_decay, "weight_decay")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
@@ -94,17 +91,17 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam: steps in proportion to the mean of the gradient over the root of its mean square, both of the recent past.
+    """Adam: the step is the running mean of the gradient over the root of the running mean of its square.
 
     Parameters
     ----------
     learning_rate : float or schedule
-        The learning rate, positive; or how it changes, such as ``nnpy.LinearDecay(3e-3, warmup=0.3)``, or a function of the
-        time and the number of epochs.
+        Positive; or a schedule such as ``nnpy.LinearDecay(3e-3, warmup_epochs=0.3)``, or a function of the time in epochs and
+        the number of epochs.
     betas : (float, float)
-        How much of the past means is kept at a step, from 0 to less than 1.
+        Decay rates of the first moment (the mean) and the second moment (the mean square), from 0 to less than 1.
     eps : float
-        Added to the root, positive.
+        Added to the root for numerical stability, positive.
 
     Notes
     -----
@@ -116,12 +113,12 @@ class Adam(Optimizer):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        _check_rate(self.learning_rate)
+        _check_learning_rate(self.learning_rate)
         positive(self.eps, "eps")
         if not isinstance(self.betas, Sequence) or isinstance(self.betas, str) or len(self.betas) != 2:
             raise TypeError(f"betas must be two numbers such as (0.9, 0.999), got {self.betas!r}")
-        for beta in self.betas:
-            _share(beta, "betas")
+        for number, beta in enumerate(self.betas):
+            fraction(beta, f"betas[{number}]")
         object.__setattr__(self, "betas", tuple(self.betas))
 
     def _fields(self) -> dict[str, Any]:
@@ -135,14 +132,14 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay: weights, not biases, also lose rate * weight_decay of themselves at each step.
+    """Adam with decoupled weight decay.
 
     Parameters
     ----------
     learning_rate, betas, eps
         As those of `Adam`.
     weight_decay : float
-        Not negative.
+        weights -= learning_rate * weight_decay * weights at each step; biases do not decay. Not negative.
 
     Notes
     -----
@@ -161,22 +158,22 @@ class AdamW(Adam):
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """RMSprop: steps in proportion to the gradient over the root of its mean square of the recent past.
+    """RMSprop: the step is the gradient over the root of the running mean of its square.
 
     Parameters
     ----------
     learning_rate : float or schedule
-        The learning rate, positive; or how it changes, or a function of the time and the number of epochs.
+        Positive; or a schedule, or a function of the time in epochs and the number of epochs.
     alpha : float
-        How much of the past mean square is kept at a step, from 0 to less than 1.
+        Decay rate of the mean square, from 0 to less than 1.
     momentum : float
-        How much of the last step is taken again, from 0 to less than 1.
+        The proportion of the last step that is added to the next one, from 0 to less than 1.
     eps : float
-        Added to the root, positive.
+        Added to the root for numerical stability, positive.
 
     Notes
     -----
-    T. Tieleman and G. Hinton, "Neural networks for backend learning", lecture 6.5, 2012, in the form of PyTorch's RMSprop.
+    T. Tieleman and G. Hinton, "Neural networks for machine learning", lecture 6.5, 2012, in the form of PyTorch's RMSprop.
     """
 
     learning_rate: LearningRate = 1e-3
@@ -185,9 +182,9 @@ class RMSprop(Optimizer):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        _check_rate(self.learning_rate)
-        _share(self.alpha, "alpha")
-        _share(self.momentum, "momentum")
+        _check_learning_rate(self.learning_rate)
+        fraction(self.alpha, "alpha")
+        fraction(self.momentum, "momentum")
         positive(self.eps, "eps")
 
     def _fields(self) -> dict[str, Any]:
@@ -201,23 +198,23 @@ class RMSprop(Optimizer):
 
 @dataclass(frozen=True)
 class Rprop(Optimizer):
-    """Rprop: each parameter has a step of its own, which grows while the gradient keeps its sign and shrinks when that changes.
+    """Rprop: each parameter has its own step size, which grows while its gradient keeps its sign and shrinks when that changes.
 
-    For full batches: `NeuralNetwork.fit` has all samples in a step then.
+    A full-batch method: each step takes all samples.
 
     Parameters
     ----------
     learning_rate : float
-        The size of the first step, positive.
+        The initial step size, positive.
     eta_minus, eta_plus : float
-        What the size is multiplied with, eta_minus < 1 < eta_plus.
+        Factors of the step size after a change of sign, and without one: 0 < eta_minus < 1 < eta_plus.
     min_step, max_step : float
-        Limits of the size, positive.
+        Limits of the step size, positive.
 
     Notes
     -----
     M. Riedmiller and H. Braun, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm", ICNN 1993,
-    without weight backtracking, as in PyTorch: after a change of sign the parameter rests for a step.
+    without weight backtracking, as in PyTorch: after a change of sign the parameter pauses for one step.
     """
 
     learning_rate: float = 1e-2
@@ -232,31 +229,33 @@ class Rprop(Optimizer):
         for name in ("learning_rate", "eta_minus", "eta_plus", "min_step", "max_step"):
             positive(getattr(self, name), name)
         if not self.eta_minus < 1 < self.eta_plus:
-            raise ValueError(f"eta_minus must be below 1 and grow above, got {self.eta_minus!r} and {self.eta_plus!r}")
+            raise ValueError(
+                f"eta_minus must be below 1 and eta_plus above 1, got {self.eta_minus!r} and {self.eta_plus!r}"
+            )
         if self.min_step > self.max_step:
-            raise ValueError(f"min_step must not be above largest, got {self.min_step!r} and {self.max_step!r}")
+            raise ValueError(f"min_step must not be above max_step, got {self.min_step!r} and {self.max_step!r}")
 
     def _fields(self) -> dict[str, Any]:
         return {
             "kind": lib.NN_RPROP,
-            "shrink": float(self.eta_minus),
-            "grow": float(self.eta_plus),
-            "smallest": float(self.min_step),
-            "largest": float(self.max_step),
+            "eta_minus": float(self.eta_minus),
+            "eta_plus": float(self.eta_plus),
+            "min_step": float(self.min_step),
+            "max_step": float(self.max_step),
         }
 
 
 @dataclass(frozen=True)
 class LBFGS(Optimizer):
-    """L-BFGS: Newton's method with an estimate of the curvature from the last steps, and a line search. For full batches.
+    """L-BFGS: a quasi-Newton method with a line search. For any loss, and for small problems.
 
-    An epoch of `NeuralNetwork.fit` is an iteration, with as many evaluations of all samples as its line search needs. It ends
-    before the number of epochs where the loss gets no smaller in float32. For any loss; for small problems.
+    A full-batch method. An epoch of `NeuralNetwork.fit` is one iteration, with as many evaluations of the loss as the line
+    search needs. Training ends early when the loss cannot be reduced any more in float32.
 
     Parameters
     ----------
     history_size : int
-        How many of the last steps are remembered.
+        The number of past steps from which the curvature is estimated.
 
     Notes
     -----
@@ -275,23 +274,23 @@ class LBFGS(Optimizer):
 
 @dataclass(frozen=True)
 class LevenbergMarquardt(Optimizer):
-    """Levenberg and Marquardt's method, for small regressions with the squared error. For full batches.
+    """Levenberg-Marquardt: damped Gauss-Newton steps, for small regressions with the squared error.
 
-    It takes the network for linear, solves the least-squares problem, and damps the step as much as is needed to make the loss
-    smaller. On problems of some hundred parameters nothing is as fast, or gets as far. An epoch of `NeuralNetwork.fit` is one
-    such step; it ends before the number of epochs where none makes the loss smaller.
+    A full-batch method. Each step solves a linearised least-squares problem, with as much damping as is needed to reduce the
+    loss. With up to some hundred parameters it is the fastest method and the most accurate. An epoch of `NeuralNetwork.fit` is
+    one step; training ends early when no step reduces the loss.
 
     Parameters
     ----------
     damping : float
-        In the beginning, in terms of the largest diagonal element of J^T J; positive.
+        The initial damping, relative to the largest diagonal element of J^T J; positive.
 
     Notes
     -----
     K. Madsen, H. B. Nielsen and O. Tingleff, "Methods for non-linear least squares problems", 2004, algorithm 3.16.
 
-    Memory is 16 bytes for each pair of parameters, and time for their third power, whatever the number of samples: J^T J is
-    summed up, J is never stored. More than 10,000 parameters are refused.
+    It takes 16 bytes of memory for each pair of parameters, and time in proportion to their third power. The Jacobian J is
+    never stored as a whole. More than 10,000 parameters are refused.
     """
 
     damping: float = 1e-3
@@ -302,17 +301,47 @@ class LevenbergMarquardt(Optimizer):
         positive(self.damping, "damping")
 
 
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    kind.__name__: kind for kind in (SGD, Adam, AdamW, RMSprop, Rprop, LBFGS, LevenbergMarquardt)
+}
+_NAMES: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "rprop": Rprop,
+    "lbfgs": LBFGS,
+    "levenberg_marquardt": LevenbergMarquardt,
+    "lm": LevenbergMarquardt,
+}
+
+
+def check_optimizer(optimizer: Optimizer | str | None) -> Optimizer:
+    """Return the optimiser: one by name has its default parameters, and None is Adam."""
+    if optimizer is None:
+        return Adam()
+    if isinstance(optimizer, str):
+        if optimizer not in _NAMES:
+            raise ValueError(f"optimizer must be one of {', '.join(_NAMES)}, got {optimizer!r}")
+        return _NAMES[optimizer]()
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"optimizer must be a name such as 'adam' or an object such as nnpy.SGD(0.1), got {optimizer!r}"
+        )
+    return optimizer
+
+
 class OptimizerState:
-    """What an optimiser remembers of a network from step to step: numbers in one buffer, a few beside it in a C struct.
+    """What an optimiser remembers from step to step for one network: arrays in a buffer, a few numbers in a C struct.
 
     Attributes
     ----------
     c : cdata
-        The struct: NNOptimizer, NNLbfgs or NNLevenbergMarquardt.
+        The struct, which points into the buffer: NNOptimizer *, NNLbfgs * or NNLevenbergMarquardt *.
     function : C function or None
-        What does an iteration; None for nn_train.
+        The C function of a method with iterations of its own; None for those that nn_train knows.
     num_passes : int
-        How often it has been through data; each pass has an order of its own.
+        How many times data has been passed over; it determines the order of the samples in the next pass.
     """
 
     def __init__(self, optimizer: Optimizer, num_parameters: int) -> None:
@@ -342,28 +371,28 @@ class OptimizerState:
             self.c.state = ffi.from_buffer("float[]", self.buffer)
             self._numbers = ("beta1_power", "beta2_power")
 
-    def configure(self, *, l2: float, clip: float) -> None:
-        """Set what belongs to a call, not to the optimiser."""
+    def configure(self, *, l2: float, clip_norm: float) -> None:
+        """Set the options that belong to a call of `fit`, not to the optimiser."""
         self.c.l2 = l2
         if self.function is None:
-            self.c.clip_norm = clip
+            self.c.clip_norm = clip_norm
 
-    def to_arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
-        """Return what a file has to hold, by name."""
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the state as arrays for a file."""
         numbers = [float(getattr(self.c, name)) for name in self._numbers]
         return {
-            f"{prefix}buffer": self.buffer.astype(self.buffer.dtype.newbyteorder("<")),
-            f"{prefix}numbers": np.array([self.num_passes, *numbers], dtype="<f8"),
+            "buffer": self.buffer.astype(self.buffer.dtype.newbyteorder("<")),
+            "numbers": np.array([self.num_passes, *numbers], dtype="<f8"),
         }
 
-    def from_arrays(self, arrays: Mapping[str, Any], prefix: str) -> None:
-        """Take it back; a ValueError if it does not fit."""
-        buffer, numbers = arrays[f"{prefix}buffer"], arrays[f"{prefix}numbers"]
+    def set_from_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over a state that `to_arrays` returned; a ValueError if it does not fit, and then nothing is changed."""
+        buffer, numbers = arrays["buffer"], arrays["numbers"]
         name = type(self.optimizer).__name__
         if buffer.shape != self.buffer.shape or numbers.shape != (len(self._numbers) + 1,):
             raise ValueError(f"the state of {name} has another size")
         if buffer.dtype.kind != "f" or numbers.dtype.kind != "f" or not np.isfinite(numbers).all():
-            raise ValueError(f"the state of {name} is no table of real numbers")
+            raise ValueError(f"the state of {name} is no array of real numbers")
         if not 0 <= numbers[0] < 2**63 or (numbers[1:] < 0).any():
             raise ValueError(f"the state of {name} has numbers out of range")
         self.buffer[...] = buffer

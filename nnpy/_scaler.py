@@ -2,67 +2,87 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy._arrays import as_matrix
+from nnpy._arrays import row_blocks
 from nnpy._ffi import ffi, lib
 
 __all__ = ["Scaler"]
 
-Array = NDArray[np.float32]
+_ELEMENTS_PER_BLOCK = 1 << 15  # of intermediate results in float64: they stay in the cache
 
 
 class Scaler(NamedTuple):
-    """Mean and scale of each input and, for regression, of each target: `NeuralNetwork.fit_scaler` makes it.
+    """Mean and scale of each input and, for regression, of each target: `NeuralNetwork.fit_scaler` computes them.
 
-    What the layers see is (x - x_mean) / x_scale; what they give is a, and the output a * y_scale + y_mean. All are float32, of
-    shape (n_inputs,) or (n_outputs,); those of y are None where targets are not scaled.
+    The first layer gets (x - x_mean) / x_scale; an output of the network is a * y_scale + y_mean, where a is the output of the
+    last layer. Both are computed in float64, so that large numbers that differ by little stay apart.
+
+    Attributes
+    ----------
+    x_mean, x_scale : ndarray of float64, shape (n_inputs,)
+    y_mean, y_scale : ndarray of float64, shape (n_outputs,), or None
+        None where targets are not scaled.
     """
 
-    x_mean: Array
-    x_scale: Array
-    y_mean: Array | None = None
-    y_scale: Array | None = None
+    x_mean: NDArray[np.float64]
+    x_scale: NDArray[np.float64]
+    y_mean: NDArray[np.float64] | None = None
+    y_scale: NDArray[np.float64] | None = None
 
-    def scale_x(self, x: Array) -> Array:
-        """Return the inputs as the layers see them, in new memory."""
-        with np.errstate(invalid="ignore", over="ignore"):  # C tells of infinity and NaN
-            scaled: Array = np.subtract(x, self.x_mean, order="C")
-            scaled /= self.x_scale
-        return scaled
+    def scale_x(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Return inputs of any real dtype as the first layer gets them, in new memory. x: shape (n, n_inputs)."""
+        return _scale(x, self.x_mean, self.x_scale)
 
-    def scale_y(self, y: Array) -> Array:
-        """Return targets as the layers should give them."""
-        return y if self.y_mean is None or self.y_scale is None else (y - self.y_mean) / self.y_scale
+    def scale_y(self, y: NDArray[Any]) -> NDArray[np.float32]:
+        """Return targets as the last layer should give them, in new memory. y: shape (n, n_outputs)."""
+        assert self.y_mean is not None
+        assert self.y_scale is not None
+        return _scale(y, self.y_mean, self.y_scale)
 
-    def unscale_y(self, a: Array) -> Array:
-        """Turn what the layers give into outputs, in place."""
-        if self.y_mean is not None and self.y_scale is not None:
-            a *= self.y_scale
-            a += self.y_mean
-        return a
+    def unscale_y(self, a: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return outputs of the last layer in the units of the targets. a: shape (n, n_outputs)."""
+        assert self.y_mean is not None
+        assert self.y_scale is not None
+        return np.asarray(a * self.y_scale + self.y_mean)
 
     @classmethod
-    def of(cls, x: Array, y: Array | None) -> Scaler:
-        """Take mean and standard deviation; a column that never changes has the scale 1."""
+    def fit(cls, x: NDArray[Any], y: NDArray[Any] | None) -> Scaler:
+        """Compute mean and standard deviation of each column; a column that never changes gets the scale 1."""
         return cls(*_mean_and_scale(x), *((None, None) if y is None else _mean_and_scale(y)))
 
 
-def _mean_and_scale(a: Array) -> tuple[Array, Array]:
+def _scale(array: NDArray[Any], mean: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(array - mean) / scale in float64, rounded to float32 once. nn_predict does the same in C."""
+    scaled = np.empty(array.shape, dtype=np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):  # the caller checks for infinity and NaN
+        for rows in row_blocks(array, _ELEMENTS_PER_BLOCK):
+            difference = np.subtract(array[rows], mean, dtype=np.float64)
+            difference /= scale
+            scaled[rows] = difference
+    return scaled
+
+
+def _mean_and_scale(array: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each column, with the same bits on every machine; NaN is left out."""
-    x = np.ascontiguousarray(a, dtype=np.float64)
 
     def moments(center: NDArray[np.float64]) -> NDArray[np.float64]:
-        result = np.zeros((3, x.shape[1]))
-        arrays = [ffi.from_buffer("double[]", row) for row in (center, *result)]
-        lib.nn_column_moments(ffi.from_buffer("double[]", x), *x.shape, *arrays)
+        """Sums of the differences to the center, of their squares, and their number, for each column."""
+        result = np.zeros((3, array.shape[1]))
+        pointers = [ffi.from_buffer("double[]", row) for row in (center, *result)]
+        for rows in row_blocks(array):
+            block = np.ascontiguousarray(array[rows], dtype=np.float64)
+            lib.nn_column_moments(ffi.from_buffer("double[]", block), *block.shape, *pointers)
         return result
 
-    sums, _, counts = moments(np.zeros(x.shape[1]))
-    mean = sums / np.maximum(counts, 1)
+    # The first number of each column is subtracted first, so that a constant column has a deviation of exactly 0.
+    first = np.argmax(~np.isnan(array), axis=0)
+    start = np.nan_to_num(array[first, np.arange(array.shape[1])].astype(np.float64))
+    sums, _, counts = moments(start)
+    mean = start + sums / np.maximum(counts, 1)
     _, squares, counts = moments(mean)
-    scale = np.sqrt(squares / np.maximum(counts, 1)).astype(np.float32)
-    return mean.astype(np.float32), np.where(scale > 0, scale, np.float32(1))
+    deviation = np.sqrt(squares / np.maximum(counts, 1))
+    return mean, np.where(deviation > 0, deviation, 1.0)

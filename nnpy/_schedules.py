@@ -1,4 +1,4 @@
-"""Learning rates that change: each is a function of the time in epochs, ``schedule(epoch, epochs)``."""
+"""Learning rate schedules: functions of the time in epochs, ``schedule(epoch, epochs)``."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = [
     "cosine",
 ]
 
-# The rate at a time from 0 to the number of epochs, which is the second argument.
+# The learning rate at a time from 0 to the number of epochs; the number of epochs is the second argument.
 Schedule = Callable[[float, int], float]
 
 
 def cosine(x: float) -> float:
-    """cos(pi x) for x from 0 to 1, to 1e-11, with the same bits on every machine, which math.cos does not promise.
+    """Return cos(pi x) for x from 0 to 1, to 1e-11, with the same bits on every machine, which math.cos does not promise.
 
-    With t = 1/2 - x it is the Taylor series of sin(pi t), from basic operations alone.
+    It is the Taylor series of sin(pi t) with t = 1/2 - x.
     """
     t = 3.141592653589793 * (0.5 - x)
     term = total = t
@@ -37,14 +37,14 @@ def cosine(x: float) -> float:
 
 @dataclass(frozen=True)
 class StepDecay:
-    """The rate times `factor` after every `every_epochs` epochs.
+    """Step decay: the learning rate is multiplied by `factor` after every `every_epochs` epochs.
 
     Parameters
     ----------
     learning_rate : float
-        In the beginning, positive.
+        The initial learning rate, positive.
     every_epochs : int
-        How many epochs a rate lasts.
+        The number of epochs between two steps.
     factor : float
         Positive.
     """
@@ -59,18 +59,18 @@ class StepDecay:
         positive(self.factor, "factor")
 
     def __call__(self, epoch: float, epochs: int) -> float:
-        """Return the rate at that time."""
+        """Return the learning rate at a time in epochs."""
         return self.learning_rate * _power(self.factor, int(epoch) // self.every_epochs)
 
 
 @dataclass(frozen=True)
 class ExponentialDecay:
-    """The rate times `factor` after every epoch.
+    """Exponential decay: the learning rate is multiplied by `factor` after every epoch.
 
     Parameters
     ----------
     learning_rate : float
-        In the beginning, positive.
+        The initial learning rate, positive.
     factor : float
         Positive.
     """
@@ -83,13 +83,13 @@ class ExponentialDecay:
         positive(self.factor, "factor")
 
     def __call__(self, epoch: float, epochs: int) -> float:
-        """Return the rate at that time."""
+        """Return the learning rate at a time in epochs."""
         return self.learning_rate * _power(self.factor, int(epoch))
 
 
 @dataclass(frozen=True)
 class _Decay:
-    """What comes after a straight way up from 0."""
+    """Base class: a linear warm-up from 0, and then a decay."""
 
     learning_rate: float
     warmup_epochs: float = 0.0
@@ -100,8 +100,8 @@ class _Decay:
         not_negative(self.warmup_epochs, "warmup_epochs")
         not_negative(self.final_rate, "final_rate")
 
-    def _progress(self, epoch: float, epochs: int) -> tuple[float, float]:
-        """How far up, 1 at the top; and then how much of the way down is done."""
+    def _phases(self, epoch: float, epochs: int) -> tuple[float, float]:
+        """Return the proportions of the warm-up and of the decay that are done."""
         warmup = min(self.warmup_epochs, epochs)
         if epoch < warmup:
             return epoch / warmup, 0.0
@@ -110,36 +110,40 @@ class _Decay:
 
 @dataclass(frozen=True)
 class LinearDecay(_Decay):
-    """A straight line from the rate to `final_rate` at the end of the training, after a straight way up from 0.
+    """Linear decay from `learning_rate` to `final_rate` at the end of training, after a linear warm-up from 0.
 
     Parameters
     ----------
     learning_rate : float
-        The highest rate, positive.
+        The highest learning rate, positive.
     warmup_epochs : float
-        How many epochs the way up takes, such as 0.5; 0 for none.
+        The length of the warm-up in epochs, such as 0.5; 0 for none.
     final_rate : float
-        At the end, not negative.
+        The learning rate at the end, not negative.
     """
 
     def __call__(self, epoch: float, epochs: int) -> float:
-        """Return the rate at that time."""
-        up, done = self._progress(epoch, epochs)
-        return self.learning_rate * up if up < 1 else self.learning_rate + (self.final_rate - self.learning_rate) * done
+        """Return the learning rate at a time in epochs."""
+        warmed_up, decayed = self._phases(epoch, epochs)
+        return (
+            self.learning_rate * warmed_up
+            if warmed_up < 1
+            else self.learning_rate + (self.final_rate - self.learning_rate) * decayed
+        )
 
 
 @dataclass(frozen=True)
 class CosineDecay(_Decay):
-    """Half a cosine from the rate to `final_rate` at the end of the training, after a straight way up from 0.
+    """Cosine decay from `learning_rate` to `final_rate` at the end of training, after a linear warm-up from 0.
 
     Parameters
     ----------
     learning_rate : float
-        The highest rate, positive.
+        The highest learning rate, positive.
     warmup_epochs : float
-        How many epochs the way up takes, such as 0.5; 0 for none.
+        The length of the warm-up in epochs, such as 0.5; 0 for none.
     final_rate : float
-        At the end, not negative.
+        The learning rate at the end, not negative.
 
     Notes
     -----
@@ -148,29 +152,33 @@ class CosineDecay(_Decay):
     """
 
     def __call__(self, epoch: float, epochs: int) -> float:
-        """Return the rate at that time."""
-        up, done = self._progress(epoch, epochs)
-        return self.learning_rate * up if up < 1 else self.final_rate + (self.learning_rate - self.final_rate) * 0.5 * (1 + cosine(done))
+        """Return the learning rate at a time in epochs."""
+        warmed_up, decayed = self._phases(epoch, epochs)
+        return (
+            self.learning_rate * warmed_up
+            if warmed_up < 1
+            else self.final_rate + (self.learning_rate - self.final_rate) * 0.5 * (1 + cosine(decayed))
+        )
 
 
 @dataclass(frozen=True)
 class ReduceOnPlateau:
-    """The rate times `factor` whenever the loss has not become better for some epochs.
+    """Multiply the learning rate by `factor` whenever the loss has not improved for some epochs.
 
-    The loss is that of the validation data, or of the training where there are none.
+    The loss is that of the validation data; without them, that of the training.
 
     Parameters
     ----------
     learning_rate : float
-        In the beginning, positive.
+        The initial learning rate, positive.
     factor : float
         Between 0 and 1.
     patience : int
-        After how many epochs without a new best loss.
+        The number of epochs without an improvement after which the learning rate is reduced.
     min_delta : float
-        By how much a loss has to be below the best one to count as better.
+        The smallest decrease of the loss that counts as an improvement.
     min_rate : float
-        The rate does not fall below it.
+        The learning rate does not fall below it.
     """
 
     learning_rate: float
@@ -186,11 +194,13 @@ class ReduceOnPlateau:
         integer(self.patience, "patience", 1, 2**63 - 1)
         not_negative(self.min_delta, "min_delta")
         if not_negative(self.min_rate, "min_rate") > self.learning_rate:
-            raise ValueError(f"min_rate must not be above learning_rate, got {self.min_rate!r} and {self.learning_rate!r}")
+            raise ValueError(
+                f"min_rate must not be above learning_rate, got {self.min_rate!r} and {self.learning_rate!r}"
+            )
 
 
 class Plateau:
-    """Where a training with `ReduceOnPlateau` has got to."""
+    """The state of `ReduceOnPlateau` in one training."""
 
     def __init__(self, schedule: ReduceOnPlateau) -> None:
         self.schedule = schedule
@@ -198,8 +208,8 @@ class Plateau:
         self._best = float("inf")
         self._waited = 0
 
-    def see(self, loss: float) -> None:
-        """Take the loss of the next epoch into account."""
+    def update(self, loss: float) -> None:
+        """Update the learning rate with the loss of one more epoch."""
         self._waited += 1
         if loss < self._best - self.schedule.min_delta:
             self._best, self._waited = loss, 0
@@ -209,7 +219,7 @@ class Plateau:
 
 
 def _power(base: float, exponent: int) -> float:
-    """base**exponent by multiplications, the same bits on every machine."""
+    """Return base**exponent by multiplications, with the same bits on every machine."""
     result = 1.0
     while exponent:
         if exponent & 1:

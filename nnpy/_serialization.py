@@ -1,4 +1,9 @@
-"""Networks in files: one .npz with plain arrays, no pickle inside, written as a whole or not at all."""
+"""Networks in files: one .npz of plain arrays, without pickle, written completely or not at all.
+
+What is read comes back as plain state, `SavedNetwork`; `nnpy.load` makes a network of it.
+"""
+
+from __future__ import annotations
 
 import io
 import json
@@ -6,148 +11,164 @@ import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy._validation import check_functions, check_layer_sizes
-from nnpy._optimizers import Adam, AdamW, SGD, OptimizerState, RMSprop, Rprop
+from nnpy._activations import check_activations
+from nnpy._atomic_write import replacing
+from nnpy._optimizers import OPTIMIZERS, Optimizer
 from nnpy._scaler import Scaler
+from nnpy._validation import check_layer_sizes
 
-if TYPE_CHECKING:
-    from nnpy._network import NeuralNetwork
+__all__ = ["SavedNetwork", "read", "write"]
 
-__all__ = ["optimizer_arrays", "read", "replacing", "save"]
+_FORMAT = 3
+_KIND = "nnpy network"
 
-_OPTIMIZERS: dict[str, Any] = {c.__name__: c for c in (Adam, AdamW, SGD, RMSprop, Rprop)}
-
-# What may be in a file beside a network; nothing else is read.
-_EXTRA = [f"optimizer/{name}" for name in ("class", "arguments", "buffer", "numbers")] + [
-    f"checkpoint/{name}"
-    for name in (
-        *("settings", "watched", "seed", "columns", "history", "stopped", "best_parameters", "buffer", "numbers"),
-    )
-]
-# What numpy, zipfile and json raise where a file is damaged.
+# What numpy, zipfile and json raise if a file is damaged.
 _DAMAGE = (
     *(KeyError, TypeError, ValueError, EOFError, OverflowError, RecursionError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
+_STATE = ("buffer", "numbers")  # the arrays of an OptimizerState
+_CHECKPOINT = ("settings", "monitored", "seed", "columns", "history", "stopped", "best_parameters", *_STATE)
 
-_FORMAT = 2  # 1 had no scaler and no state of an optimiser
+
+class SavedNetwork(NamedTuple):
+    """The content of a file, checked.
+
+    Attributes
+    ----------
+    layer_sizes, activations, parameters, feature_names
+        As those of a network.
+    scaler : Scaler or None
+    optimizer : Optimizer or None
+        That of `partial_fit`, with its state in `optimizer_state`.
+    optimizer_state : dict of ndarray
+    checkpoint : dict of ndarray
+        What `nnpy._training.checkpoint` has written; empty if the file is no checkpoint.
+    """
+
+    layer_sizes: tuple[int, ...]
+    activations: tuple[str, ...]
+    parameters: NDArray[np.float32]
+    scaler: Scaler | None
+    feature_names: tuple[str, ...] | None
+    optimizer: Optimizer | None
+    optimizer_state: dict[str, NDArray[Any]]
+    checkpoint: dict[str, NDArray[Any]]
 
 
-def save(net: "NeuralNetwork", path: "str | os.PathLike[str]", extra: Mapping[str, NDArray[Any]]) -> None:
-    """Write a network, and what else there is to it; see `NeuralNetwork.save`."""
-    state = net.__getstate__()  # under the network's lock
-    scaler = {} if net.scaler is None else net.scaler._asdict()
-    content = {
-        "format": np.array("nnpy network"),
+def write(
+    path: str | os.PathLike[str],
+    state: Mapping[str, Any],
+    *,
+    with_optimizer: bool = False,
+    checkpoint: Mapping[str, NDArray[Any]] | None = None,
+) -> None:
+    """Write a network.
+
+    Parameters
+    ----------
+    path : str or path-like
+    state : mapping
+        What `Model.__getstate__` returns.
+    with_optimizer : bool
+        Whether to write the state of the optimiser of `partial_fit`, if there is one.
+    checkpoint : mapping of ndarray, optional
+        The state of a training.
+    """
+    content: dict[str, Any] = {
+        "format": np.array(_KIND),
         "version": np.array(_FORMAT),
         "layer_sizes": np.array(state["layer_sizes"], dtype=np.int64),
         "activations": np.array(state["activations"]),
         "parameters": state["parameters"],
-        **{f"scaler/{name}": a.astype("<f4") for name, a in scaler.items() if a is not None},
-        **extra,
     }
+    if state["scaler"] is not None:
+        arrays = state["scaler"]._asdict()
+        content.update({f"scaler/{name}": a.astype("<f8") for name, a in arrays.items() if a is not None})
+    if state["feature_names"] is not None:
+        content["feature_names"] = np.array(state["feature_names"])
+    if with_optimizer and "optimizer" in state:
+        content["optimizer/class"] = np.array(type(state["optimizer"]).__name__)
+        content["optimizer/arguments"] = np.array(json.dumps(asdict(state["optimizer"])))
+        content.update({f"optimizer/{name}": a for name, a in state["optimizer_state"].items()})
+    content.update({f"checkpoint/{name}": a for name, a in (checkpoint or {}).items()})
     with replacing(Path(path)) as file:
         np.savez(file, **content)
 
 
-@contextmanager
-def replacing(target: Path) -> Iterator[BinaryIO]:
-    """Open a file to write to, which becomes `target` at the end of the block, or vanishes where that raises."""
-    # Another file first, then a rename: whoever looks finds the old file or the new one, even after a power cut.
-    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def read(path: "str | os.PathLike[str]") -> "tuple[NeuralNetwork, dict[str, NDArray[Any]]]":
-    """Read a network, and what else is in its file, by name; see `nnpy.load`."""
-    from nnpy._network import NeuralNetwork
-
+def read(path: str | os.PathLike[str]) -> SavedNetwork:
+    """Read a network; see `nnpy.load`."""
     path = Path(path)
     content = io.BytesIO(path.read_bytes())
+    if not zipfile.is_zipfile(content):
+        raise ValueError(f"{path} is not a network that nnpy saved: it is no .npz file")
+    content.seek(0)
     try:
         file = np.load(content, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile) or str(file["format"]) != "nnpy network":
-            raise ValueError("it is another kind of file")
-        if not 1 <= int(file["version"]) <= _FORMAT:
-            raise ValueError(f"it has format {int(file['version'])}, and this version of nnpy knows {_FORMAT}")
+        if "format" not in file.files or str(file["format"]) != _KIND:
+            raise ValueError("it holds other arrays")
+        if int(file["version"]) != _FORMAT:
+            raise ValueError(f"its format is {int(file['version'])}, and this version of nnpy reads format {_FORMAT}")
         sizes = check_layer_sizes(file["layer_sizes"].tolist())
-        names = check_functions(file["activations"].tolist(), len(sizes) - 1)
-        parameters = _numbers(file, "parameters", sum((rows + 1) * columns for rows, columns in pairwise(sizes)))
-        scaler = _read_scaler(file, sizes)
-        extra = {name: file[name] for name in _EXTRA if name in file.files}
-        net = NeuralNetwork(sizes, names, seed=0)
-        net.parameters = parameters
-        net._scaler = scaler
-        if "optimizer/class" in extra:
-            _read_optimizer(net, extra)
+        num_parameters = sum((rows + 1) * columns for rows, columns in pairwise(sizes))
+        optimizer = _read_optimizer(file) if "optimizer/class" in file.files else None
+        return SavedNetwork(
+            layer_sizes=sizes,
+            activations=check_activations(file["activations"].tolist(), len(sizes) - 1),
+            parameters=_numbers(file, "parameters", num_parameters, "<f4").astype(np.float32),
+            scaler=_read_scaler(file, sizes),
+            feature_names=_read_feature_names(file, sizes[0]),
+            optimizer=optimizer,
+            optimizer_state={} if optimizer is None else {name: file[f"optimizer/{name}"] for name in _STATE},
+            checkpoint={name: file[f"checkpoint/{name}"] for name in _CHECKPOINT if f"checkpoint/{name}" in file.files},
+        )
     except _DAMAGE as error:
-        raise ValueError(f"{path} is no network that nnpy saved: {error}") from error
-    return net, extra
+        raise ValueError(f"{path} is not a network that nnpy saved: {error}") from error
 
 
-def _numbers(file: Mapping[str, NDArray[Any]], name: str, expected: int) -> NDArray[np.float32]:
+def _numbers(file: Mapping[str, NDArray[Any]], name: str, size: int, dtype: str) -> NDArray[Any]:
     array = file[name]
-    if array.dtype != np.dtype("<f4") or array.shape != (expected,):
-        raise ValueError(f"it has {name} of {array.dtype}, {array.shape}, for {expected} of float32")
-    return array.astype(np.float32)
+    if array.dtype != np.dtype(dtype) or array.shape != (size,):
+        raise ValueError(
+            f"its {name} are {array.dtype} of shape {array.shape}, not {np.dtype(dtype)} of shape ({size},)"
+        )
+    return array
 
 
-def _read_scaler(file: "np.lib.npyio.NpzFile", sizes: tuple[int, ...]) -> Scaler | None:
+def _read_scaler(file: np.lib.npyio.NpzFile, sizes: tuple[int, ...]) -> Scaler | None:
     if "scaler/x_mean" not in file.files:
         return None
-    x = [_numbers(file, f"scaler/x_{name}", sizes[0]) for name in ("mean", "scale")]
-    y = [_numbers(file, f"scaler/y_{name}", sizes[-1]) for name in ("mean", "scale") if "scaler/y_mean" in file.files]
+
+    def pair(prefix: str, size: int) -> list[NDArray[np.float64]]:
+        names = (f"scaler/{prefix}_mean", f"scaler/{prefix}_scale")
+        return [_numbers(file, name, size, "<f8").astype(np.float64) for name in names]
+
+    x, y = pair("x", sizes[0]), pair("y", sizes[-1]) if "scaler/y_mean" in file.files else []
     if not all(np.isfinite(a).all() for a in (*x, *y)) or any((a <= 0).any() for a in (x[1], *y[1:])):
         raise ValueError("its scaler has numbers that are not finite, or scales that are not positive")
     return Scaler(*x, *y)
 
 
-def optimizer_arrays(net: "NeuralNetwork") -> dict[str, NDArray[Any]]:
-    """The state that `NeuralNetwork.partial_fit` has left, for a file."""
-    state = net._state
-    if state is None:
-        return {}
-    return {
-        "optimizer/class": np.array(type(state.optimizer).__name__),
-        "optimizer/arguments": np.array(json.dumps(asdict(state.optimizer))),
-        **state.to_arrays("optimizer/"),
-    }
+def _read_feature_names(file: np.lib.npyio.NpzFile, num_inputs: int) -> tuple[str, ...] | None:
+    if "feature_names" not in file.files:
+        return None
+    names = file["feature_names"]
+    if names.dtype.kind != "U" or names.shape != (num_inputs,):
+        raise ValueError(f"its feature names are {names.dtype} of shape {names.shape}")
+    return tuple(names.tolist())
 
 
-def _read_optimizer(net: "NeuralNetwork", extra: Mapping[str, NDArray[Any]]) -> None:
-    name = str(extra["optimizer/class"])
-    if name not in _OPTIMIZERS:
+def _read_optimizer(file: np.lib.npyio.NpzFile) -> Optimizer:
+    name = str(file["optimizer/class"])
+    if name not in OPTIMIZERS:
         raise ValueError(f"it has the state of an unknown optimizer, {name}")
-    state = OptimizerState(_OPTIMIZERS[name](**json.loads(str(extra["optimizer/arguments"]))), net.parameters.size)
-    state.from_arrays(extra, "optimizer/")
-    net._state = state
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename last, where folders can be opened."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    return OPTIMIZERS[name](**json.loads(str(file["optimizer/arguments"])))

@@ -1,4 +1,4 @@
-"""Checks of the arguments that are not arrays."""
+"""Checks of scalar arguments: numbers, sizes, seeds. Arrays are checked in `nnpy._arrays`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nnpy._ffi import lib
-
 __all__ = [
-    "FUNCTIONS",
-    "check_functions",
+    "COUNT_MAX",
+    "FLOAT_MAX",
     "check_layer_sizes",
+    "check_seed",
+    "fraction",
     "integer",
     "not_negative",
     "positive",
@@ -22,24 +22,12 @@ __all__ = [
     "real",
 ]
 
+COUNT_MAX = 2**63 - 1  # the largest number of epochs, iterations or samples
 FLOAT_MAX = float(np.finfo(np.float32).max)
-
-FUNCTIONS = {
-    "sigmoid": lib.NN_SIGMOID,
-    "tanh": lib.NN_TANH,
-    "relu": lib.NN_RELU,
-    "linear": lib.NN_LINEAR,
-    "softmax": lib.NN_SOFTMAX,
-    "leaky_relu": lib.NN_LEAKY_RELU,
-    "elu": lib.NN_ELU,
-    "softplus": lib.NN_SOFTPLUS,
-    "silu": lib.NN_SILU,
-    "gelu": lib.NN_GELU,
-}
 
 
 def check_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Return the sizes as a tuple of at least two positive integers that C can multiply."""
+    """Return layer sizes as a tuple of at least two positive integers whose products C can represent."""
     try:
         if isinstance(sizes, (str, bytes)):
             raise TypeError
@@ -58,26 +46,14 @@ def check_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     return sizes
 
 
-def check_functions(activations: str | Sequence[str], num_layers: int) -> tuple[str, ...]:
-    """Return the name of the function of each layer but the inputs."""
-    if not isinstance(activations, (str, Sequence)):
-        raise TypeError(f"activations must be a name or a sequence of names, got {activations!r}")
-    names = (activations,) * num_layers if isinstance(activations, str) else tuple(activations)
-    for name in names:
-        if not isinstance(name, str) or name not in FUNCTIONS:
-            raise ValueError(f"an activation must be one of {', '.join(FUNCTIONS)}, got {name!r}")
-    if len(names) != num_layers:
-        raise ValueError(
-            f"activations must be one name, or {num_layers}, one for each layer but the inputs, got {list(names)}"
-        )
-    if "softmax" in names[:-1]:
-        raise ValueError(f"softmax is for the last layer alone, got {list(names)}")
-    return names
-
-
 def random_seed(bits: int) -> int:
-    """Return a number from 0 to 2**bits - 1 that is another one each time."""
+    """Return a random integer from 0 to 2**bits - 1, taken from the operating system."""
     return int.from_bytes(os.urandom(bits // 8), "little")
+
+
+def check_seed(seed: int | None, bits: int = 64) -> int:
+    """Return the seed, from 0 to 2**bits - 1; a random one for None."""
+    return random_seed(bits) if seed is None else integer(seed, "seed", 0, 2**bits - 1)
 
 
 def integer(value: int, name: str, low: int, high: int) -> int:
@@ -118,4 +94,12 @@ def positive(value: float, name: str) -> float:
     number = real(value, name)
     if np.float32(number) <= 0:
         raise ValueError(f"{name} must be positive in float32, got {value!r}")
+    return number
+
+
+def fraction(value: float, name: str) -> float:
+    """Return a number from 0 to less than 1."""
+    number = real(value, name)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must be from 0 to less than 1, got {value!r}")
     return number

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from nnpy._serialization import replacing
+from nnpy._atomic_write import replacing
 
 __all__ = ["MNIST", "download_mnist", "load_idx", "load_mnist"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy._validation import integer
 from nnpy._history import History
 from nnpy._network import NeuralNetwork
+from nnpy._validation import integer
 
 __all__ = ["confusion_matrix", "first_layer", "losses"]
 

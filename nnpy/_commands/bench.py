@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnpy import reference
-from nnpy._commands import xor as _xor
 from nnpy._arrays import as_matrix
+from nnpy._commands import xor as _xor
 from nnpy._ffi import lib
 from nnpy._network import NeuralNetwork
 from nnpy._optimizers import SGD

@@ -10,7 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import nnpy
-from nnpy._commands import bench as _bench, draw as _draw, mnist as _mnist, xor as _xor
+from nnpy._commands import bench as _bench
+from nnpy._commands import draw as _draw
+from nnpy._commands import mnist as _mnist
+from nnpy._commands import xor as _xor
 from nnpy._commands.augment import Distortion
 
 __all__ = ["main"]

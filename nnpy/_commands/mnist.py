@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nnpy._backend import get_num_threads
 from nnpy._commands.augment import Distortion, distort
 from nnpy._history import History
-from nnpy._backend import get_num_threads
 from nnpy._network import NeuralNetwork
 from nnpy._optimizers import Adam
 from nnpy._schedules import LinearDecay

@@ -1,118 +1,119 @@
-"""Trainings in files: what `fit` writes to go on from, and how it goes on."""
+"""Checkpoints: files that `fit` writes during a training, and from which it can resume."""
+
+from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnpy import _serialization
 from nnpy._history import History
-from nnpy._network import NeuralNetwork
+from nnpy._model import Model
 from nnpy._scaler import Scaler
-
-if TYPE_CHECKING:
-    from nnpy._fit import Settings, Trainer, Watch
+from nnpy._training.monitor import Monitor
+from nnpy._training.options import Settings
+from nnpy._training.trainer import Trainer
 
 __all__ = ["Checkpoint", "check", "read", "restore", "save"]
 
-_PREFIX = "checkpoint/"
-
 
 class Checkpoint(NamedTuple):
-    """A training as it was after an epoch, read from a file and found to be one of the network."""
+    """The state of a training after an epoch, as read from a file that fits the network."""
 
     path: str
     parameters: NDArray[np.float32]
     seed: int
-    settings: dict[str, str]  # what has to be the same for the training to go on
-    watched: str  # and of what is looked at after each epoch
-    columns: list[str]
+    settings: dict[str, str]  # fingerprints of the settings
+    monitored: str  # and of the monitor
+    columns: list[str]  # of the history
     rows: list[list[float]]
     stopped: str
     best_parameters: NDArray[np.float32] | None
-    state: dict[str, NDArray[Any]]
+    optimizer_state: dict[str, NDArray[Any]]
 
 
-def save(path: "str | os.PathLike[str]", trainer: "Trainer", watch: "Watch", history: History) -> None:
+def save(path: str | os.PathLike[str], trainer: Trainer, monitor: Monitor, history: History) -> None:
     """Write the network and the state of its training."""
-    names = list(history._columns)
+    columns = history.to_dict()
     content: dict[str, NDArray[Any]] = {
         "settings": np.array(json.dumps(trainer.settings.fingerprint())),
-        "watched": np.array(watch.fingerprint()),
+        "monitored": np.array(monitor.fingerprint()),
         "seed": np.array(trainer.settings.seed, dtype=np.uint64),
-        "columns": np.array(names),
-        "history": np.array([history._columns[name] for name in names], dtype="<f8"),
+        "columns": np.array(list(columns)),
+        "history": np.array(list(columns.values()), dtype="<f8"),
         "stopped": np.array(history.stopped),
-        **trainer.state.to_arrays(""),
+        **trainer.state.to_arrays(),
     }
-    if watch.best_parameters is not None:
-        content["best_parameters"] = watch.best_parameters.astype("<f4")
-    _serialization.save(trainer.net, path, {_PREFIX + name: array for name, array in content.items()})
+    if monitor.best_parameters is not None:
+        content["best_parameters"] = monitor.best_parameters.astype("<f4")
+    _serialization.write(path, trainer.model.__getstate__(), checkpoint=content)
 
 
-def read(path: "str | os.PathLike[str]", net: NeuralNetwork) -> Checkpoint:
-    """Read a checkpoint; a ValueError if it is none, or of another network."""
-    other, extra = _serialization.read(path)
+def read(path: str | os.PathLike[str], model: Model) -> Checkpoint:
+    """Read a checkpoint; a ValueError if it is none, or does not fit the network."""
+    saved = _serialization.read(path)
     path = os.fspath(path)
-    saved = {name.removeprefix(_PREFIX): array for name, array in extra.items() if name.startswith(_PREFIX)}
-    if other.layer_sizes != net.layer_sizes or other.activations != net.activations:
-        raise ValueError(f"{path} is of {other!r}, and cannot go on with {net!r}")
-    if not _same_scaler(other.scaler, net.scaler):
-        raise ValueError(f"{path} was written with another scaler; nnpy.load gives a network that has it")
-    if not saved:
+    if (saved.layer_sizes, saved.activations) != (model.layer_sizes, model.activations):
+        other = f"a network of {list(saved.layer_sizes)}, {list(saved.activations)}"
+        raise ValueError(f"{path} is of {other}, and cannot be resumed by {model!r}")
+    if not _is_same_scaler(saved.scaler, model.scaler):
+        raise ValueError(f"{path} was written with another scaler; nnpy.load returns a network that has it")
+    content = saved.checkpoint
+    if not content:
         raise ValueError(f"{path} is no checkpoint: fit(checkpoint=...) writes one")
     try:
         checkpoint = Checkpoint(
             path=str(path),
-            parameters=other.parameters,
-            seed=int(saved["seed"]),
-            settings=dict(json.loads(str(saved["settings"]))),
-            watched=str(saved["watched"]),
-            columns=saved["columns"].tolist(),
-            rows=saved["history"].astype(np.float64).T.tolist(),
-            stopped=str(saved["stopped"]),
-            best_parameters=saved.get("best_parameters"),
-            state={name: saved[name] for name in ("buffer", "numbers")},
+            parameters=saved.parameters,
+            seed=int(content["seed"]),
+            settings=dict(json.loads(str(content["settings"]))),
+            monitored=str(content["monitored"]),
+            columns=content["columns"].tolist(),
+            rows=content["history"].astype(np.float64).T.tolist(),
+            stopped=str(content["stopped"]),
+            best_parameters=content.get("best_parameters"),
+            optimizer_state={name: content[name] for name in ("buffer", "numbers")},
         )
         best = checkpoint.best_parameters
-        if best is not None and (best.dtype != np.float32 or best.shape != net.parameters.shape):
+        if best is not None and (best.dtype != np.float32 or best.shape != model.parameters.shape):
             raise ValueError(f"its best parameters are of {best.dtype}, {best.shape}")
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{path} is no checkpoint that can be gone on from: {error}") from error
+        raise ValueError(f"{path} is damaged, training cannot be resumed from it: {error}") from error
     return checkpoint
 
 
-def check(checkpoint: Checkpoint, settings: "Settings") -> None:
-    """Raise a ValueError that names the first setting that is another one."""
+def check(checkpoint: Checkpoint, settings: Settings) -> None:
+    """Raise a ValueError that names the first setting that differs from those of the checkpoint."""
     for name, now in settings.fingerprint().items():
         before = checkpoint.settings.get(name)
         if before != now:
             raise ValueError(f"{checkpoint.path} was written with {name}={before}, got {name}={now}")
 
 
-def restore(checkpoint: Checkpoint, trainer: "Trainer", watch: "Watch", history: History) -> None:
-    """Bring all to where it was when the checkpoint was written; the network last, when nothing can be refused any more."""
-    if checkpoint.rows and checkpoint.watched != watch.fingerprint():
+def restore(checkpoint: Checkpoint, trainer: Trainer, monitor: Monitor, history: History) -> None:
+    """Restore the state of the training; the network comes last, when nothing can be refused any more."""
+    if checkpoint.rows and checkpoint.monitored != monitor.fingerprint():
         raise ValueError(
-            f"{checkpoint.path} was written with {checkpoint.watched}, got {watch.fingerprint()}: validation data, metrics and "
-            "early stopping have to be the same"
+            f"{checkpoint.path} was written with {checkpoint.monitored}, got {monitor.fingerprint()}: validation data, metrics "
+            "and early stopping must be the same"
         )
-    trainer.state.from_arrays(checkpoint.state, "")
-    for epoch, row in enumerate(checkpoint.rows):
-        history._append(dict(zip(checkpoint.columns, row, strict=True)))
+    trainer.state.set_from_arrays(checkpoint.optimizer_state)
+    for epoch, row in enumerate(checkpoint.rows, 1):
+        values = dict(zip(checkpoint.columns, row, strict=True))
+        history.append(values)
         if trainer.plateau is not None:
-            trainer.plateau.see(history._columns.get("val_loss", history._columns["loss"])[-1])
-        if watch.early is not None:
-            watch.has_waited(history._columns[watch.monitor][-1], epoch, None)
-    watch.best_parameters = checkpoint.best_parameters
+            trainer.plateau.update(values.get("val_loss", values["loss"]))
+        monitor.replay(history, epoch)
+    monitor.best_parameters = checkpoint.best_parameters
     if checkpoint.stopped in {"early", "converged"}:
         history.stopped = checkpoint.stopped
-    trainer.net.parameters = checkpoint.parameters
+    trainer.model.parameters = checkpoint.parameters
 
 
-def _same_scaler(one: Scaler | None, other: Scaler | None) -> bool:
+def _is_same_scaler(one: Scaler | None, other: Scaler | None) -> bool:
     if one is None or other is None:
         return one is other
     return all(

@@ -1,0 +1,103 @@
+"""Metrics of predictions, for `fit`, `evaluate` and `score`: the accuracy and R^2. They take what scikit-learn's take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss
+
+__all__ = ["Metric", "accuracy_for", "check_metrics", "is_classifier", "predicted_classes", "r2_score"]
+
+Metric = Callable[[NDArray[Any], NDArray[Any]], float]  # of targets and outputs
+
+
+def is_classifier(loss: Loss, last_activation: str) -> bool:
+    """Whether a network with that loss and last activation gives probabilities of classes."""
+    return isinstance(loss, CrossEntropy) or (isinstance(loss, BinaryCrossEntropy) and last_activation == "sigmoid")
+
+
+def predicted_classes(out: NDArray[Any], threshold: float) -> NDArray[np.int64]:
+    """Return the class of each row of outputs, shape (n, n_outputs): the largest output, or 1 where a single one is above."""
+    classes = out[:, 0] > threshold if out.shape[1] == 1 else out.argmax(axis=1)
+    return classes.astype(np.int64)
+
+
+def accuracy_for(loss: Loss, last_activation: str) -> Metric:
+    """Return the accuracy as a function of y and the outputs.
+
+    It is the proportion of samples whose class has the largest output. With the binary cross-entropy, or a single output, it is
+    the proportion of outputs on the right side of the threshold: 0.5, or 0 for logits and "tanh". Missing targets do not count.
+    """
+    is_binary = isinstance(loss, BinaryCrossEntropy)
+    threshold = 0.0 if (last_activation == "linear" and is_binary) or last_activation == "tanh" else 0.5
+
+    def accuracy(y: NDArray[Any], out: NDArray[Any]) -> float:
+        out = out.reshape(len(out), -1)
+        if is_binary or (out.shape[1] == 1 and not isinstance(loss, CrossEntropy)):
+            y = y.reshape(out.shape)
+            valid = ~np.isnan(y)
+            return float(
+                np.mean((out > threshold)[valid] == (y > threshold if last_activation == "tanh" else y > 0.5)[valid])
+            )
+        if y.ndim == 2 and y.shape[1] > 1:
+            valid = ~np.isnan(y).any(axis=1)
+            y, out = y[valid].argmax(axis=1), out[valid]
+        return float(np.mean(out.argmax(axis=1) == y.reshape(-1)))
+
+    return accuracy
+
+
+def r2_score(y: NDArray[Any], out: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
+    """Return the coefficient of determination R^2, averaged over the outputs; missing targets do not count.
+
+    1 - sum (y - out)^2 / sum (y - mean(y))^2 for each output; where y does not vary, 1 if the outputs are exact, else 0.
+    """
+    y, out = y.reshape(len(y), -1).astype(np.float64), out.reshape(len(out), -1).astype(np.float64)
+    weights = np.ones(len(y)) if weights is None else weights
+    scores = []
+    for target, output in zip(y.T, out.T, strict=True):
+        valid = ~np.isnan(target)
+        w, t, o = weights[valid], target[valid], output[valid]
+        if not w.sum() > 0:
+            continue
+        residual = float(np.sum(w * (t - o) ** 2))
+        total = float(np.sum(w * (t - np.average(t, weights=w)) ** 2))
+        scores.append(1 - residual / total if total > 0 else float(residual == 0))
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+_RESERVED = {"loss", "val_loss", "learning_rate", "seconds"}
+
+
+def check_metrics(
+    metrics: str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric],
+    loss: Loss,
+    last_activation: str,
+    *,
+    prefix: str = "",
+) -> dict[str, Metric]:
+    """Return the metrics by the name that they have in a history: "accuracy", "r2", or functions of y and the outputs."""
+    if isinstance(metrics, str) or callable(metrics):
+        metrics = [metrics]
+    named = {"accuracy": accuracy_for(loss, last_activation), "r2": r2_score}
+    items = metrics.items() if isinstance(metrics, Mapping) else (("", metric) for metric in metrics)
+    found: dict[str, Metric] = {}
+    for given_name, metric in items:
+        name, function = given_name, metric
+        if isinstance(metric, str) and metric in named:
+            name, function = given_name or metric, named[metric]
+        if not callable(function):
+            raise TypeError(
+                f"a metric must be 'accuracy', 'r2' or a function of y and the outputs that returns a number, got {metric!r}"
+            )
+        name = prefix + (name or str(getattr(function, "__name__", type(function).__name__)))
+        if name in found or name in _RESERVED:
+            raise ValueError(
+                f"each metric needs a name of its own, got {name!r} twice: pass a mapping of names to metrics"
+            )
+        found[name] = function
+    return found

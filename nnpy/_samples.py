@@ -1,0 +1,290 @@
+"""Samples: inputs and targets that go together, checked, and described to C as NNSamples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nnpy._activations import ACTIVATIONS
+from nnpy._arrays import as_table, check_finite, matrix_fields, to_array, to_float32
+from nnpy._ffi import ffi
+from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss
+from nnpy._scaler import Scaler
+from nnpy._validation import FLOAT_MAX, not_negative
+
+__all__ = ["Samples", "as_samples", "category_codes", "check_sample_weight", "is_categorical"]
+
+
+class Samples(NamedTuple):
+    """Inputs and targets, checked; except that x may still contain NaN or infinity, which C finds as it reads x.
+
+    Attributes
+    ----------
+    c : cdata of NNSamples *
+        It points into the arrays below.
+    x : ndarray of float32, shape (n, n_inputs)
+        As the first layer gets them.
+    y : ndarray of float32, shape (n, n_outputs), or of int32, shape (n,)
+        Targets as the last layer should give them, or labels.
+    given_y : ndarray
+        Targets as the caller passed them, for metrics.
+    weights : ndarray of float32, shape (n,), or None
+        Sample weights.
+    """
+
+    c: Any
+    x: NDArray[np.float32]
+    y: NDArray[np.float32] | NDArray[np.int32]
+    given_y: NDArray[Any]
+    weights: NDArray[np.float32] | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def check_inputs(self) -> None:
+        """Raise a ValueError that names the first input that is not finite, if there is one."""
+        check_finite(self.x, "x")
+
+
+def as_samples(
+    x: ArrayLike,
+    y: ArrayLike,
+    layer_sizes: tuple[int, ...],
+    last_activation: str,
+    *,
+    loss: Loss,
+    missing: str = "raise",
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | str | None = None,
+    normalize_weights: bool = True,
+    scaler: Scaler | None = None,
+    check_range: bool = False,
+    copy_if_in: NDArray[np.float32] | None = None,
+) -> Samples:
+    """Check inputs x and targets y, and that they fit each other and the network.
+
+    Parameters
+    ----------
+    x : array_like, shape (n, layer_sizes[0])
+    y : array_like, shape (n, layer_sizes[-1])
+        With `CrossEntropy`, integer labels of shape (n,) or (n, 1) as well.
+    layer_sizes, last_activation
+        Of the network.
+    loss : Loss
+    missing : {"raise", "ignore"}
+        With "ignore", NaN in y is a missing target.
+    sample_weight : array_like, shape (n,), optional
+    class_weight : mapping or "balanced", optional
+    normalize_weights : bool
+        Divide the weights by their mean. Not for a part of the data, whose mean is not that of all.
+    scaler : Scaler, optional
+        Scales x and, if it has a part for y, y.
+    check_range : bool
+        Refuse targets that the last layer cannot give. For training.
+    copy_if_in : ndarray, optional
+        Memory that is going to be written to: x and y are copied if they are views of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of that form.
+    """
+    if missing not in {"raise", "ignore"}:
+        raise ValueError(f"missing must be 'raise' or 'ignore', got {missing!r}")
+    inputs = as_table(x, "x", layer_sizes[0], what="input")
+    given = y if is_categorical(y) else to_array(y, "y")
+    labels = _as_labels(given, layer_sizes[-1]) if isinstance(loss, CrossEntropy) else None
+    if labels is None:
+        given = to_array(given, "y")
+        given = given.astype(np.float32) if given.dtype.kind == "b" else given
+        _refuse_labels(given, layer_sizes[-1], last_activation, loss)
+        table = as_table(given, "y", layer_sizes[-1], what="output")
+        targets = to_float32(table)
+    else:
+        given, targets = labels, np.empty((0, layer_sizes[-1]), np.float32)
+    num_targets = len(targets) if labels is None else len(labels)
+    if len(inputs) != num_targets:
+        raise ValueError(f"x and y must have the same number of rows, got {len(inputs)} and {num_targets}")
+    if len(inputs) == 0:
+        raise ValueError("x and y must have at least one row, got none")
+    _check_targets(targets, loss, missing)
+    weights = _weights(
+        targets, labels, missing, sample_weight=sample_weight, class_weight=class_weight, normalize=normalize_weights
+    )
+    is_scaled = scaler is not None and scaler.y_mean is not None and labels is None
+    if check_range and labels is None and not is_scaled:
+        _check_range(targets, last_activation, loss)
+    inputs = to_float32(inputs) if scaler is None else scaler.scale_x(inputs)
+    if is_scaled and scaler is not None:
+        targets = scaler.scale_y(table)
+    if copy_if_in is not None:
+        inputs, targets = (a.copy() if np.may_share_memory(a, copy_if_in) else a for a in (inputs, targets))
+    fields: dict[str, Any] = {"x": matrix_fields(inputs)}
+    if labels is None:
+        fields["y"] = matrix_fields(targets)
+    else:
+        fields["labels"] = ffi.cast("int32_t *", labels.__array_interface__["data"][0])
+    if weights is not None:
+        fields["sample_weights"] = ffi.cast("float *", weights.__array_interface__["data"][0])
+    return Samples(ffi.new("NNSamples *", fields), inputs, targets if labels is None else labels, given, weights)
+
+
+# ---- Targets ----
+
+
+def _check_targets(targets: NDArray[np.float32], loss: Loss, missing: str) -> None:
+    """Refuse targets that are not finite, or are no probabilities where the loss needs them."""
+    if missing == "raise" or np.isinf(targets).any():
+        check_finite(targets, "y", allow_nan=missing == "ignore")
+    if len(targets) and isinstance(loss, (CrossEntropy, BinaryCrossEntropy)):
+        if (targets < 0).any():
+            raise ValueError(f"y must be probabilities, got {np.nanmin(targets)}")
+        if isinstance(loss, BinaryCrossEntropy) and (targets > 1).any():
+            raise ValueError(f"y must be probabilities, got {np.nanmax(targets)}")
+
+
+def _check_range(targets: NDArray[np.float32], last_activation: str, loss: Loss) -> None:
+    """Refuse targets that the last layer cannot give, however long it is trained."""
+    activation = ACTIVATIONS[last_activation]
+    if isinstance(loss, (CrossEntropy, BinaryCrossEntropy)) or activation.is_homogeneous:
+        return
+    low, high = np.fmin.reduce(targets, axis=None), np.fmax.reduce(targets, axis=None)  # they skip NaN
+    if not (low < np.float32(activation.low) or high > np.float32(activation.high)):
+        return
+    if last_activation in {"sigmoid", "softmax"} and set(np.unique(targets[~np.isnan(targets)]).tolist()) == {
+        -1.0,
+        1.0,
+    }:
+        cure = "Use 0 and 1 for the classes"
+    else:
+        cure = 'Use "linear" as the last activation'
+    raise ValueError(
+        f'y is from {low:g} to {high:g}, but the outputs of the last layer, "{last_activation}", are '
+        f"{activation.describe_range()}. {cure}"
+    )
+
+
+# ---- Labels ----
+
+
+def is_categorical(y: Any) -> bool:
+    """Whether y has categories: a series of pandas or polars, or a pandas.Categorical."""
+    return type(getattr(y, "dtype", None)).__name__ in {"CategoricalDtype", "Categorical", "Enum"}
+
+
+def category_codes(y: Any) -> NDArray[Any]:
+    """Return the numbers of the categories of a categorical; -1 for a missing one."""
+    if hasattr(y, "to_physical"):  # polars
+        return np.asarray(y.to_physical().cast(int).fill_null(-1).to_numpy())
+    return np.asarray(y.cat.codes if hasattr(y, "cat") else y.codes)
+
+
+def _as_labels(y: Any, num_classes: int) -> NDArray[np.int32] | None:
+    """Return y as class indices, or None if it is a table of probabilities.
+
+    Labels are integers, booleans, whole floats or categories, of shape (n,) or (n, 1).
+    """
+    array: NDArray[Any] = category_codes(y) if is_categorical(y) else to_array(y, "y")
+    if array.ndim == 2 and array.shape[1] == 1 and num_classes > 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        return None
+    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.floor(array)).all():
+        array = array.astype(np.int64) if np.abs(array).max(initial=0) < 2**62 else array
+    if array.dtype.kind not in "iub":
+        got = f"{array.dtype} of shape {array.shape}"
+        if array.dtype.kind in "OUST":
+            got += f", such as {array.tolist()[0]!r}; number the classes first" if len(array) else ""
+        raise TypeError(f"y must be integer labels, or rows of {num_classes} probabilities, got {got}")
+    if len(array) and (array.min() < 0 or array.max() >= num_classes):
+        if is_categorical(y) and array.min() < 0:
+            raise ValueError("y has missing categories")
+        raise ValueError(f"y must be labels from 0 to {num_classes - 1}, got {array.min()} to {array.max()}")
+    return np.array(
+        array, dtype=np.int32
+    )  # always a copy: C uses labels as indices, so nobody may change them any more
+
+
+def _refuse_labels(y: NDArray[Any], num_outputs: int, last_activation: str, loss: Loss) -> None:
+    """Explain what to do with labels where the loss takes none."""
+    is_column = y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)
+    if num_outputs > 1 and is_column and y.dtype.kind in "iu":
+        raise ValueError(
+            f'y has the shape {y.shape}, but the network has {num_outputs} outputs of "{last_activation}". If y holds class '
+            f'labels, use "softmax" as the last activation, or one-hot targets: np.eye({num_outputs})[y]'
+        )
+
+
+# ---- Weights ----
+
+
+def _weights(
+    targets: NDArray[np.float32],
+    labels: NDArray[np.int32] | None,
+    missing: str,
+    *,
+    sample_weight: ArrayLike | None,
+    class_weight: Mapping[int, float] | str | None,
+    normalize: bool,
+) -> NDArray[np.float32] | None:
+    """Return the product of all weights of each sample, or None if all are 1. A sample without any target has the weight 0."""
+    num = len(targets) if labels is None else len(labels)
+    factors: list[NDArray[np.float64]] = []
+    if sample_weight is not None:
+        factors.append(check_sample_weight(sample_weight, num))
+    if class_weight is not None:
+        factors.append(_class_weights(class_weight, targets, labels))
+    if missing == "ignore" and labels is None:
+        has_target = ~np.isnan(targets).all(axis=1)
+        if not has_target.all():
+            factors.append(np.asarray(has_target, dtype=np.float64))
+    if not factors:
+        return None
+    weights: NDArray[np.float64] = np.prod(factors, axis=0)
+    if normalize:
+        if not weights.max() > 0:
+            raise ValueError("no sample counts: each has a weight of 0 or no target")
+        weights /= weights.max()  # first, as the sum of large weights may overflow
+        weights /= weights.mean()
+    return np.ascontiguousarray(np.minimum(weights, FLOAT_MAX), dtype=np.float32)
+
+
+def check_sample_weight(values: ArrayLike, num: int) -> NDArray[np.float64]:
+    """Return weights of `num` samples in float64, or raise a TypeError or ValueError."""
+    array = to_array(values, "sample_weight")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"sample_weight must be real numbers, got an array of dtype {array.dtype}")
+    if array.shape != (num,):
+        raise ValueError(f"sample_weight must have shape ({num},), one number per sample, got {array.shape}")
+    if not (np.isfinite(array).all() and (array >= 0).all()):
+        raise ValueError("sample_weight must be finite and not negative")
+    return array.astype(np.float64)
+
+
+def _class_weights(
+    class_weight: Mapping[int, float] | str, targets: NDArray[np.float32], labels: NDArray[np.int32] | None
+) -> NDArray[np.float64]:
+    """Return the weight of the class of each sample: its label, or its target 0 or 1 if there is a single output."""
+    if labels is None:
+        if targets.shape[1] != 1 or not np.isin(targets, (0, 1)).all():
+            raise ValueError("class_weight needs integer labels, or targets 0 and 1 for a network with one output")
+        labels = targets[:, 0].astype(np.int32)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be 'balanced' or a mapping of labels to numbers, got {class_weight!r}")
+        counts = np.bincount(labels)
+        balanced: NDArray[np.float64] = len(labels) / (np.count_nonzero(counts) * counts[labels].astype(np.float64))
+        return balanced
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"class_weight must be 'balanced' or a mapping of labels to numbers, got {class_weight!r}")
+    present = np.unique(labels).tolist()
+    absent = [label for label in present if label not in class_weight]
+    if absent:
+        raise ValueError(f"class_weight has no weight for the label {absent[0]}")
+    table = np.zeros(int(labels.max()) + 1)
+    for label in present:
+        table[label] = not_negative(class_weight[label], f"class_weight[{label}]")
+    return table[labels]

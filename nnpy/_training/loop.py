@@ -1,0 +1,185 @@
+"""The loop of a training: epochs, one after another or many at once, until all are done or something stops them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from nnpy._arrays import feature_names
+from nnpy._backend import backend
+from nnpy._history import DivergenceError, History
+from nnpy._metrics import Metric, check_metrics, is_classifier
+from nnpy._model import Model
+from nnpy._optimizers import OptimizerState
+from nnpy._schedules import ReduceOnPlateau
+from nnpy._training import checkpoint
+from nnpy._training.data import ArrayData, BatchData, is_iterable_of_batches, prepare_data
+from nnpy._training.early_stopping import EarlyStopping
+from nnpy._training.monitor import Monitor
+from nnpy._training.options import FitOptions, Settings
+from nnpy._training.progress import progress_bar
+from nnpy._training.trainer import Trainer
+from nnpy._validation import COUNT_MAX, integer
+
+__all__ = ["fit", "partial_fit"]
+
+_SECONDS_PER_CALL = 0.2  # the duration of a call of C, if there is nothing to do between epochs
+_SECONDS_PER_CHECKPOINT = 1.0
+
+
+def fit(
+    model: Model,
+    x: Any,
+    y: ArrayLike | None,
+    options: FitOptions,
+    *,
+    history: History | None = None,
+    backend: Any = backend,
+    poll: Callable[[int], object] | None = None,
+) -> History:
+    """Train; see `NeuralNetwork.fit`. The caller holds the lock of the model.
+
+    history, backend and poll are for many trainings at once: where to write, what to compute with, and a function that C calls
+    every few milliseconds and that may raise an exception to stop.
+    """
+    settings = Settings.check(model, options, is_iterable=is_iterable_of_batches(x, y))
+    saved = None
+    if options.resume is not None:
+        saved = checkpoint.read(options.resume, model)
+        if options.seed is None:
+            settings = replace(settings, seed=saved.seed)
+        checkpoint.check(saved, settings)
+    data, validation = prepare_data(model, settings, x, y, options)
+    training = data.samples if isinstance(data, ArrayData) else None
+    if training is not None and (saved is not None or settings.epochs == 0):
+        training.check_inputs()  # C does so in the first epoch, but then the network has changed already
+    monitor = Monitor(
+        model,
+        settings,
+        validation=validation,
+        training=training,
+        metrics=_metrics(model, settings, options, is_validated=validation is not None),
+        early_stopping=_early_stopping(options),
+        callbacks=_callbacks(options),
+        verbose=integer(options.verbose, "verbose", 0, 1),
+    )
+    trainer = Trainer(model, settings, backend=backend, poll=poll)
+    history = History() if history is None else history
+    with progress_bar(settings.epochs, "epoch", options.progress) as bar:
+        if saved is not None:
+            checkpoint.restore(saved, trainer, monitor, history)
+        model._feature_names = feature_names(x) or model._feature_names
+        try:
+            _run(data, trainer, monitor, history, bar=bar, checkpoint_path=options.checkpoint)
+        except KeyboardInterrupt:
+            history.stopped = "interrupt"
+        except DivergenceError as error:
+            error.history = history
+            raise
+        finally:
+            monitor.restore_best(history)
+            model._state = None  # what an earlier partial_fit remembered
+    return history
+
+
+def _run(
+    data: ArrayData | BatchData,
+    trainer: Trainer,
+    monitor: Monitor,
+    history: History,
+    *,
+    bar: Callable[..., object] | None,
+    checkpoint_path: Any,
+) -> None:
+    """Train until the epochs are done or something stops the training; history says what."""
+    settings, num_next, written = trainer.settings, 1, -math.inf
+    # With nothing to do between epochs, C does many in a call.
+    in_chunks = monitor.is_idle and isinstance(data, ArrayData) and trainer.plateau is None
+    while not history.stopped and len(history) < settings.epochs:
+        epoch, start = len(history), time.perf_counter()
+        num_epochs = min(num_next, settings.epochs - epoch) if in_chunks else 1
+        losses: list[float] = []
+        try:
+            losses = data.advance(trainer, epoch, num_epochs)
+        finally:
+            if in_chunks:  # an exception does not undo the epochs that were completed
+                seconds = (time.perf_counter() - start) / max(1, len(trainer.losses))
+                for loss, rate in zip(trainer.losses, trainer.learning_rates, strict=True):
+                    history.append({"loss": loss, "learning_rate": rate, "seconds": seconds})
+        if in_chunks:
+            num_next = max(1, math.floor(_SECONDS_PER_CALL / seconds)) if seconds > 0 else 1
+        elif losses:
+            row = {"loss": losses[0], **monitor.measure()}
+            rate = trainer.learning_rates[0]
+            history.append({**row, "learning_rate": rate, "seconds": time.perf_counter() - start})
+            if trainer.plateau is not None:
+                trainer.plateau.update(row.get("val_loss", row["loss"]))
+            history.stopped = monitor.after_epoch(history)
+        if len(losses) < num_epochs:
+            history.stopped = "converged"
+        if bar is not None and losses:
+            bar(len(history), loss=losses[-1])
+        is_last = history.stopped or len(history) == settings.epochs
+        if checkpoint_path is not None and (is_last or time.perf_counter() - written > _SECONDS_PER_CHECKPOINT):
+            checkpoint.save(checkpoint_path, trainer, monitor, history)
+            written = time.perf_counter()
+    if checkpoint_path is not None and settings.epochs == 0:
+        checkpoint.save(checkpoint_path, trainer, monitor, history)
+    if not history.stopped:
+        history.stopped = "epochs"
+
+
+def _metrics(model: Model, settings: Settings, options: FitOptions, *, is_validated: bool) -> dict[str, Metric]:
+    """Return the metrics by their names in the history; by default the accuracy of a classifier on validation data."""
+    metrics, last = options.metrics, model.activations[-1]
+    if metrics is None:
+        metrics = ["accuracy"] if is_validated and is_classifier(settings.loss, last) else []
+    return check_metrics(metrics, settings.loss, last, prefix="val_" if is_validated else "")
+
+
+def _early_stopping(options: FitOptions) -> EarlyStopping | None:
+    early_stopping = options.early_stopping
+    if early_stopping is None or isinstance(early_stopping, EarlyStopping):
+        return early_stopping
+    return EarlyStopping(integer(early_stopping, "early_stopping", 1, COUNT_MAX))
+
+
+def _callbacks(options: FitOptions) -> list[Any]:
+    callbacks = [options.callbacks] if callable(options.callbacks) else list(options.callbacks)
+    for callback in callbacks:
+        if not callable(callback):
+            raise TypeError(f"a callback must be a function of the network and the history, got {callback!r}")
+    return callbacks
+
+
+def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -> float:
+    """Train on the samples once; see `NeuralNetwork.partial_fit`. The caller holds the lock of the model."""
+    state = model._state
+    if options.optimizer is None and state is not None:
+        options = replace(options, optimizer=state.optimizer)
+    settings = Settings.check(model, replace(options, epochs=1))
+    learning_rate = getattr(settings.optimizer, "learning_rate", None)
+    if learning_rate is None or callable(learning_rate) or isinstance(learning_rate, ReduceOnPlateau):
+        raise ValueError("partial_fit needs an optimizer with a number as its learning_rate: a stream has no known end")
+    samples = model._training_samples(
+        x,
+        y,
+        settings.loss,
+        missing=settings.missing,
+        sample_weight=options.sample_weight,
+        class_weight=options.class_weight,
+        normalize_weights=False,
+    )
+    if state is None or state.optimizer != settings.optimizer:
+        samples.check_inputs()  # before the old state is dropped
+        state = OptimizerState(settings.optimizer, model.parameters.size)
+    trainer = Trainer(model, settings, backend=backend, state=state)
+    model._state = state
+    model._feature_names = feature_names(x) or model._feature_names
+    trainer.advance(samples, 0, 1)
+    return trainer.losses[0]

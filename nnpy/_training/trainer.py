@@ -1,0 +1,171 @@
+"""The trainer: an optimiser with its state, and the calls into C that take its steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnpy._ffi import call, ffi, lib
+from nnpy._history import DivergenceError
+from nnpy._model import Model
+from nnpy._optimizers import OptimizerState
+from nnpy._samples import Samples
+from nnpy._schedules import Plateau, ReduceOnPlateau
+from nnpy._training.options import Settings
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Takes the steps of one training.
+
+    Attributes
+    ----------
+    model : Model
+    settings : Settings
+    state : OptimizerState
+    plateau : Plateau or None
+        The learning rate, where it depends on the losses.
+    losses, learning_rates : list of float
+        Of each epoch that the last call of `advance` completed, even if it raised.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        settings: Settings,
+        *,
+        backend: Any,
+        state: OptimizerState | None = None,
+        poll: Callable[[int], object] | None = None,
+    ) -> None:
+        """Backend: cdata of NNBackend *. poll: called every few milliseconds; what it raises stops the training."""
+        if not np.isfinite(model.parameters).all():
+            raise ValueError("the parameters of the network are not finite")
+        self.model, self.settings, self._backend, self._poll = model, settings, backend, poll
+        self._nn = model._nn_with_loss(settings.loss)
+        self.losses: list[float] = []
+        self.learning_rates: list[float] = []
+        self.state = OptimizerState(settings.optimizer, model.parameters.size) if state is None else state
+        learning_rate = getattr(settings.optimizer, "learning_rate", math.nan)
+        self.plateau = Plateau(learning_rate) if isinstance(learning_rate, ReduceOnPlateau) else None
+        self._schedule = learning_rate if callable(learning_rate) else None
+        self._constant_rate = math.nan if self.plateau or self._schedule else float(learning_rate)
+
+    def batch_size(self, num_samples: int) -> int:
+        """Return the number of samples per step."""
+        return num_samples if self.settings.batch_size is None else min(self.settings.batch_size, num_samples)
+
+    def advance(
+        self,
+        samples: Samples,
+        epoch: int,
+        num_epochs: int,
+        *,
+        span: tuple[float, float] = (0.0, 1.0),
+        first_batch: int = 0,
+        inputs_checked: bool = False,
+    ) -> None:
+        """Train on the samples, `num_epochs` times.
+
+        Parameters
+        ----------
+        samples : Samples
+        epoch : int
+            The number of epochs that are done.
+        num_epochs : int
+        span : (float, float)
+            The part of the epoch that these samples are, for the learning rate schedule: (0, 1) for all.
+        first_batch : int
+            The number of batches of this epoch that are done.
+        inputs_checked : bool
+            Whether x is known to be finite.
+        """
+        self.losses, self.learning_rates = [], []
+        batch_size = self.batch_size(len(samples))
+        steps_per_epoch = -(-len(samples) // batch_size)
+        losses = np.empty(num_epochs, dtype=np.float32)
+        rates = self._scheduled_rates(epoch, num_epochs, steps_per_epoch, span)
+        self.state.configure(l2=self.settings.l2, clip_norm=self.settings.clip_norm)
+        monitor = ffi.new("NNMonitor *")
+
+        def divergence(num_steps: int) -> DivergenceError:
+            epochs, batches = divmod(num_steps, steps_per_epoch)
+            in_epoch, in_batch = epoch + epochs + 1, first_batch + batches + 1
+            return DivergenceError(
+                f"training diverged in epoch {in_epoch}, batch {in_batch}: the loss or a parameter became NaN or "
+                "infinite. The network has its last finite parameters; a smaller learning rate, clip_norm or scaled inputs "
+                "may help",
+                epoch=in_epoch,
+                batch=in_batch,
+            )
+
+        try:
+            if self.state.function is not None:
+                function, options = self.state.function, [num_epochs, ffi.from_buffer("float[]", losses)]
+            else:
+                dropout = None if self.settings.dropout is None else np.array(self.settings.dropout)
+                c_options = ffi.new(
+                    "NNTrainOptions *",
+                    {
+                        "batch_size": batch_size,
+                        "num_epochs": num_epochs,
+                        "shuffle": self.settings.shuffle and batch_size < len(samples),
+                        "seed": self.settings.seed,
+                        "first_epoch": self.state.num_passes,
+                        "inputs_checked": inputs_checked,
+                        "losses": ffi.from_buffer("float[]", losses),
+                        "learning_rates": ffi.NULL if rates is None else ffi.from_buffer("double[]", rates),
+                        "dropout": ffi.NULL if dropout is None else ffi.from_buffer("double[]", dropout),
+                    },
+                )
+                function, options = lib.nn_train, [c_options[0]]
+            call(
+                function,
+                self._nn,
+                samples.c[0],
+                self.state.c,
+                *options,
+                self._backend[0],
+                progress=self._poll,
+                on_not_finite=samples.check_inputs,
+                on_diverged=divergence,
+                monitor=monitor,
+            )
+        finally:
+            done = monitor.done
+            self.losses = losses[:done].tolist()
+            last_rates = (
+                np.full(num_epochs, self._constant_rate)
+                if rates is None
+                else rates[steps_per_epoch - 1 :: steps_per_epoch]
+            )
+            self.learning_rates = last_rates[:done].tolist()
+            self.state.num_passes += done
+
+    def _scheduled_rates(
+        self, epoch: int, num_epochs: int, steps_per_epoch: int, span: tuple[float, float]
+    ) -> NDArray[np.float64] | None:
+        """Return the learning rate of each step by the schedule; without one, set the rate of all steps and return None."""
+        if self._schedule is None:
+            if self.plateau is not None:
+                self._constant_rate = self.plateau.learning_rate
+            if self.state.function is None:
+                self.state.c.learning_rate = self._constant_rate
+            return None
+        start, length = span[0], span[1] - span[0]
+        times = [
+            e + start + length * s / steps_per_epoch
+            for e in range(epoch, epoch + num_epochs)
+            for s in range(steps_per_epoch)
+        ]
+        rates = np.array([self._schedule(t, self.settings.epochs) for t in times], dtype=np.float64)
+        if not (np.isfinite(rates).all() and (rates >= 0).all()):
+            raise ValueError(
+                f"the schedule returned a negative or infinite learning rate, or NaN, in epoch {epoch + 1}"
+            )
+        return rates
