@@ -7,7 +7,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +194,7 @@ def _run_mnist(options: argparse.Namespace) -> None:
         "distortion": Distortion() if options.augment else None,
     }
     recipe = recipe._replace(**{name: value for name, value in given.items() if value is not None})
-    report = (lambda line: None) if options.quiet else partial(print, flush=True)
+    report = _ignore if options.quiet else _print_now
     print(mnist.run(options.folder, recipe, seed=options.seed, save=options.save, report=report))
 
 
@@ -215,7 +214,19 @@ def _add_draw(subparsers: _Subparsers) -> None:
     )
     parser.add_argument("--no-browser", action="store_true", help="print the address, but do not open a browser")
     parser.add_argument("--model", metavar="FILE", help="a network with 784 inputs and 10 outputs, saved by nnpy")
-    parser.set_defaults(run=lambda options: draw.run(options.model, options.port, open_browser=not options.no_browser))
+    parser.set_defaults(run=_run_draw)
+
+
+def _run_draw(options: argparse.Namespace) -> None:
+    draw.run(options.model, options.port, open_browser=not options.no_browser, report=_print_now)
+
+
+def _print_now(line: str) -> None:
+    print(line, flush=True)
+
+
+def _ignore(line: str) -> None:
+    pass
 
 
 def _whole_number(low: int, high: int) -> Callable[[str], int]:

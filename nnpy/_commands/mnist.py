@@ -1,7 +1,7 @@
 """``nnpy mnist``: trains a network on handwritten digits, tests it and saves it.
 
-The networks have relu in the hidden layers and softmax in the last one. A `Recipe` says how they are trained: `DEFAULT` is quick,
-`BEST` is for accuracy, with distorted copies of the images (`nnpy._commands.augment`) and two networks merged into one.
+The networks have relu in the hidden layers and softmax in the last one. A `Recipe` says how they are trained: `DEFAULT` is
+quick, `BEST` is for accuracy, with distorted copies of the images (`nnpy._commands.augment`) and two networks merged into one.
 """
 
 import os
