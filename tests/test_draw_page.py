@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import nnpy
-
 from nnpy._commands import draw
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install 'nnpy[browser]'")
@@ -218,7 +217,7 @@ def test_page_shows_the_prediction(page, digit):
     assert page.run("[...document.querySelectorAll('.predicted .name')].map((name) => name.textContent)") == [
         str(digit)
     ]
-    assert re.fullmatch(r"probability (over )?\d\d\u00a0%", page.text("probability"))
+    assert re.fullmatch(r"probability (over\u00a0)?\d\d\u00a0%", page.text("probability"))
     page.until("document.getElementById('status').textContent.startsWith(arguments[0])", f"{digit}, ")
     assert re.fullmatch(rf"{digit}, probability (over )?\d\d percent", page.text("status"))
 

@@ -8,7 +8,7 @@ const SMALL_STEP = 0.01;
 const ANNOUNCE_DELAY = 500; // ms without a change before a screen reader reads the prediction, so that it does not read all the time
 const RETRY_DELAY = 2000; // ms
 const TIMEOUT = 5000; // ms
-const MAX_CELL = 26; // px; the space of a neuron
+const MAX_CELL = 32; // px; the space of a neuron
 
 const [pad, hint, pen, undoButton, clearButton, network, problem, picture, layers, prediction, digitText, probabilityText, bars, status] = [
   "pad", "hint", "pen", "undo", "clear", "network", "problem", "image", "layers", "prediction", "digit", "probability", "bars", "status",
@@ -236,6 +236,7 @@ function drawLayer(canvas, count, activations) {
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   const { columns, cell } = gridOf(count, width, height);
   const context = prepare(canvas, width, height);
+  context.translate(0, height - cell * Math.ceil(count / columns)); // next to the caption below
   const largest = Math.max(...activations.map(Math.abs), 1e-30);
   const [positive, negative, background] = ["--accent", "--negative", "--line"].map(colour);
   for (let i = 0; i < count; i++) {
@@ -323,7 +324,7 @@ function show(result) {
   prediction.dataset.state = result ? "predicted" : "empty";
   digitText.textContent = result ? digit : "?";
   digitText.setAttribute("aria-hidden", !result);
-  probabilityText.textContent = result ? `probability ${percent(highest)}\u00a0%` : "Nothing drawn yet";
+  probabilityText.textContent = result ? `probability ${percent(highest).replace(" ", "\u00a0")}\u00a0%` : "Nothing drawn yet";
   picture.setAttribute("aria-label", result ? "Your digit in 28 by 28 grey pixels" : "Empty image");
   drawLayers();
   clearTimeout(announceTimer);
@@ -336,18 +337,22 @@ function announce(text) {
   status.textContent = text;
 }
 
+/** Text that is left out on small screens. */
+function optional(text) {
+  return Object.assign(document.createElement("span"), { className: "optional", textContent: text });
+}
+
 /** Show the layers of the network, as GET /network describes them. */
 function showNetwork({ layer_sizes: sizes, activations }) {
   const hidden = sizes.slice(1, -1);
-  network.textContent = `Network: ${sizes.join("\u00a0–\u00a0")} neurons`;
+  network.replaceChildren(`Network: ${sizes.join(" – ")}`, optional(" neurons"));
   hidden.forEach((neurons, l) => {
     const name = hidden.length > 1 ? `Hidden layer ${l + 1}` : "Hidden layer";
     const figure = document.createElement("figure");
     const space = Object.assign(document.createElement("div"), { className: "neurons" });
     const canvas = document.createElement("canvas");
     const caption = document.createElement("figcaption");
-    const unit = Object.assign(document.createElement("span"), { className: "optional", textContent: " neurons" });
-    caption.append(`${name}: ${neurons} ${activations[l]}`, unit);
+    caption.append(`${name}: ${neurons} ${activations[l]}`, optional(" neurons"));
     Object.assign(canvas.dataset, { name, neurons });
     canvas.setAttribute("role", "img");
     space.append(canvas);
