@@ -1,4 +1,4 @@
-"""``python -m nnpy`` is the command ``nnpy``."""
+"""Run the command ``nnpy`` as ``python -m nnpy``."""
 
 import sys
 

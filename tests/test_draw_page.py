@@ -1,6 +1,6 @@
-"""``nnpy draw`` in a real browser: digits are written with mouse, finger and keyboard, and the answer is read.
+"""The page of ``nnpy draw`` in a real browser: digits are drawn with mouse, finger and keyboard, and predictions are read.
 
-With NNPY_DRAW_PICTURE=docs/draw.png the picture of the README is written anew.
+NNPY_DRAW_PICTURE=docs/draw.png pytest -k picture tests/test_draw_page.py takes the screenshot for the README.
 """
 
 import base64
@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnpy._commands import draw as _draw
+import nnpy
+from nnpy._commands import draw
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install 'nnpy[browser]'")
 from selenium import webdriver
@@ -26,11 +27,15 @@ from selenium.webdriver.common.keys import Keys
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 DRIVER = shutil.which("chromedriver")
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="Chromium and its driver are not installed: apt install chromium chromium-driver"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER),
+        reason="Chromium and its driver are not installed: apt install chromium chromium-driver",
+    ),
+]
 
-# As a person writes them: strokes of points, 0 to 1 across and down the paper.
+# Handwritten digits: lists of strokes, which are lists of points, from 0 to 1 across and down the pad.
 # fmt: off
 DIGITS = [
     [[(.52, .15), (.38, .2), (.29, .35), (.27, .52), (.32, .7), (.43, .83), (.55, .84), (.66, .75), (.73, .58), (.73, .4),
@@ -55,25 +60,26 @@ DIGITS = [
 
 
 class Page:
-    """The page in a browser, and what a person does with it."""
+    """The page in a browser, and the actions of a user."""
 
     def __init__(self, driver):
         self.driver = driver
 
-    def open(self, server, width=1180, height=720, theme="light", scale=1, mobile=False, motion="no-preference"):
+    def open(self, server, width=1280, height=720, theme="light", scale=1, mobile=False, motion="no-preference"):
         features = {"prefers-color-scheme": theme, "prefers-reduced-motion": motion}
         media = {"features": [{"name": name, "value": value} for name, value in features.items()]}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         screen = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         self.driver.get(server.url)
-        self.until("document.querySelector('.layers canvas')")
+        self.until("document.getElementById('network').textContent.startsWith('Network: ')")
         return self
 
     def run(self, script, *arguments):
         return self.driver.execute_script(f"return {script}", *arguments)
 
     def until(self, condition, *arguments):
+        """Wait until a condition in JavaScript is true."""
         end = time.monotonic() + 10
         while not self.run(condition, *arguments):
             assert time.monotonic() < end, f"{condition} never came true"
@@ -82,10 +88,10 @@ class Page:
     def text(self, name):
         return self.run("document.getElementById(arguments[0]).textContent", name)
 
-    def write(self, strokes, kind="mouse"):
-        """Draw with real pointer events, and wait for the answer."""
+    def draw(self, strokes, kind="mouse"):
+        """Draw strokes with real pointer events, and wait for the prediction."""
         left, top, size = self.run(
-            "(r => [r.left, r.top, r.width])(document.getElementById('paper').getBoundingClientRect())"
+            "(r => [r.left, r.top, r.width])(document.getElementById('pad').getBoundingClientRect())"
         )
         for stroke in strokes:
             builder = ActionBuilder(self.driver, mouse=PointerInput(kind, kind), duration=2)
@@ -99,11 +105,11 @@ class Page:
         self.settle()
 
     def settle(self):
-        """Wait until a change has been drawn, in the next frame, and the network has answered about it."""
+        """Wait until the page has drawn a change, in the next frame, and shows the prediction for it."""
         self.driver.execute_async_script(
             "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))"
         )
-        self.until("document.querySelector('#answer[aria-busy=false], #problem:not([hidden])')")
+        self.until("document.querySelector('#prediction[aria-busy=false], #problem:not([hidden])')")
 
     def press(self, *keys, holding=()):
         builder = ActionBuilder(self.driver, duration=0)
@@ -122,17 +128,17 @@ class Page:
         self.settle()
 
     @property
-    def answer(self):
-        return self.text("best")
+    def prediction(self):
+        return self.text("digit")
 
     @property
     def ink(self):
-        """The image on the page, 28 x 28 numbers from 0 to 255."""
+        """The image on the page, shape (28, 28), from 0 to 255."""
         return self.pixels[:, :, 3]
 
     @property
     def pixels(self):
-        """The image on the page, red, green, blue and ink. It is read from a copy: reading slows a canvas down."""
+        """The image on the page with its colours, shape (28, 28, 4). It is copied first: reading a canvas makes it slower."""
         data = self.driver.execute_script("""
             const context = document.createElement("canvas").getContext("2d");
             context.drawImage(document.getElementById("image"), 0, 0);
@@ -140,8 +146,12 @@ class Page:
         """)
         return np.array(data).reshape(28, 28, 4)
 
+    def screenshot(self, path):
+        picture = self.driver.execute_cdp_cmd("Page.captureScreenshot", {})
+        Path(path).write_bytes(base64.b64decode(picture["data"]))
+
     def image_of(self, strokes):
-        """What the page makes of strokes, without drawing them."""
+        """The image that the page computes from strokes, shape (28, 28)."""
         pixels = self.driver.execute_async_script(
             "const done = arguments[1];"
             "import('/image.js').then((file) => done(file.imageOf(arguments[0])), (error) => done(String(error)))",
@@ -152,7 +162,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 def server(serving):
-    with serving(_draw.read_network(None)) as server:
+    with serving(draw.load_network(None)) as server:
         yield server
 
 
@@ -160,12 +170,22 @@ def server(serving):
 def driver(tmp_path_factory):
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    options.add_argument("--headless=new")
-    options.add_argument("--disable-lcd-text")  # a picture is for any screen
-    options.add_argument("--disable-dev-shm-usage")  # containers have little of it
+    for argument in (
+        "--headless=new",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-default-apps",
+        "--disable-extensions",
+        "--disable-sync",
+        "--no-first-run",
+        "--disable-lcd-text",  # the screenshot must not depend on the pixels of a screen
+        "--disable-dev-shm-usage",  # containers have little shared memory
+    ):
+        options.add_argument(argument)
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # it does not start for root otherwise
+        options.add_argument("--no-sandbox")  # with its sandbox Chromium does not start for root
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     driver.set_script_timeout(10)
@@ -177,9 +197,10 @@ def driver(tmp_path_factory):
 def page(driver, server):
     driver.get("about:blank")
     for log in ("browser", "performance"):
-        driver.get_log(log)  # what was before does not count
+        driver.get_log(log)  # drops the entries of earlier tests
     page = Page(driver).open(server)
     yield page
+    # The page reports no errors and asks no other server.
     assert [entry["message"] for entry in driver.get_log("browser")] == []
     for entry in driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]
@@ -188,46 +209,48 @@ def page(driver, server):
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_digits_are_known(page, digit):
-    page.write(DIGITS[digit])
-    assert page.answer == str(digit)
+def test_page_shows_the_prediction(page, digit):
+    page.draw(DIGITS[digit])
+    assert page.prediction == str(digit)
     bars = [line.split() for line in page.run("[...document.querySelectorAll('#bars li')].map((bar) => bar.innerText)")]
     assert [bar[0] for bar in bars] == list("0123456789")
-    assert page.run("[...document.querySelectorAll('.best-one .name')].map((name) => name.textContent)") == [str(digit)]
-    assert page.text("sure").endswith(" percent sure")
+    assert page.run("[...document.querySelectorAll('.predicted .name')].map((name) => name.textContent)") == [
+        str(digit)
+    ]
+    assert re.fullmatch(r"probability (over\u00a0)?\d\d\u00a0%", page.text("probability"))
     page.until("document.getElementById('status').textContent.startsWith(arguments[0])", f"{digit}, ")
-    assert page.text("status").endswith(" percent")
+    assert re.fullmatch(rf"{digit}, probability (over )?\d\d percent", page.text("status"))
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_small_digits_in_a_corner_too(page, digit):
-    page.write([[(0.6 + 0.35 * x, 0.62 + 0.35 * y) for x, y in stroke] for stroke in DIGITS[digit]])
-    assert page.answer == str(digit)
+def test_size_and_position_do_not_matter(page, digit):
+    page.draw([[(0.6 + 0.35 * x, 0.62 + 0.35 * y) for x, y in stroke] for stroke in DIGITS[digit]])
+    assert page.prediction == str(digit)
 
 
-def test_a_finger_writes_on_a_phone_without_scrolling(page, server):
+def test_a_finger_draws_and_does_not_scroll(page, server):
     page.open(server, 360, 500, mobile=True)
-    page.write(DIGITS[2], POINTER_TOUCH)
-    assert page.answer == "2"
+    page.draw(DIGITS[2], POINTER_TOUCH)
+    assert page.prediction == "2"
     assert page.run("window.scrollY") == 0
-    assert page.run("getComputedStyle(document.getElementById('paper')).touchAction") == "none"
+    assert page.run("getComputedStyle(document.getElementById('pad')).touchAction") == "none"
 
 
-def test_all_places_of_a_fast_line_count(page):
-    # A browser hands out several places in one event. This one is made by hand, for the real ones depend on the time.
+def test_coalesced_events(page):
+    # An event of a fast line holds several positions. It is made by hand here: in a real one they depend on the time.
     page.driver.execute_script("""
-        const paper = document.getElementById("paper");
-        const { left, top, width } = paper.getBoundingClientRect();
-        paper.setPointerCapture = () => {};
+        const pad = document.getElementById("pad");
+        const { left, top, width } = pad.getBoundingClientRect();
+        pad.setPointerCapture = () => {};
         const event = (type, [x, y], coalescedEvents = []) => new PointerEvent(type, {
             pointerId: 7, button: 0, clientX: left + x * width, clientY: top + y * width, coalescedEvents });
         const [first, ...rest] = arguments[0];
-        paper.dispatchEvent(event("pointerdown", first));
-        paper.dispatchEvent(event("pointermove", rest.at(-1), rest.map((point) => event("pointermove", point))));
-        paper.dispatchEvent(event("pointerup", rest.at(-1)));
+        pad.dispatchEvent(event("pointerdown", first));
+        pad.dispatchEvent(event("pointermove", rest.at(-1), rest.map((point) => event("pointermove", point))));
+        pad.dispatchEvent(event("pointerup", rest.at(-1)));
     """, DIGITS[0][0])  # fmt: skip
     page.settle()
-    assert page.answer == "0"
+    assert page.prediction == "0"
 
 
 def test_undo_and_clear(page):
@@ -235,7 +258,7 @@ def test_undo_and_clear(page):
     assert page.run(disabled) == ["true", "true"]
     page.click("undo")
     page.click("clear")
-    page.write(DIGITS[4])
+    page.draw(DIGITS[4])
     assert page.run(disabled) == ["false", "false"]
     both = page.ink
     page.click("undo")
@@ -243,17 +266,17 @@ def test_undo_and_clear(page):
     assert (page.ink != both).any()
     page.click("undo")
     assert not page.ink.any()
-    assert page.text("sure") == "Nothing written yet"
-    assert page.text("status") == "Undone, the paper is empty"
+    assert page.text("sure") == "Nothing drawn yet"
+    assert page.text("status") == "Undone, the pad is empty"
 
-    page.write(DIGITS[4])
+    page.draw(DIGITS[4])
     page.click("clear")
     assert not page.ink.any()
-    assert (page.answer, page.text("status")) == ("?", "Cleared")
-    assert page.run("document.activeElement.id") == "clear"  # the focus is where it was
+    assert (page.prediction, page.text("status")) == ("?", "Cleared")
+    assert page.run("document.activeElement.id") == "clear"
     page.click("undo")
     np.testing.assert_array_equal(page.ink, both)
-    assert page.answer == "4"
+    assert page.prediction == "4"
     for key in (Keys.ESCAPE, Keys.DELETE, Keys.BACKSPACE):
         page.press(key)
         assert not page.ink.any()
@@ -261,7 +284,7 @@ def test_undo_and_clear(page):
         np.testing.assert_array_equal(page.ink, both)
 
 
-def test_other_buttons_do_not_write(page):
+def test_other_mouse_buttons_do_not_draw(page):
     builder = ActionBuilder(page.driver, duration=2)
     builder.pointer_action.move_to_location(200, 300)
     builder.pointer_action.pointer_down(button=2)
@@ -272,32 +295,32 @@ def test_other_buttons_do_not_write(page):
     assert not page.ink.any()
 
 
-def test_the_keyboard_writes(page):
-    page.press(Keys.TAB)
-    assert page.run("document.activeElement.id") == "paper"
+def test_drawing_with_the_keyboard(page):
+    page.press(Keys.TAB, Keys.TAB)  # after the help for the keyboard
+    assert page.run("document.activeElement.id") == "pad"
     assert page.run("getComputedStyle(document.getElementById('pen')).display") == "block"
     outline = page.run("(s => [s.outlineStyle, s.outlineWidth])(getComputedStyle(document.activeElement))")
     assert outline == ["solid", "3px"]
     page.press(*[Keys.ARROW_LEFT] * 5, " ")
-    assert page.text("status") == "Pen down, 30 across, 20 down"
+    assert page.text("status") == "Pen down, 30 % across, 20 % down"
     page.press(*[Keys.ARROW_RIGHT] * 9)
     page.press(*[Keys.ARROW_DOWN] * 2, *[Keys.END, Keys.ARROW_DOWN] * 6, " ")
-    assert page.text("status") == "Pen up, 42 across, 76 down"
-    assert page.answer == "7"
+    assert page.text("status") == "Pen up, 42 % across, 76 % down"
+    assert page.prediction == "7"
     image = page.ink
     page.press(Keys.ARROW_UP, Keys.ARROW_LEFT)
     np.testing.assert_array_equal(page.ink, image)  # the pen is up
     page.press("z", holding=[Keys.CONTROL])
     assert not page.ink.any()
-    # Two arrows at once are a diagonal; Shift makes small steps.
+    # Two arrow keys together move diagonally; with Shift the steps are small.
     page.press(" ", Keys.ARROW_RIGHT, holding=[Keys.ARROW_UP])
     page.press(Keys.ARROW_UP, holding=[Keys.SHIFT])
     page.press(" ")
-    assert page.text("status") == "Pen up, 42 across, 63 down"
+    assert page.text("status") == "Pen up, 42 % across, 63 % down"
 
 
-def test_whoever_leaves_the_paper_lifts_the_pen(page):
-    page.press(Keys.TAB, " ", Keys.ARROW_DOWN)
+def test_leaving_the_pad_lifts_the_pen(page):
+    page.press(Keys.TAB, Keys.TAB, " ", Keys.ARROW_DOWN)
     image = page.ink
     page.press(Keys.TAB)
     assert page.run("document.activeElement.id") == "undo"
@@ -306,32 +329,32 @@ def test_whoever_leaves_the_paper_lifts_the_pen(page):
     np.testing.assert_array_equal(page.ink, image)
 
 
-def test_everything_has_a_name(page):
-    page.write(DIGITS[8])
+def test_accessible_names(page):
+    page.draw(DIGITS[8])
     nodes = page.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     seen = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
     assert {name for role, name in seen if role == "button"} == {"Undo", "Clear"}
-    assert ("application", "Paper") in seen
+    assert ("application", "Drawing pad") in seen
     digit, *layers = (name for role, name in seen if role in {"img", "image"})
     assert digit == "Your digit in 28 by 28 grey pixels"
     assert len(layers) == 2
     for number, layer in enumerate(layers, 1):
-        assert re.fullmatch(rf"Hidden layer {number}: [1-9]\d* of \d+ neurons above 0", layer)
-    assert ("list", "How sure the network is of each digit") in seen
+        assert re.fullmatch(rf"Hidden layer {number}: [1-9]\d* of 48 neurons are positive", layer)
+    assert ("list", "Probability of each digit") in seen
     assert [role for role, _ in seen].count("listitem") == 10
     assert [name for role, name in seen if role == "heading"] == [
-        "Write a digit",
-        "Your digit",
-        "What the network sees",
-        "Its answer",
+        "Draw a digit",
+        "Drawing",
+        "Input and hidden layers",
+        "Prediction",
     ]
     page.until("document.querySelector('[role=status][aria-live=polite]').textContent.startsWith('8, ')")
-    described = page.run("document.getElementById(document.getElementById('paper').getAttribute('aria-describedby'))")
+    described = page.run("document.getElementById(document.getElementById('pad').getAttribute('aria-describedby'))")
     assert "arrow keys move the pen" in described.get_attribute("textContent")
 
 
 def luminance(colour):
-    """As the Web Content Accessibility Guidelines define it."""
+    """Relative luminance, as the Web Content Accessibility Guidelines define it."""
     channels = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -345,7 +368,7 @@ def contrast(a, b):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_contrast(page, server, theme):
     page.open(server, theme=theme)
-    page.write(DIGITS[5])
+    page.draw(DIGITS[5])
     style = "getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
     background = page.run(style, "body", "backgroundColor")
     assert (luminance(background) > 0.5) == (theme == "light")
@@ -353,24 +376,24 @@ def test_contrast(page, server, theme):
         "h1",
         "h2",
         "#network",
-        "#sure",
-        "#best",
+        "#probability",
+        "#digit",
         "figcaption",
         "summary",
         ".percent",
-        ".best-one .percent",
+        ".predicted .percent",
     ):
         assert contrast(page.run(style, selector, "color"), background) >= 4.5, selector
     for selector in ("#undo", "#hint"):
         surface = page.run(style, "#undo", "backgroundColor")
         assert contrast(page.run(style, selector, "color"), surface) >= 4.5, selector
-    for selector in ("#paper", "#undo"):
+    for selector in ("#pad", "#undo"):
         assert contrast(page.run(style, selector, "borderTopColor"), background) >= 3, selector
     assert (
-        contrast(page.run(style, ".best-one .fill", "backgroundColor"), page.run(style, ".track", "backgroundColor"))
+        contrast(page.run(style, ".predicted .fill", "backgroundColor"), page.run(style, ".track", "backgroundColor"))
         >= 3
     )
-    # What is drawn follows the theme as well, also when it changes while the page is open.
+    # The canvases follow the theme, also if it changes while the page is open.
     for now in (theme, "light" if theme == "dark" else "dark"):
         media = {"features": [{"name": "prefers-color-scheme", "value": now}]}
         page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
@@ -380,14 +403,104 @@ def test_contrast(page, server, theme):
         assert (black[:, 0] < 128).all() == (now == "light")
 
 
+PARTS = ["#pad", "#undo", "#clear", "#image", ".layers figure", ".layers canvas", "#digit", "#probability", "#bars li",
+         ".name", ".track", ".percent", "figcaption", "summary", "h1", "#network"]  # fmt: skip
+SIZES = [(1280, 720), (360, 640), (390, 844)]
+
+
+def boxes_of(page, selector):
+    """Left, top, right and bottom of each element, shape (elements, 4), in pixels of the viewport."""
+    return np.array(page.run("""[...document.querySelectorAll(arguments[0])].map((element) => {
+        const { left, top, right, bottom } = element.getBoundingClientRect();
+        return [left, top, right, bottom];
+    })""", selector))  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_everything_is_visible_without_scrolling(page, server, width, height, theme):
+    page.open(server, width, height, theme, mobile=width < 500)
+    page.draw(DIGITS[8])
+    assert page.run("[window.innerWidth, window.innerHeight]") == [width, height]
+    document = page.run("(e => [e.scrollWidth, e.scrollHeight])(document.documentElement)")
+    assert document[0] <= width
+    assert document[1] <= height
+    boxes = {selector: boxes_of(page, selector) for selector in PARTS}
+    counts = {"#bars li": 10, ".name": 10, ".track": 10, ".percent": 10, "figcaption": 3}
+    counts |= {".layers figure": 2, ".layers canvas": 2}
+    for selector, box in boxes.items():
+        assert len(box) == counts.get(selector, 1), selector
+        assert (box[:, :2] >= 0).all(), selector
+        assert (box[:, 2:] <= [width, height]).all(), selector
+        assert (box[:, 2:] - box[:, :2] > 0).all(), selector
+    # These parts do not overlap, each in both directions.
+    separate = [
+        "#pad",
+        "#undo",
+        "#clear",
+        "#image",
+        ".layers figure",
+        "#digit",
+        "#probability",
+        "#bars li",
+        "h1",
+        "summary",
+    ]
+    rectangles = np.concatenate([boxes[selector] for selector in separate])
+    for i, (left, top, right, bottom) in enumerate(rectangles):
+        for other_left, other_top, other_right, other_bottom in rectangles[:i]:
+            across = min(right, other_right) - max(left, other_left)
+            down = min(bottom, other_bottom) - max(top, other_top)
+            assert min(across, down) <= 0.5
+    # Text is inside its box and large enough to read, touch targets are at least 40 pixels, pictures are not tiny.
+    for selector, least in {".name": 14, ".percent": 14, "#probability": 14, "figcaption": 12, "button": 14}.items():
+        assert page.run(
+            "[...document.querySelectorAll(arguments[0])].every((element) =>"
+            "parseFloat(getComputedStyle(element).fontSize) >= arguments[1] && element.scrollWidth <= element.clientWidth + 1)",
+            selector,
+            least,
+        ), selector
+    for selector, (least_width, least_height) in {
+        "#undo": (40, 40),
+        "#clear": (40, 40),
+        "summary": (40, 40),
+        "#pad": (240, 240),
+        "#image": (84, 84),
+        ".layers canvas": (100, 50),
+        "#bars li": (120, 18),
+    }.items():
+        size = boxes[selector][:, 2:] - boxes[selector][:, :2]
+        assert (size >= [least_width, least_height]).all(), selector
+
+
+@pytest.mark.parametrize(
+    "layer_sizes", [(784, 10), (784, 3, 10), (784, 300, 10), (784, 1024, 512, 10), (784, 32, 32, 32, 32, 10)]
+)
+@pytest.mark.parametrize(("width", "height"), [*SIZES, (844, 390), (768, 1024), (1920, 1080)])
+def test_other_networks_and_screens_need_no_scrolling(page, serving, layer_sizes, width, height):
+    net = nnpy.NeuralNetwork(layer_sizes, ["tanh"] * (len(layer_sizes) - 2) + ["softmax"], seed=0)
+    with serving(net) as server:
+        page.open(server, width, height, mobile=width < 1000)
+        page.draw(DIGITS[2])
+        document = page.run("(e => [e.scrollWidth, e.scrollHeight])(document.documentElement)")
+        neurons = boxes_of(page, ".layers canvas")
+        page.driver.get("about:blank")
+        for log in ("browser", "performance"):
+            page.driver.get_log(log)  # the requests of this server, not of the fixture's
+    assert document[0] <= width
+    assert document[1] <= height
+    assert len(neurons) == len(layer_sizes) - 2
+    if len(neurons):
+        assert (neurons[:, 2:] <= [width, height]).all()
+        assert (neurons[:, 3] - neurons[:, 1] > 10).all()
+
+
 @pytest.mark.parametrize("width", [320, 360, 700, 1000, 1600])
 def test_no_width_scrolls_sideways(page, server, width):
     page.open(server, width, 740, mobile=width < 500)
-    page.write(DIGITS[5])
-    page.driver.execute_script("document.querySelector('details').open = true")
+    page.draw(DIGITS[5])
+    page.driver.execute_script("document.querySelector('details').open = true")  # the help for the keyboard
     assert page.run("document.documentElement.scrollWidth") <= page.run("window.innerWidth") <= width
-    if width == 360:  # a phone shows the paper and the answer at once
-        assert page.run("document.getElementById('answer').getBoundingClientRect().bottom") < 740
 
 
 @pytest.mark.parametrize(("motion", "duration"), [("no-preference", "0.12s"), ("reduce", "0s")])
@@ -396,37 +509,37 @@ def test_reduced_motion(page, server, motion, duration):
     assert page.run("getComputedStyle(document.querySelector('.fill')).transitionDuration") == duration
 
 
-def test_a_network_that_does_not_answer_is_asked_again(driver, server):
+def test_a_failed_prediction_is_retried(driver, server):
     def fail(self):
-        raise _draw._Refusal(_draw.HTTPStatus.BAD_REQUEST, "not today")
+        raise draw._Refusal(draw.HTTPStatus.BAD_REQUEST, "not today")
 
-    page = Page(driver).open(server)  # the fixture would not have the error that the browser reports as well
+    page = Page(driver).open(server)  # not the fixture, which refuses the error that the browser logs
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_draw._Handler, "_answer", fail)
-        page.write(DIGITS[3])
-        assert page.text("problem") == 'nnpy does not answer: not today. Is "nnpy draw" still running?'
+        patch.setattr(draw._Handler, "_predict", fail)
+        page.draw(DIGITS[3])
+        assert page.text("problem") == 'No prediction from nnpy: not today. Is "nnpy draw" still running?'
         assert page.run("document.getElementById('problem').getAttribute('role')") == "alert"
-        assert page.answer == "?"
+        assert page.prediction == "?"
     page.until("document.getElementById('problem').hidden")
-    assert page.answer == "3"
+    assert page.prediction == "3"
 
 
-# ---- The image, as MNIST's are made
+# ---- The image of the network, preprocessed as in MNIST
 
 
 def centre(image):
-    """Centre of mass, across and down; a pixel has its middle at its index."""
+    """Centre of mass (x, y), where the middle of a pixel is at its index."""
     y, x = np.indices(image.shape)
     return (image * x).sum() / image.sum(), (image * y).sum() / image.sum()
 
 
 def box(image):
-    """Width and height of the ink."""
+    """Width and height of the smallest box around the ink."""
     return tuple(int(np.ptp(np.flatnonzero(image.any(axis=axis)))) + 1 for axis in (0, 1))
 
 
 def supersampled(strokes, fine=16):
-    """The box of 20 x 20, the slow way: black or white at 16 x 16 points of each pixel, then averaged."""
+    """The box of 20 x 20 pixels by supersampling: the mean of 16 x 16 black or white points in each pixel."""
     points = np.concatenate([np.array(stroke, float) for stroke in strokes])
     low, high = points.min(axis=0), points.max(axis=0)
     scale = (20 - 2 * (1.35 + 0.5)) / max(*(high - low), 0.2)
@@ -455,15 +568,15 @@ def test_image_is_centred_and_in_its_box(page, digit):
     differences = np.abs(boxes - supersampled(DIGITS[digit]))
     at = np.unravel_index(differences.mean(axis=(2, 3)).argmin(), boxes.shape[:2])
     assert differences[at].mean() < 4  # of 255
-    assert differences[at].max() < 100  # where lines meet
+    assert differences[at].max() < 100  # the difference is largest where lines meet
     assert boxes[at].sum() == image.sum()
-    # Neither its place on the paper nor its size changes what the network sees.
+    # The position and the size of the drawing do not change the image.
     moved = page.image_of([[(0.1 + 0.5 * x, 0.45 + 0.5 * y) for x, y in stroke] for stroke in DIGITS[digit]])
     assert np.abs(image - moved).max() <= 1
 
 
 def test_image_keeps_the_proportions(page):
-    # The middle of the lines of a rectangle that is twice as high as wide; lines are 3.7 wide with their edges.
+    # A rectangle that is twice as high as wide. Its lines are 3.7 pixels wide, with their grey edges.
     image = page.image_of([[(0.3, 0.1), (0.7, 0.1), (0.7, 0.9), (0.3, 0.9), (0.3, 0.1)]])
     width, height = box(image)
     assert height == 20
@@ -474,7 +587,7 @@ def test_image_keeps_the_proportions(page):
     assert upright[0] <= 4
 
 
-def test_image_of_nothing_and_of_a_dot(page):
+def test_image_without_strokes_and_of_a_dot(page):
     assert not page.image_of([]).any()
     for dot in ([[(0.9, 0.1)]], [[(0.9, 0.1), (0.9, 0.1)]]):
         image = page.image_of(dot)
@@ -485,14 +598,14 @@ def test_image_of_nothing_and_of_a_dot(page):
     assert max(box(tiny)) <= 6
 
 
-def test_ink_that_leaves_the_image_is_cut_off(page):
+def test_ink_outside_of_the_image_is_cut_off(page):
     scribble = [[(0.1 + 0.1 * (i % 2), 0.1 + 0.004 * i) for i in range(50)], [(0.9, 0.9)]]
     image = page.image_of(scribble)
     assert image.shape == (28, 28)
     assert image.max() == 255
 
 
-def test_ink_is_as_that_of_mnist(page, mnist_folder):
+def test_amount_of_ink_is_as_in_mnist(page, mnist_folder):
     import gzip
 
     path = mnist_folder / "t10k-images-idx3-ubyte"
@@ -507,10 +620,7 @@ def test_ink_is_as_that_of_mnist(page, mnist_folder):
     "NNPY_DRAW_PICTURE" not in os.environ, reason="NNPY_DRAW_PICTURE does not name the picture to write"
 )
 def test_picture(page, server):
-    page.open(server, 1080, 790, mobile=True)  # without a scroll bar
-    page.write(DIGITS[3])
-    page.until("document.getElementById('status').textContent")
-    top = page.run("document.querySelector('main').getBoundingClientRect().top")
-    clip = {"x": 0, "y": top - 24, "width": 1080, "height": 660, "scale": 1}
-    picture = page.driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip})
-    Path(os.environ["NNPY_DRAW_PICTURE"]).write_bytes(base64.b64decode(picture["data"]))
+    page.open(server)
+    page.draw(DIGITS[3])
+    page.until("document.getElementById('status').textContent")  # the bars have arrived by then
+    page.screenshot(os.environ["NNPY_DRAW_PICTURE"])

@@ -1,1 +1,1 @@
-"""The command ``nnpy`` and what its subcommands do."""
+"""The command ``nnpy``: `main` reads the options, and each other module does the work of one subcommand."""

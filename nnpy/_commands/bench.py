@@ -1,177 +1,258 @@
-"""``nnpy bench``: pure Python, numpy, the plain C header and nnpy on the same work, checked and then timed."""
+"""``nnpy bench``: times pure Python, numpy, nn.h and nnpy on the same training, after a check that their results agree.
+
+It needs only numpy. The comparison with other libraries is `benchmarks/run.py` in the repository.
+"""
 
 import platform
 import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+import nnpy
 from nnpy import reference
 from nnpy._arrays import as_matrix
-from nnpy._commands import xor as _xor
+from nnpy._commands import xor
 from nnpy._ffi import lib
-from nnpy._network import NeuralNetwork
-from nnpy._optimizers import SGD
 
-__all__ = ["table"]
+__all__ = ["BATCH_SIZE", "table"]
 
-_RUNS = 5  # interleaved; the median counts
-_SECONDS = 0.2  # about how long each takes
+BATCH_SIZE = 32  # of a network that the user chooses
+
+_NUM_RUNS = 5  # interleaved; the median is printed
+_RUN_SECONDS = 0.2  # about how long a run takes
 
 Array = NDArray[np.float32]
-# Takes steps of gradient descent on batches, from a start; returns the parameters.
-Trainer = Callable[["Work", int], Array]
 
 
-class Work(NamedTuple):
-    """Steps of gradient descent: step s takes batch s % len(batches), of x and y."""
+class Task(NamedTuple):
+    """Gradient descent on a sigmoid network.
+
+    Attributes
+    ----------
+    name : str
+        What the table calls it.
+    layer_sizes : tuple of int
+        Neurons of each layer, inputs first.
+    initial_parameters : ndarray of float32, shape (parameters,)
+        Weights and biases before the first iteration.
+    x, y : ndarray of float32, shapes (n, inputs) and (n, outputs)
+        Samples and targets.
+    batch_size : int
+        Samples in a mini-batch; it divides n. Iteration i uses mini-batch i modulo n / batch_size.
+    learning_rate : float
+        Factor of the gradient in a parameter update.
+    num_checked : int
+        Iterations after which the results are compared.
+    """
 
     name: str
-    sizes: tuple[int, ...]
-    start: Array
+    layer_sizes: tuple[int, ...]
+    initial_parameters: Array
     x: Array
     y: Array
-    batches: list[tuple[Array, Array]]
-    rate: float
+    batch_size: int
+    learning_rate: float
+    num_checked: int
+
+    def batches(self) -> list[tuple[Array, Array]]:
+        """Return the mini-batches, views of x and y."""
+        starts = range(0, len(self.x), self.batch_size)
+        return [(self.x[i : i + self.batch_size], self.y[i : i + self.batch_size]) for i in starts]
+
+    def network(self) -> nnpy.NeuralNetwork:
+        """Return a new network with the initial parameters."""
+        net = nnpy.NeuralNetwork(self.layer_sizes)
+        net.parameters = self.initial_parameters
+        return net
 
 
-def table() -> str:
-    """Check that the four agree on each piece of work, time them, and describe the times per iteration and the ratios."""
-    trainers: dict[str, Trainer] = {"pure Python": _python, "numpy": _numpy, "nn.h": _book, "nnpy": _nnpy}
+# Trains a new network for a number of iterations; returns its parameters in the order of `NeuralNetwork.parameters`.
+Trainer = Callable[[Task, int], Array]
+
+
+def table(layers: Sequence[int] | None = None, batch_size: int = BATCH_SIZE) -> str:
+    """Check that the four implementations agree, time them, and return a table in Markdown.
+
+    Parameters
+    ----------
+    layers : sequence of int, optional
+        Neurons of each layer, inputs first. By default there are two rows: XOR and a 784-30-10 network.
+    batch_size : int
+        Samples in a mini-batch, with `layers`.
+
+    Raises
+    ------
+    ArithmeticError
+        If the results differ.
+    KeyboardInterrupt
+        On Ctrl-C.
+    """
+    trainers: dict[str, Trainer] = {
+        "pure Python": _train_python,
+        "numpy": _train_numpy,
+        "nn.h": _train_nn_h,
+        "nnpy": _train_nnpy,
+    }
+    tasks = [_xor_task(), _random_task((784, 30, 10), 10)] if layers is None else [_random_task(layers, batch_size)]
     lines = [
-        f"nnpy on {platform.machine()}, {platform.python_implementation()} {platform.python_version()}, "
-        f"numpy {np.__version__}; medians of {_RUNS} interleaved runs",
+        f"nnpy {nnpy.__version__} with up to {nnpy.get_num_threads()} threads, {platform.machine()}, "
+        f"{platform.python_implementation()} {platform.python_version()}, numpy {np.__version__}; "
+        f"medians of {_NUM_RUNS} interleaved runs",
         "",
-        "| work, time per iteration | " + " | ".join(trainers) + " | nnpy is faster than pure Python, numpy, nn.h by |",
+        "| time of an iteration | " + " | ".join(trainers) + " | speedup over pure Python / numpy / nn.h |",
         "| --- |" + " ---: |" * (len(trainers) + 1),
     ]
-    for work, checked_steps in ((_xor_work(), 20), (_batch_work(), 4)):
-        _check_agreement(work, trainers, checked_steps)
-        times = _time(work, trainers)
-        ratios = " / ".join(f"{times[name] / times['nnpy']:.3g}" for name in trainers if name != "nnpy")
-        lines.append(f"| {work.name} | " + " | ".join(_text(times[name]) for name in trainers) + f" | {ratios} |")
+    for task in tasks:
+        _check_agreement(task, trainers)
+        seconds = _time(task, trainers)
+        speedups = " / ".join(f"{seconds[name] / seconds['nnpy']:.3g}" for name in trainers if name != "nnpy")
+        times = " | ".join(_format_time(seconds[name]) for name in trainers)
+        lines.append(f"| {task.name} | {times} | {speedups} |")
     return "\n".join(lines)
 
 
-def _xor_work() -> Work:
-    net = NeuralNetwork([2, 2, 1])
+def _xor_task() -> Task:
+    net = nnpy.NeuralNetwork([2, 2, 1])
     net.randomize(0.0, 1.0, seed=69)
-    x, y = _xor.DATA[:, :2], _xor.DATA[:, 2:]
-    return Work("XOR, 2-2-1, full batch of 4", (2, 2, 1), net.parameters.copy(), x, y, [(x, y)], 10.0)
+    return Task(
+        name="XOR, 2-2-1, full batch of 4",
+        layer_sizes=net.layer_sizes,
+        initial_parameters=net.parameters.copy(),
+        x=xor.DATA[:, :2],
+        y=xor.DATA[:, 2:],
+        batch_size=4,
+        learning_rate=10.0,
+        num_checked=20,
+    )
 
 
-def _batch_work() -> Work:
-    """Batches of 10 in the shape of handwritten digits, one-hot targets; the values do not matter to the time."""
+def _random_task(layer_sizes: Sequence[int], batch_size: int) -> Task:
+    """Return a task with random samples and targets: the time does not depend on their values."""
+    num_samples = max(2000 // batch_size, 1) * batch_size
     rng = np.random.default_rng(0)
-    x = rng.random((2000, 784), dtype=np.float32)
-    y = np.eye(10, dtype=np.float32)[rng.integers(0, 10, 2000)]
-    batches = [(x[i : i + 10], y[i : i + 10]) for i in range(0, len(x), 10)]
-    net = NeuralNetwork([784, 30, 10], seed=0)
-    return Work("784-30-10, batches of 10", (784, 30, 10), net.parameters.copy(), x, y, batches, 1.5)
+    net = nnpy.NeuralNetwork(layer_sizes, seed=0)
+    return Task(
+        name=f"{'-'.join(map(str, layer_sizes))}, mini-batches of {batch_size}",
+        layer_sizes=net.layer_sizes,
+        initial_parameters=net.parameters.copy(),
+        x=rng.random((num_samples, layer_sizes[0]), dtype=np.float32),
+        y=rng.random((num_samples, layer_sizes[-1]), dtype=np.float32),
+        batch_size=batch_size,
+        learning_rate=1.5,
+        num_checked=4,
+    )
 
 
-def _python(work: Work, steps: int) -> Array:
-    net = reference.NeuralNetwork(work.sizes)
-    start = iter(work.start.tolist())
+# ---- The four implementations ----
+
+
+def _train_python(task: Task, iterations: int) -> Array:
+    net = reference.NeuralNetwork(task.layer_sizes)
+    parameters = iter(task.initial_parameters.tolist())
     for row in net.rows():
-        row[:] = [next(start) for _ in row]
-    batches = [(x.tolist(), y.tolist()) for x, y in work.batches[:steps]]
-    for step in range(steps):
-        net.gradient_descent(*batches[step % len(batches)], rate=work.rate)
+        row[:] = [next(parameters) for _ in row]
+    batches = [(x.tolist(), y.tolist()) for x, y in task.batches()[:iterations]]
+    for i in range(iterations):
+        net.gradient_descent(*batches[i % len(batches)], rate=task.learning_rate)
     return np.array(net.parameters, dtype=np.float32)
 
 
-def _numpy(work: Work, steps: int) -> Array:
-    net = NeuralNetwork(work.sizes)  # only for its views
-    net.parameters = work.start
+def _train_numpy(task: Task, iterations: int) -> Array:
+    net = task.network()  # only its views of the parameters are used
     weights, biases = list(net.weights), list(net.biases)
-    for step in range(steps):
-        x, y = work.batches[step % len(work.batches)]
+    batches = task.batches()
+    for i in range(iterations):
+        x, y = batches[i % len(batches)]
         a = [x]
         for w, b in zip(weights, biases, strict=True):
             a.append(1 / (1 + np.exp(-(a[-1] @ w + b))))
-        d = (2 / len(x)) * (a[-1] - y) * a[-1] * (1 - a[-1])
+        dz = (2 / len(x)) * (a[-1] - y) * a[-1] * (1 - a[-1])  # dC/dz of the last layer, shape (batch, outputs)
         for layer in range(len(weights) - 1, -1, -1):
-            w_grad, b_grad = a[layer].T @ d, d.sum(axis=0)
+            dw, db = a[layer].T @ dz, dz.sum(axis=0)
             if layer > 0:
-                d = (d @ weights[layer].T) * a[layer] * (1 - a[layer])
-            weights[layer] -= np.float32(work.rate) * w_grad
-            biases[layer] -= np.float32(work.rate) * b_grad
+                dz = (dz @ weights[layer].T) * a[layer] * (1 - a[layer])
+            weights[layer] -= np.float32(task.learning_rate) * dw
+            biases[layer] -= np.float32(task.learning_rate) * db
     return net.parameters
 
 
-def _book(work: Work, steps: int) -> Array:
-    """The functions of nn.h, called as they are."""
-    net = NeuralNetwork(work.sizes)
-    net.parameters = work.start
-    matrices = [(as_matrix(x), as_matrix(y)) for x, y in work.batches]
-    if len(matrices) == 1:
-        lib.nn_gradient_descent(net._nn, work.rate, *matrices[0], steps)
+def _train_nn_h(task: Task, iterations: int) -> Array:
+    """Call the functions of nn.h directly, without the engine."""
+    net = task.network()
+    batches = [(as_matrix(x), as_matrix(y)) for x, y in task.batches()]
+    if len(batches) == 1:
+        lib.nn_gradient_descent(net._nn, task.learning_rate, *batches[0], iterations)
         return net.parameters
-    for step in range(steps):
-        lib.nn_gradient_descent(net._nn, work.rate, *matrices[step % len(matrices)], 1)
+    for i in range(iterations):
+        lib.nn_gradient_descent(net._nn, task.learning_rate, *batches[i % len(batches)], 1)
     return net.parameters
 
 
-def _nnpy(work: Work, steps: int) -> Array:
-    net = NeuralNetwork(work.sizes)
-    net.parameters = work.start
-    if len(work.batches) == 1:
-        net.gradient_descent(*work.batches[0], rate=work.rate, iterations=steps)
+def _train_nnpy(task: Task, iterations: int) -> Array:
+    net = task.network()
+    num_batches = len(task.x) // task.batch_size
+    if num_batches == 1:
+        net.gradient_descent(task.x, task.y, rate=task.learning_rate, iterations=iterations)
         return net.parameters
-    for first in range(0, steps, len(work.batches)):  # epoch by epoch, the last one perhaps in part
-        rows = min(steps - first, len(work.batches)) * len(work.batches[0][0])
-        net.fit(
-            work.x[:rows],
-            work.y[:rows],
-            optimizer=SGD(work.rate),
+    for done in range(0, iterations, num_batches):
+        num_samples = min(iterations - done, num_batches) * task.batch_size  # the last epoch may be a part of one
+        history = net.fit(
+            task.x[:num_samples],
+            task.y[:num_samples],
+            optimizer=nnpy.SGD(task.learning_rate),
             epochs=1,
-            batch_size=len(work.batches[0][0]),
+            batch_size=task.batch_size,
             shuffle=False,
         )
+        if history.stopped == "interrupt":
+            raise KeyboardInterrupt
     return net.parameters
 
 
-def _check_agreement(work: Work, trainers: dict[str, Trainer], steps: int) -> None:
-    results = {name: train(work, steps) for name, train in trainers.items()}
-    expected = results["pure Python"]
-    moved = np.abs(expected - work.start).max()
-    for name, result in results.items():
-        error = np.abs(result - expected).max()
-        if not error <= 1e-3 * moved:
-            sys.exit(
-                f"nnpy bench: {name} disagrees with pure Python on {work.name}: by {error:.2g} after {steps} steps"
+# ---- The check and the times ----
+
+
+def _check_agreement(task: Task, trainers: dict[str, Trainer]) -> None:
+    """Compare the parameters after some iterations: they may differ by 1/1000 of the largest change from the start."""
+    expected = trainers["pure Python"](task, task.num_checked)
+    largest_change = np.abs(expected - task.initial_parameters).max()
+    for name, train in trainers.items():
+        difference = np.abs(train(task, task.num_checked) - expected).max()
+        if not difference < 1e-3 * largest_change:  # also true for NaN and if nothing was trained
+            raise ArithmeticError(
+                f"{name} and pure Python disagree on {task.name}: their parameters differ by {difference:.2g} after "
+                f"{task.num_checked} iterations"
             )
 
 
-def _time(work: Work, trainers: dict[str, Trainer]) -> dict[str, float]:
-    """Seconds per step: the median over interleaved runs of some tenths of a second each."""
-    steps = {name: _steps_for(work, train, _SECONDS) for name, train in trainers.items()}
-    times: dict[str, list[float]] = {name: [] for name in trainers}
-    for _ in range(_RUNS):
+def _time(task: Task, trainers: dict[str, Trainer]) -> dict[str, float]:
+    """Return the seconds of an iteration for each trainer: the median of interleaved runs."""
+    iterations = {name: _iterations_per_run(task, train) for name, train in trainers.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
+    for _ in range(_NUM_RUNS):
         for name, train in trainers.items():
-            times[name].append(_seconds(work, train, steps[name]) / steps[name])
-    return {name: statistics.median(values) for name, values in times.items()}
+            seconds[name].append(_time_run(task, train, iterations[name]) / iterations[name])
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _steps_for(work: Work, train: Trainer, seconds: float) -> int:
-    steps = 1
-    while (taken := _seconds(work, train, steps)) < seconds / 4:
-        steps *= 4
-    return max(1, round(steps * seconds / taken))
+def _iterations_per_run(task: Task, train: Trainer) -> int:
+    iterations = 1
+    while (seconds := _time_run(task, train, iterations)) < _RUN_SECONDS / 4:
+        iterations *= 4
+    return max(1, round(iterations * _RUN_SECONDS / seconds))
 
 
-def _seconds(work: Work, train: Trainer, steps: int) -> float:
+def _time_run(task: Task, train: Trainer, iterations: int) -> float:
     start = time.perf_counter()
-    train(work, steps)
+    train(task, iterations)
     return time.perf_counter() - start
 
 
-def _text(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"

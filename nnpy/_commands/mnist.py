@@ -1,33 +1,30 @@
-"""``nnpy mnist``: trains a network on handwritten digits, tests it, and saves it.
+"""``nnpy mnist``: trains a network on handwritten digits, tests it and saves it.
 
-The networks are plain ones, relu in the hidden layers and softmax at the end. What makes one good is the recipe: `PLAIN` is the
-quick one, `BEST` goes for accuracy, by distorted copies of the images and several networks that decide together.
+The networks have relu in the hidden layers and softmax in the last one. A `Recipe` says how they are trained: `DEFAULT` is
+quick, `BEST` is for accuracy, with distorted copies of the images (`nnpy._commands.augment`) and two networks merged into one.
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy._backend import get_num_threads
+import nnpy
 from nnpy._commands.augment import Distortion, distort
-from nnpy._history import History
-from nnpy._network import NeuralNetwork
-from nnpy._optimizers import Adam
-from nnpy._schedules import LinearDecay
 from nnpy.datasets import MNIST, load_mnist
 
-__all__ = ["BEST", "PLAIN", "Recipe", "merge", "run", "train"]
+__all__ = ["BEST", "DEFAULT", "Recipe", "layer_sizes", "merge", "run", "train"]
 
-_CLASSES = 10
+_NUM_PIXELS, _NUM_CLASSES = 784, 10
 
 _PUBLISHED = (
-    "Published by Simard, Steinkraus and Platt (2003) for 800 hidden units: 98.4 % with the cross-entropy, 99.3 % with "
-    "elastic distortions."
+    "Published by Simard, Steinkraus and Platt (2003) for 800 hidden units: 98.4 % with cross-entropy, 99.3 % with elastic "
+    "distortions as well."
 )
 
 
@@ -36,71 +33,87 @@ class Recipe(NamedTuple):
 
     Attributes
     ----------
-    hidden : tuple of int
+    hidden_layer_sizes : tuple of int
         Neurons in each hidden layer.
     epochs : int
-        How many times to go through the training images.
+        Passes through the training images.
     batch_size : int
-        How many images make a step.
-    rate : float
-        Adam's highest learning rate; it falls linearly to 0.
-    warmup : float
-        How many epochs it takes to rise to that first.
+        Images in a mini-batch.
+    learning_rate : float
+        Highest learning rate of Adam. It rises linearly during the warm-up, then falls linearly to 0.
+    warmup_epochs : float
+        Length of the warm-up.
     distortion : Distortion or None
-        Train on copies of the images, distorted anew in each epoch.
-    networks : int
+        If given, each epoch trains on newly distorted copies of the images.
+    num_networks : int
         How many networks to train, from different initial weights, and to merge.
     """
 
-    hidden: tuple[int, ...] = (256,)
+    hidden_layer_sizes: tuple[int, ...] = (256,)
     epochs: int = 4
     batch_size: int = 128
-    rate: float = 5e-3
-    warmup: float = 0.3
+    learning_rate: float = 5e-3
+    warmup_epochs: float = 0.3
     distortion: Distortion | None = None
-    networks: int = 1
+    num_networks: int = 1
 
 
-PLAIN = Recipe()
-BEST = Recipe(hidden=(1024, 512), epochs=45, batch_size=256, rate=2e-3, distortion=Distortion(), networks=2)
+DEFAULT = Recipe()
+BEST = Recipe(
+    hidden_layer_sizes=(1024, 512),
+    epochs=45,
+    batch_size=256,
+    learning_rate=2e-3,
+    distortion=Distortion(),
+    num_networks=2,
+)
+
+
+def layer_sizes(recipe: Recipe) -> tuple[int, ...]:
+    """Return the neurons of each layer of one network, inputs first."""
+    return (_NUM_PIXELS, *recipe.hidden_layer_sizes, _NUM_CLASSES)
 
 
 def run(
     folder: Path | None, recipe: Recipe, *, seed: int = 0, save: Path | None = None, report: Callable[[str], object]
 ) -> str:
-    """Train, test and save; return what to print at the end.
+    """Train, test and save a network; return the report.
 
     Parameters
     ----------
     folder : Path or None
-        Where the files are; see `nnpy.datasets.load_mnist`.
+        Folder of the MNIST files; see `nnpy.datasets.load_mnist`.
     recipe : Recipe
         How to train.
     seed : int
-        Of everything random, from 0 to 2**32 - 1.
+        Seed of the initial weights, the shuffling and the distortions, from 0 to 2**32 - 1.
     save : Path or None
-        Where to write the network.
+        Where to save the network.
     report : callable
-        Takes a line for each epoch.
+        Called with a line of text after each epoch.
 
     Raises
     ------
-    OSError, ValueError, MemoryError
-        If the images cannot be read, the network cannot be written or does not fit into memory. Whether there is a folder to
-        write to is looked at first.
+    OSError, ValueError
+        If the images cannot be read or the network cannot be saved. Whether `save` is in a writable folder is checked before
+        the training.
+    MemoryError
+        If the network does not fit into memory.
+    KeyboardInterrupt
+        On Ctrl-C; nothing is saved.
     """
     if save is not None:
-        _check_target(save)
+        _check_writable(save)
     data = load_mnist(folder, dtype=np.uint8)
     net, seconds = train(data, recipe, seed=seed, report=report)
-    table = _confusion(_predict(net, _floats(data.x_test)), data.y_test)
-    num_images, num_right = len(data.y_test), int(table.trace())
+    matrix = _confusion_matrix(data.y_test, _predict_labels(net, _to_float(data.x_test)))
+    num_images, num_correct = len(data.y_test), int(matrix.trace())
     lines = [
-        f"{100 * num_right / num_images:.2f} % of {num_images:,} test images, {num_images - num_right:,} wrong; "
+        f"test accuracy {100 * num_correct / num_images:.2f} %, {num_images - num_correct:,} of {num_images:,} images wrong; "
         f"trained in {seconds:.1f} s",
         _PUBLISHED,
         "",
-        *_describe(table),
+        *_format_matrix(matrix),
     ]
     if save is not None:
         net.save(save)
@@ -108,53 +121,63 @@ def run(
     return "\n".join(lines)
 
 
-def train(data: MNIST, recipe: Recipe, *, seed: int, report: Callable[[str], object]) -> tuple[NeuralNetwork, float]:
-    """Train by a recipe on pixels of uint8; return the network and the seconds that it took, without the tests between.
+def train(
+    data: MNIST, recipe: Recipe, *, seed: int, report: Callable[[str], object]
+) -> tuple[nnpy.NeuralNetwork, float]:
+    """Train by a recipe; see `run` for the parameters.
 
-    The test images are for the reports alone: nothing is chosen by them.
+    Returns
+    -------
+    net : NeuralNetwork
+        The merged network.
+    seconds : float
+        Time of the training, without the tests after each epoch.
 
     Raises
     ------
     KeyboardInterrupt
         On Ctrl-C.
     """
-    x_test = _floats(data.x_test)
-    x = _floats(data.x_train)
-    layers = [x.shape[1], *recipe.hidden, _CLASSES]
-    networks: list[NeuralNetwork] = []
-    done = 0.0
-    for member in range(recipe.networks):
-        which = f"network {member + 1} of {recipe.networks}, " if recipe.networks > 1 else ""
+    x_train, x_test = _to_float(data.x_train), _to_float(data.x_test)
+    networks: list[nnpy.NeuralNetwork] = []
+    seconds = 0.0
 
-        def tell(net: NeuralNetwork, history: History, which: str = which, done: float = done) -> None:
-            right = np.mean(_predict(net, x_test) == data.y_test)
-            report(
-                f"{which}epoch {len(history)} of {recipe.epochs}: loss {history.loss[-1]:.4f}, "
-                f"{100 * right:.2f} % of the test images, {done + history.seconds.sum():.1f} s"
-            )
+    def report_epoch(prefix: str, seconds: float, net: nnpy.NeuralNetwork, history: nnpy.History) -> None:
+        accuracy = np.mean(_predict_labels(net, x_test) == data.y_test)
+        report(
+            f"{prefix}epoch {len(history)} of {recipe.epochs}: training loss {history.loss[-1]:.4f}, "
+            f"test accuracy {100 * accuracy:.2f} %, {seconds + history.seconds.sum():.1f} s"
+        )
 
-        net = NeuralNetwork(layers, ["relu"] * len(recipe.hidden) + ["softmax"], seed=seed + member)
+    for number in range(recipe.num_networks):
+        prefix = f"network {number + 1} of {recipe.num_networks}, " if recipe.num_networks > 1 else ""
+        activations = ["relu"] * len(recipe.hidden_layer_sizes) + ["softmax"]
+        net = nnpy.NeuralNetwork(layer_sizes(recipe), activations, seed=seed + number)
         options: dict[str, Any] = {
-            "optimizer": Adam(LinearDecay(recipe.rate, warmup_epochs=recipe.warmup)),
+            "optimizer": nnpy.Adam(nnpy.LinearDecay(recipe.learning_rate, warmup_epochs=recipe.warmup_epochs)),
             "epochs": recipe.epochs,
             "batch_size": recipe.batch_size,
-            "seed": seed + member,
-            "callbacks": tell,
+            "seed": seed + number,
+            "callbacks": partial(report_epoch, prefix, seconds),
         }
         if recipe.distortion is None:
-            history = net.fit(x, data.y_train, **options)
+            history = net.fit(x_train, data.y_train, **options)
         else:
-            with ThreadPoolExecutor(get_num_threads()) as threads:
-                history = net.fit(_Distorted(data, recipe.distortion, (seed, member), x, threads), **options)
+            with ThreadPoolExecutor(nnpy.get_num_threads()) as executor:
+                batches = _DistortedImages(data, recipe.distortion, (seed, number), x_train, executor)
+                history = net.fit(batches, **options)
         if history.stopped == "interrupt":
             raise KeyboardInterrupt
         networks.append(net)
-        done += float(history.seconds.sum())
-    return merge(networks), done
+        seconds += float(history.seconds.sum())
+    return merge(networks), seconds
 
 
-class _Distorted:
-    """The training images as one batch, distorted anew each time that one goes through it, in memory that is there."""
+class _DistortedImages:
+    """The training images as an iterable of one batch, newly distorted in each epoch.
+
+    The copies are written to `out`, shape (n, 784), which exists already: an epoch allocates no memory for them.
+    """
 
     def __init__(
         self,
@@ -162,38 +185,49 @@ class _Distorted:
         distortion: Distortion,
         seed: tuple[int, ...],
         out: NDArray[np.float32],
-        threads: Executor,
+        executor: Executor,
     ) -> None:
-        self._data, self._distortion, self._seed, self._out, self._threads = data, distortion, seed, out, threads
+        self._data, self._distortion, self._seed = data, distortion, seed
+        self._out, self._executor = out, executor
         self._epoch = 0
 
     def __len__(self) -> int:
         return 1
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-        distort(self._data.x_train, self._distortion, (*self._seed, self._epoch), self._out, threads=self._threads)
+        seed = (*self._seed, self._epoch)
+        distort(self._data.x_train, self._distortion, seed, self._out, executor=self._executor)
         self._epoch += 1
         yield self._out, self._data.y_train
 
 
-def merge(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
-    """Put networks that end in softmax side by side, into one that averages what goes into the softmax.
+def merge(networks: Sequence[nnpy.NeuralNetwork]) -> nnpy.NeuralNetwork:
+    """Merge networks that end in softmax into one that averages their logits, the inputs of the softmax.
 
-    They have to have the same layers. The result has the hidden neurons of all of them; the weights between neurons of
-    different networks are zero, those into the outputs are divided by the number of networks. Its output is the geometric mean
-    of theirs, normalised.
+    Parameters
+    ----------
+    networks : sequence of NeuralNetwork
+        Networks with the same layers.
+
+    Returns
+    -------
+    net : NeuralNetwork
+        Its hidden layers have the neurons of all networks side by side. Weights between neurons of different networks are zero;
+        weights and biases of the output layer are divided by the number of networks. So the output is the normalised
+        geometric mean of theirs.
     """
     first, num_networks = networks[0], len(networks)
     if num_networks == 1:
         return first
     inputs, *hidden, outputs = first.layer_sizes
-    net = NeuralNetwork([inputs, *(num_networks * size for size in hidden), outputs], first.activations, seed=0)
+    net = nnpy.NeuralNetwork([inputs, *(num_networks * size for size in hidden), outputs], first.activations, seed=0)
     net.parameters = 0
     last = len(net.weights) - 1
-    for member, part in enumerate(networks):
+    for number, part in enumerate(networks):
         for layer, (weights, biases) in enumerate(zip(part.weights, part.biases, strict=True)):
-            rows, columns = (slice(member * size, (member + 1) * size) for size in weights.shape)
-            rows = slice(None) if layer == 0 else rows
+            rows, columns = (slice(number * size, (number + 1) * size) for size in weights.shape)
+            if layer == 0:
+                rows = slice(None)  # all networks read the same inputs
             if layer == last:
                 net.weights[layer][rows] += weights / num_networks
                 net.biases[layer] += biases / num_networks
@@ -203,33 +237,36 @@ def merge(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
     return net
 
 
-def _floats(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _to_float(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.divide(images, 255, dtype=np.float32)
 
 
-def _predict(net: NeuralNetwork, x: NDArray[np.float32]) -> NDArray[np.intp]:
-    digits: NDArray[np.intp] = net.predict(x).argmax(axis=1)
-    return digits
+def _predict_labels(net: nnpy.NeuralNetwork, x: NDArray[np.float32]) -> NDArray[np.intp]:
+    labels: NDArray[np.intp] = net.predict(x).argmax(axis=1)
+    return labels
 
 
-def _confusion(predicted: NDArray[np.intp], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count how often each digit, a row, is taken for each, a column."""
-    table = np.zeros((_CLASSES, _CLASSES), np.int64)
-    np.add.at(table, (labels, predicted), 1)
-    return table
+def _confusion_matrix(y_true: NDArray[np.int64], y_pred: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Count the images of each true digit (row) by predicted digit (column)."""
+    matrix = np.zeros((_NUM_CLASSES, _NUM_CLASSES), np.int64)
+    np.add.at(matrix, (y_true, y_pred), 1)
+    return matrix
 
 
-def _describe(table: NDArray[np.int64]) -> list[str]:
-    lines = ["digit   taken for", " " * 5 + "".join(f"{digit:6}" for digit in range(_CLASSES))]
-    return lines + [f"{digit:5}" + "".join(f"{count:6}" for count in row) for digit, row in enumerate(table.tolist())]
+def _format_matrix(matrix: NDArray[np.int64]) -> list[str]:
+    return [
+        "confusion matrix (rows: true digit, columns: predicted digit)",
+        " " * 5 + "".join(f"{digit:6}" for digit in range(_NUM_CLASSES)),
+        *(f"{digit:5}" + "".join(f"{count:6}" for count in row) for digit, row in enumerate(matrix.tolist())),
+    ]
 
 
-def _check_target(path: Path) -> None:
-    """Say before the training, not after it, that a file cannot be written."""
+def _check_writable(path: Path) -> None:
+    """Raise ValueError if no file can be written at `path`: before the training, not after it."""
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise ValueError(f"{path} cannot be written: there is no folder {folder}")
+        raise ValueError(f"cannot write {path}: there is no folder {folder}")
     if path.is_dir():
-        raise ValueError(f"{path} cannot be written: it is a folder")
+        raise ValueError(f"cannot write {path}: it is a folder")
     if not os.access(folder, os.W_OK):
-        raise ValueError(f"{path} cannot be written: the folder {folder} is read-only")
+        raise ValueError(f"cannot write {path}: the folder {folder} is read-only")

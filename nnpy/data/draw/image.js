@@ -1,26 +1,26 @@
-// From strokes to the 28 x 28 image that the network reads, made as the images of MNIST were: the ink is scaled to fit a
-// box of 20 x 20 with its proportions kept, in grey levels, and moved by whole pixels until its centre of mass is in the
-// middle pixel of 28 x 28.
+// Turns strokes into the 28 x 28 image that the network takes, with the preprocessing of MNIST: the drawing is scaled to fit a
+// box of 20 x 20 pixels, with its aspect ratio kept and in grey levels, and placed so that its centre of mass is in the middle
+// pixel of the image.
 //
-// It happens in the page because here are the lines themselves, which have no resolution: grey levels come from the
-// distance of a pixel to the line, the same in every browser, and the preview is there before the network has answered.
-// There is no canvas and no page in this file, so that a test can call it with numbers.
+// The page does this, not the server, because the page has the strokes as lines without a resolution. The grey level of a pixel
+// follows from its distance to the nearest line, which gives the same image in every browser, and before the server answers.
+// This file uses no canvas and no part of the page, so that tests can call it with numbers.
 
 export const SIZE = 28;
 const BOX = 20;
-const MIDDLE = 14; // the pixel that MNIST's centres of mass lie in, whichever way they were rounded
+const MIDDLE = 14; // the pixel of the centre of mass in MNIST
 
-// Half the width of a line, in pixels, its grey edge being one pixel wide. Ink and share of black pixels are then those of
-// MNIST. The width is the same for whoever writes small or large: with scaled lines, small writing would become thick.
+// Half the width of a line and of its grey edge, in pixels of the box: the total ink and the share of black pixels are then as in
+// MNIST. The width does not depend on the size of the drawing. If it were scaled, small drawings would have thick lines.
 const RADIUS = 1.35;
 const EDGE = 0.5;
 
-// A drawing that is smaller than this, as a part of the paper, is not enlarged to fill the box: a dot stays a dot.
+// A drawing that is smaller than this fraction of the pad is not enlarged to fill the box: a dot stays a dot.
 const SMALLEST = 0.2;
 
 /**
- * @param {number[][][]} strokes lines as lists of points [x, y], 0 to 1 across and down the paper
- * @returns {number[]} 784 whole numbers, 0 (paper) to 255 (ink), row by row; all 0 if there is nothing
+ * @param {number[][][]} strokes lists of points [x, y], from 0 to 1 across and down the pad
+ * @returns {number[]} 784 whole numbers from 0 (background) to 255 (ink), row-major; all 0 without strokes
  */
 export function imageOf(strokes) {
   const box = drawBox(fit(strokes));
@@ -31,7 +31,7 @@ export function imageOf(strokes) {
   for (let y = 0; y < BOX; y++) {
     for (let x = 0; x < BOX; x++) {
       const value = Math.round(255 * box[y * BOX + x]);
-      // Ink far from the rest can leave the image, and is cut off: MNIST has no other place for it either.
+      // If the centre of mass is far from the middle of the box, ink can end up outside of the image, where it is cut off.
       const inside = x + right >= 0 && x + right < SIZE && y + below >= 0 && y + below < SIZE;
       if (value > 0 && inside) image[(y + below) * SIZE + x + right] = value;
     }
@@ -39,7 +39,7 @@ export function imageOf(strokes) {
   return image;
 }
 
-/** The strokes in pixels of the box; where ink ends, the box does. */
+/** Scale the strokes to pixels of the box, so that the ink reaches its edges. */
 function fit(strokes) {
   const points = strokes.flat();
   if (points.length === 0) return [];
@@ -57,7 +57,7 @@ function fit(strokes) {
   return strokes.map((stroke) => stroke.map((point) => point.map((c, axis) => BOX / 2 + scale * (c - bounds[axis].middle))));
 }
 
-/** The grey levels, 0 to 1, of lines through these points. */
+/** Draw the strokes; return the grey levels of the box, from 0 to 1. */
 function drawBox(strokes) {
   const box = new Float64Array(BOX * BOX);
   for (const stroke of strokes) {
@@ -67,6 +67,7 @@ function drawBox(strokes) {
   return box;
 }
 
+/** Draw a line from one point to another into the box. */
 function drawLine(box, [x0, y0], [x1, y1]) {
   const reach = RADIUS + EDGE;
   const first = (a, b) => Math.max(0, Math.floor(Math.min(a, b) - reach));
@@ -75,17 +76,17 @@ function drawLine(box, [x0, y0], [x1, y1]) {
   const squared = dx * dx + dy * dy;
   for (let y = first(y0, y1); y <= last(y0, y1); y++) {
     for (let x = first(x0, x1); x <= last(x0, x1); x++) {
-      // The nearest point of the line to the middle of the pixel.
+      // From the middle of the pixel to the nearest point of the line.
       const [px, py] = [x + 0.5 - x0, y + 0.5 - y0];
       const along = squared > 0 ? Math.min(1, Math.max(0, (px * dx + py * dy) / squared)) : 0;
       const distance = Math.hypot(px - along * dx, py - along * dy);
       const grey = Math.min(1, Math.max(0, (RADIUS + EDGE - distance) / (2 * EDGE)));
-      box[y * BOX + x] = Math.max(box[y * BOX + x], grey); // crossing lines are not darker
+      box[y * BOX + x] = Math.max(box[y * BOX + x], grey); // so that crossing lines are not darker
     }
   }
 }
 
-/** Where pixel k has its middle at k; the middle of the box if it is empty. */
+/** Return the centre of mass [x, y], where the middle of pixel k is at k; for an empty box, its middle. */
 function centreOfMass(box) {
   let [mass, across, down] = [0, 0, 0];
   box.forEach((value, i) => {

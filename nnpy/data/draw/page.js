@@ -1,77 +1,80 @@
-// The page: the paper one writes on, and what the network answers. The network runs in nnpy, which this page asks.
+// The page: the drawing pad, and the prediction of the network. The network itself runs in nnpy, on the server of this page.
 
 import { imageOf, SIZE } from "/image.js";
 
-const LINE_WIDTH = 0.06; // of the paper
-const STEP = 0.04; // of the pen on the keyboard, as a part of the paper
+const LINE_WIDTH = 0.06; // of the pad
+const STEP = 0.04; // of the pen on the keyboard, as a fraction of the pad
 const SMALL_STEP = 0.01;
-const WAIT = 500; // ms without a change before the answer is read out, or nothing would be heard but digits
-const RETRY = 2000; // ms
+const ANNOUNCE_DELAY = 500; // ms without a change before a screen reader reads the prediction, so that it does not read all the time
+const RETRY_DELAY = 2000; // ms
+const TIMEOUT = 5000; // ms
+const MAX_CELL = 32; // px; the space of a neuron
 
-const [paper, hint, pen, undoButton, clearButton, network, problem, picture, layers, answer, best, sure, bars, status] = [
-  "paper", "hint", "pen", "undo", "clear", "network", "problem", "image", "layers", "answer", "best", "sure", "bars", "status",
+const [pad, hint, pen, undoButton, clearButton, network, problem, picture, layers, prediction, digitText, probabilityText, bars, status] = [
+  "pad", "hint", "pen", "undo", "clear", "network", "problem", "image", "layers", "prediction", "digit", "probability", "bars", "status",
 ].map((id) => document.getElementById(id));
 
-// A stroke is a list of points [x, y], 0 to 1 across and down the paper. Undo goes back to the former list of strokes.
+// A stroke is a list of points [x, y], from 0 to 1 across and down the pad.
 let strokes = [];
-const former = [];
-let pointer = null; // the id of the pointer that is writing
+const undoStack = []; // earlier values of strokes
+let activePointer = null; // id of the pointer that draws
 const keyboard = { x: 0.5, y: 0.2, down: false, held: new Set() };
 
-let shown = null; // the answer on the page
-let wanted = null; // an image that the network has not been asked about
-let asking = false;
+let shown = null; // the prediction on the page: { probabilities, hidden }
+let pendingImage = null; // the newest image that was not sent yet
+let predicting = false;
 let frame = 0;
-let timer = 0;
+let announceTimer = 0;
 
 // ---- Strokes
 
-function begin(point) {
-  former.push(strokes);
+function beginStroke(point) {
+  undoStack.push(strokes);
   strokes = [...strokes, [point]];
-  changed();
+  update();
 }
 
-function extend(points) {
+function extendStroke(points) {
   strokes.at(-1).push(...points);
-  changed();
+  update();
+}
+
+function endStroke() {
+  activePointer = null;
+  keyboard.down = false;
 }
 
 function undo() {
-  if (former.length === 0) return;
-  letGo();
-  strokes = former.pop();
-  changed();
-  say(strokes.length > 0 ? "Undone" : "Undone, the paper is empty");
+  if (undoStack.length === 0) return;
+  endStroke();
+  strokes = undoStack.pop();
+  update();
+  announce(strokes.length > 0 ? "Undone" : "Undone, the pad is empty");
 }
 
 function clear() {
   if (strokes.length === 0) return;
-  letGo();
-  former.push(strokes);
+  endStroke();
+  undoStack.push(strokes);
   strokes = [];
-  changed();
-  say("Cleared");
+  update();
+  announce("Cleared");
 }
 
-function letGo() {
-  pointer = null;
-  keyboard.down = false;
-}
-
-function changed() {
+/** Redraw in the next frame, and request a prediction. */
+function update() {
   frame ||= requestAnimationFrame(() => {
     frame = 0;
     const image = imageOf(strokes);
-    drawPaper();
+    drawPad();
     drawImage(image);
-    undoButton.setAttribute("aria-disabled", former.length === 0);
+    undoButton.setAttribute("aria-disabled", undoStack.length === 0);
     clearButton.setAttribute("aria-disabled", strokes.length === 0);
     if (strokes.length > 0) {
-      wanted = image;
-      ask();
+      pendingImage = image;
+      predict();
     } else {
-      wanted = null;
+      pendingImage = null;
       show(null);
     }
   });
@@ -79,30 +82,30 @@ function changed() {
 
 // ---- Mouse, finger, pen
 
-function place(event) {
-  const { left, top, width, height } = paper.getBoundingClientRect();
+function positionOf(event) {
+  const { left, top, width, height } = pad.getBoundingClientRect();
   return [(event.clientX - left) / width, (event.clientY - top) / height].map((c) => Math.min(1, Math.max(0, c)));
 }
 
-paper.addEventListener("pointerdown", (event) => {
-  if (pointer !== null || event.button !== 0) return;
-  letGo();
-  pointer = event.pointerId;
-  paper.setPointerCapture(pointer);
-  paper.parentElement.classList.remove("keyed");
-  begin(place(event));
+pad.addEventListener("pointerdown", (event) => {
+  if (activePointer !== null || event.button !== 0) return;
+  endStroke();
+  activePointer = event.pointerId;
+  pad.setPointerCapture(activePointer);
+  pad.parentElement.classList.remove("keyed");
+  beginStroke(positionOf(event));
 });
 
-paper.addEventListener("pointermove", (event) => {
-  if (event.pointerId !== pointer) return;
-  // All the places since the last event: a fast line stays round. Some browsers give none.
+pad.addEventListener("pointermove", (event) => {
+  if (event.pointerId !== activePointer) return;
+  // All positions since the last event, so that a fast line stays round. Some browsers return none.
   const events = event.getCoalescedEvents?.() ?? [];
-  extend((events.length > 0 ? events : [event]).map(place));
+  extendStroke((events.length > 0 ? events : [event]).map(positionOf));
 });
 
 for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) {
-  paper.addEventListener(type, (event) => {
-    if (event.pointerId === pointer) pointer = null;
+  pad.addEventListener(type, (event) => {
+    if (event.pointerId === activePointer) activePointer = null;
   });
 }
 
@@ -113,52 +116,52 @@ const DIRECTIONS = {
   Home: [-1, -1], PageUp: [1, -1], End: [-1, 1], PageDown: [1, 1],
 };
 
-paper.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || pointer !== null) return;
+pad.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || activePointer !== null) return;
   if (event.key === " ") {
-    if (!event.repeat) lowerOrLift();
+    if (!event.repeat) togglePen();
   } else if (event.key in DIRECTIONS) {
     keyboard.held.add(event.key);
-    move(event.shiftKey ? SMALL_STEP : STEP);
+    movePen(event.shiftKey ? SMALL_STEP : STEP);
   } else {
     return;
   }
   event.preventDefault();
-  paper.parentElement.classList.add("keyed");
+  pad.parentElement.classList.add("keyed");
   drawPen();
 });
 
-paper.addEventListener("keyup", (event) => keyboard.held.delete(event.key));
+pad.addEventListener("keyup", (event) => keyboard.held.delete(event.key));
 
-paper.addEventListener("blur", () => {
+pad.addEventListener("blur", () => {
   keyboard.held.clear();
   keyboard.down = false;
-  paper.parentElement.classList.remove("keyed");
+  pad.parentElement.classList.remove("keyed");
   drawPen();
 });
 
-function lowerOrLift() {
+function togglePen() {
   keyboard.down = !keyboard.down;
-  if (keyboard.down) begin([keyboard.x, keyboard.y]);
+  if (keyboard.down) beginStroke([keyboard.x, keyboard.y]);
   const [x, y] = [keyboard.x, keyboard.y].map((c) => Math.round(100 * c));
-  say(`Pen ${keyboard.down ? "down" : "up"}, ${x} across, ${y} down`);
+  announce(`Pen ${keyboard.down ? "down" : "up"}, ${x} % across, ${y} % down`);
 }
 
-function move(step) {
-  // The keys held make one direction: two arrows are a diagonal.
+function movePen(step) {
+  // All held keys together give the direction: two arrow keys move diagonally.
   const sum = [0, 1].map((axis) => [...keyboard.held].reduce((total, key) => total + DIRECTIONS[key][axis], 0));
-  const to = (c, direction) => Math.min(1, Math.max(0, c + step * Math.sign(direction)));
-  keyboard.x = to(keyboard.x, sum[0]);
-  keyboard.y = to(keyboard.y, sum[1]);
-  if (keyboard.down) extend([[keyboard.x, keyboard.y]]);
+  const moved = (c, direction) => Math.min(1, Math.max(0, c + step * Math.sign(direction)));
+  keyboard.x = moved(keyboard.x, sum[0]);
+  keyboard.y = moved(keyboard.y, sum[1]);
+  if (keyboard.down) extendStroke([[keyboard.x, keyboard.y]]);
 }
 
 document.addEventListener("keydown", (event) => {
-  const command = event.ctrlKey || event.metaKey;
-  if (command && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "z") {
+  const control = event.ctrlKey || event.metaKey;
+  if (control && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "z") {
     event.preventDefault();
     undo();
-  } else if (!command && !event.altKey && ["Escape", "Delete", "Backspace"].includes(event.key)) {
+  } else if (!control && !event.altKey && ["Escape", "Delete", "Backspace"].includes(event.key)) {
     clear();
   }
 });
@@ -166,12 +169,12 @@ document.addEventListener("keydown", (event) => {
 undoButton.addEventListener("click", undo);
 clearButton.addEventListener("click", clear);
 
-// ---- Drawing
+// ---- Canvases
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** Fit a canvas to the pixels of the screen; afterwards its lengths are those of the page. */
-function sharpen(canvas, width, height) {
+/** Clear a canvas and give it the resolution of the screen; return its context, with lengths in CSS pixels. */
+function prepare(canvas, width, height) {
   const ratio = window.devicePixelRatio;
   const size = [width, height].map((c) => Math.round(c * ratio));
   if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
@@ -181,15 +184,15 @@ function sharpen(canvas, width, height) {
   return context;
 }
 
-function drawPaper() {
-  const size = paper.clientWidth;
-  const context = sharpen(paper, size, size);
+function drawPad() {
+  const size = pad.clientWidth;
+  const context = prepare(pad, size, size);
   Object.assign(context, { lineWidth: LINE_WIDTH * size, lineCap: "round", lineJoin: "round", strokeStyle: colour("--ink") });
   for (const stroke of strokes) {
     const points = stroke.map((point) => point.map((c) => c * size));
     context.beginPath();
     context.moveTo(...points[0]);
-    // Curves from middle to middle, so that no corners are seen.
+    // Curves between the midpoints of the segments, so that the line has no corners.
     for (let i = 1; i < points.length - 1; i++) {
       const [[x, y], [x1, y1]] = [points[i], points[i + 1]];
       context.quadraticCurveTo(x, y, (x + x1) / 2, (y + y1) / 2);
@@ -218,130 +221,150 @@ function drawImage(image) {
   context.globalAlpha = 1;
 }
 
-/** A layer as circles that light up: as bright as the neuron is, beside the strongest one. */
-function drawLayer(canvas, neurons, values) {
-  const columns = Math.ceil(Math.sqrt(1.3 * neurons)); // wider than high: there may be several layers
-  const rows = Math.ceil(neurons / columns);
-  const width = canvas.clientWidth;
-  const cell = width / columns;
-  const height = cell * rows;
-  canvas.style.height = `${height}px`;
-  const context = sharpen(canvas, width, height);
-  const strongest = Math.max(...values.map(Math.abs), 1e-30);
-  const [accent, below, line] = ["--accent", "--below", "--line"].map(colour);
-  for (let i = 0; i < neurons; i++) {
-    const value = (values[i] ?? 0) / strongest;
+/** The grid of circles that fills a rectangle best: the number of columns, and the space of a circle. */
+function gridOf(count, width, height) {
+  let best = { columns: 1, cell: 0 };
+  for (let columns = 1; columns <= count; columns++) {
+    const cell = Math.min(MAX_CELL, width / columns, height / Math.ceil(count / columns));
+    if (cell > best.cell) best = { columns, cell };
+  }
+  return best;
+}
+
+/** Draw the neurons of a layer as circles. Their opacity is the activation, relative to the largest of the layer. */
+function drawLayer(canvas, count, activations) {
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  const { columns, cell } = gridOf(count, width, height);
+  const context = prepare(canvas, width, height);
+  context.translate(0, height - cell * Math.ceil(count / columns)); // next to the caption below
+  const largest = Math.max(...activations.map(Math.abs), 1e-30);
+  const [positive, negative, background] = ["--accent", "--negative", "--line"].map(colour);
+  for (let i = 0; i < count; i++) {
+    const value = (activations[i] ?? 0) / largest;
     context.beginPath();
     context.arc(cell * ((i % columns) + 0.5), cell * (Math.floor(i / columns) + 0.5), 0.38 * cell, 0, 2 * Math.PI);
     context.globalAlpha = 1;
-    context.fillStyle = line;
+    context.fillStyle = background;
     context.fill();
     context.globalAlpha = Math.abs(value);
-    context.fillStyle = value < 0 ? below : accent;
+    context.fillStyle = value < 0 ? negative : positive;
     context.fill();
   }
   context.globalAlpha = 1;
 }
 
-// ---- The network
+function drawLayers() {
+  [...layers.querySelectorAll("canvas")].forEach((canvas, l) => {
+    const { name, neurons } = canvas.dataset;
+    const activations = shown?.hidden[l] ?? [];
+    drawLayer(canvas, Number(neurons), activations);
+    canvas.setAttribute("aria-label", `${name}: ${activations.filter((a) => a > 0).length} of ${neurons} neurons are positive`);
+  });
+}
+
+// ---- Prediction
 
 async function fetchJson(path, options) {
-  const response = await fetch(path, { ...options, signal: AbortSignal.timeout(5000) });
+  const response = await fetch(path, { ...options, signal: AbortSignal.timeout(TIMEOUT) });
   const content = await response.json();
   if (!response.ok) throw new Error(content.error);
   return content;
 }
 
-/** Ask about the last image; while the network computes, newer ones replace each other. */
-async function ask() {
-  if (asking) return;
-  asking = true;
-  answer.setAttribute("aria-busy", true);
-  while (wanted !== null) {
-    const image = wanted;
-    wanted = null;
+/** Send the newest image. Only one request is under way at a time; images that are outdated by then are not sent. */
+async function predict() {
+  if (predicting) return;
+  predicting = true;
+  prediction.setAttribute("aria-busy", true);
+  while (pendingImage !== null) {
+    const image = pendingImage;
+    pendingImage = null;
     try {
-      const found = await fetchJson("/answer", {
+      const result = await fetchJson("/predict", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ pixels: image }),
       });
       problem.hidden = true;
-      if (strokes.length > 0) show(found);
+      if (strokes.length > 0) show(result);
     } catch (error) {
-      problem.textContent = `nnpy does not answer: ${error.message}. Is "nnpy draw" still running?`;
-      problem.hidden = false;
-      await new Promise((resolve) => setTimeout(resolve, RETRY));
-      if (strokes.length > 0) wanted ??= image;
+      showProblem(error);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY));
+      if (strokes.length > 0) pendingImage ??= image;
     }
   }
-  asking = false;
-  answer.setAttribute("aria-busy", false);
+  predicting = false;
+  prediction.setAttribute("aria-busy", false);
 }
 
-/** In whole percent, but no answer is quite sure. */
+function showProblem(error) {
+  problem.textContent = `No prediction from nnpy: ${error.message}. Is "nnpy draw" still running?`;
+  problem.hidden = false;
+}
+
+/** In whole percent; never 0 or 100, as no prediction is certain. */
 function percent(probability) {
   if (probability >= 0.995) return "over 99";
   if (probability < 0.005) return "under 1";
   return String(Math.round(100 * probability));
 }
 
-function show(found) {
-  shown = found;
-  const probabilities = found?.probabilities ?? new Array(10).fill(0);
+/** Show a prediction { probabilities, hidden }, or null for an empty pad. */
+function show(result) {
+  shown = result;
+  const probabilities = result?.probabilities ?? new Array(10).fill(0);
   const highest = Math.max(...probabilities);
-  const digit = found ? probabilities.indexOf(highest) : null;
+  const digit = result ? probabilities.indexOf(highest) : null;
   [...bars.children].forEach((bar, i) => {
     bar.querySelector(".fill").style.transform = `translateX(${100 * probabilities[i] - 100}%)`;
     const text = percent(probabilities[i]).replace("over ", ">\u2009").replace("under ", "<\u2009");
-    bar.querySelector(".percent").textContent = found ? `${text}\u2009%` : "";
-    bar.classList.toggle("best-one", i === digit);
+    bar.querySelector(".percent").textContent = result ? `${text}\u2009%` : "";
+    bar.classList.toggle("predicted", i === digit);
   });
-  answer.dataset.state = found ? "found" : "empty";
-  best.textContent = found ? digit : "?";
-  best.setAttribute("aria-hidden", !found);
-  sure.textContent = found ? `${percent(highest)} percent sure` : "Nothing written yet";
-  picture.setAttribute("aria-label", found ? "Your digit in 28 by 28 grey pixels" : "Nothing yet");
+  prediction.dataset.state = result ? "predicted" : "empty";
+  digitText.textContent = result ? digit : "?";
+  digitText.setAttribute("aria-hidden", !result);
+  probabilityText.textContent = result ? `probability ${percent(highest).replace(" ", "\u00a0")}\u00a0%` : "Nothing drawn yet";
+  picture.setAttribute("aria-label", result ? "Your digit in 28 by 28 grey pixels" : "Empty image");
   drawLayers();
-  clearTimeout(timer);
-  if (found) timer = setTimeout(() => say(`${digit}, ${percent(highest)} percent`), WAIT);
+  clearTimeout(announceTimer);
+  if (result) announceTimer = setTimeout(() => announce(`${digit}, probability ${percent(highest)} percent`), ANNOUNCE_DELAY);
 }
 
-function drawLayers() {
-  [...layers.querySelectorAll("canvas")].forEach((canvas, l) => {
-    const { name, neurons } = canvas.dataset;
-    const values = shown?.hidden[l] ?? [];
-    drawLayer(canvas, Number(neurons), values);
-    canvas.setAttribute("aria-label", `${name}: ${values.filter((value) => value > 0).length} of ${neurons} neurons above 0`);
-  });
-}
-
-function say(text) {
-  clearTimeout(timer);
+/** Have a screen reader read a text. */
+function announce(text) {
+  clearTimeout(announceTimer);
   status.textContent = text;
 }
 
-function describe({ layer_sizes: sizes, activations }) {
+/** Text that is left out on small screens. */
+function optional(text) {
+  return Object.assign(document.createElement("span"), { className: "optional", textContent: text });
+}
+
+/** Show the layers of the network, as GET /network describes them. */
+function showNetwork({ layer_sizes: sizes, activations }) {
   const hidden = sizes.slice(1, -1);
-  network.textContent = `A network of ${sizes.join("\u00a0–\u00a0")} neurons answers while you write.`;
+  network.replaceChildren(`Network: ${sizes.join(" – ")}`, optional(" neurons"));
   hidden.forEach((neurons, l) => {
+    const name = hidden.length > 1 ? `Hidden layer ${l + 1}` : "Hidden layer";
     const figure = document.createElement("figure");
+    const space = Object.assign(document.createElement("div"), { className: "neurons" });
     const canvas = document.createElement("canvas");
     const caption = document.createElement("figcaption");
-    const name = hidden.length > 1 ? `Hidden layer ${l + 1}` : "Hidden layer";
-    const text = hidden.length > 1 ? `${name}: ${neurons}` : `${neurons} hidden neurons,`;
-    caption.textContent = `${text} ${activations[l]}`;
+    caption.append(`${name}: ${neurons} ${activations[l]}`, optional(" neurons"));
     Object.assign(canvas.dataset, { name, neurons });
     canvas.setAttribute("role", "img");
-    figure.append(canvas, caption);
+    space.append(canvas);
+    figure.append(space, caption);
     layers.append(figure);
   });
 }
 
-// ---- Begin
+// ---- Start
 
 function drawAll() {
-  drawPaper();
+  drawPad();
   drawImage(imageOf(strokes));
   drawLayers();
 }
@@ -358,14 +381,14 @@ for (let digit = 0; digit < 10; digit++) {
   bars.append(bar);
 }
 
-new ResizeObserver(() => requestAnimationFrame(drawAll)).observe(document.body);
+const observer = new ResizeObserver(() => requestAnimationFrame(drawAll));
+for (const element of [pad, layers]) observer.observe(element);
 for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
   window.matchMedia(query).addEventListener("change", drawAll);
 }
 try {
-  describe(await fetchJson("/network"));
+  showNetwork(await fetchJson("/network"));
   drawAll();
 } catch (error) {
-  problem.textContent = `nnpy does not answer: ${error.message}. Is "nnpy draw" still running?`;
-  problem.hidden = false;
+  showProblem(error);
 }
