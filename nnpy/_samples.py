@@ -100,7 +100,7 @@ def as_samples(
     if labels is None:
         given = to_array(given, "y")
         given = given.astype(np.float32) if given.dtype.kind == "b" else given
-        _refuse_labels(given, layer_sizes[-1], last_activation, loss)
+        _refuse_labels(given, layer_sizes[-1], last_activation)
         table = as_table(given, "y", layer_sizes[-1], what="output")
         targets = to_float32(table)
     else:
@@ -208,13 +208,14 @@ def _as_labels(y: Any, num_classes: int) -> NDArray[np.int32] | None:
     )  # always a copy: C uses labels as indices, so nobody may change them any more
 
 
-def _refuse_labels(y: NDArray[Any], num_outputs: int, last_activation: str, loss: Loss) -> None:
+def _refuse_labels(y: NDArray[Any], num_outputs: int, last_activation: str) -> None:
     """Explain what to do with labels where the loss takes none."""
     is_column = y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)
     if num_outputs > 1 and is_column and y.dtype.kind in "iu":
+        cure = f'the loss "{CrossEntropy.name}"' if last_activation == "softmax" else '"softmax" as the last activation'
         raise ValueError(
             f'y has the shape {y.shape}, but the network has {num_outputs} outputs of "{last_activation}". If y holds class '
-            f'labels, use "softmax" as the last activation, or one-hot targets: np.eye({num_outputs})[y]'
+            f"labels, use {cure}, or one-hot targets: np.eye({num_outputs})[y]"
         )
 
 

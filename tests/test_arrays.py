@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import nnpy
 from nnpy import _arrays
-from nnpy._arrays import as_array, as_matrix, check_finite
+from nnpy._arrays import as_matrix, as_table, check_finite, to_float32
 from nnpy._ffi import lib
 
 RNG = np.random.default_rng(3)
@@ -60,7 +60,7 @@ def net():
 @pytest.mark.parametrize("make", IN_PLACE.values(), ids=IN_PLACE)
 def test_float32_views_are_used_in_place(make):
     view = make()
-    result = as_array(view, "x", 3, what="input")
+    result = to_float32(as_table(view, "x", 3, what="input"))
     assert result.__array_interface__["data"] == view.__array_interface__["data"]
     assert np.shares_memory(result, view)
     assert as_matrix(result).data == as_matrix(view).data
@@ -109,7 +109,7 @@ def test_any_slice_gives_the_bits_of_its_copy(inputs, outputs, step, first_x, fi
 def test_read_only_memory_map_is_read_in_place(tmp_path, net):
     RNG.random((6, 3), dtype=np.float32).tofile(tmp_path / "x")
     x = np.memmap(tmp_path / "x", np.float32, mode="r", shape=(6, 3))
-    result = as_array(x, "x", 3, what="input")
+    result = to_float32(as_table(x, "x", 3, what="input"))
     assert np.shares_memory(result, x)
     net.gradient_descent(x, np.zeros((6, 2), np.float32), rate=0.1)
 
@@ -144,7 +144,7 @@ REFUSED = {
     "one dimension": (
         np.ones(3),
         ValueError,
-        "x must have shape (samples, 3), got (3,); one sample is x[np.newaxis, :]",
+        "x must have shape (samples, 3), got (3,); a single sample is x[np.newaxis, :]",
     ),
     "three dimensions": (np.ones((4, 3, 1)), ValueError, "x must have shape (samples, 3), got (4, 3, 1)"),
     "a number": (1.0, ValueError, "x must have shape (samples, 3), got ()"),
@@ -173,7 +173,7 @@ def test_refusal(net, x, error, message):
 
 PAIRS = {
     "columns of y": ((4, 3), (4, 3), "y must have 2 columns, one per output of the network, got shape (4, 3)"),
-    "flat y": ((4, 3), (4,), "y must have shape (samples, 2), got (4,); one sample is y[np.newaxis, :]"),
+    "flat y": ((4, 3), (4,), "y must have shape (samples, 2), got (4,)"),
     "rows": ((4, 3), (5, 2), "x and y must have the same number of rows, got 4 and 5"),
     "no rows": ((0, 3), (0, 2), "x and y must have at least one row, got none"),
 }
@@ -208,7 +208,7 @@ def test_nan_between_the_columns_of_a_view_is_not_looked_at(net):
 
 @pytest.mark.parametrize("step", [1, -1, 3])
 def test_nan_is_found_in_any_part_of_a_long_array(monkeypatch, step):
-    monkeypatch.setattr(_arrays, "_ELEMENTS_PER_CHECK", 30)
+    monkeypatch.setattr(_arrays, "_ELEMENTS_PER_BLOCK", 30)
     for row in (0, 9, 10, 32):
         x = np.zeros((100, 3), np.float32)[::step]
         x[row, 2] = np.nan
