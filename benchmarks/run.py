@@ -106,11 +106,10 @@ def machine() -> dict[str, Any]:
     if (info := Path("/proc/cpuinfo")).exists() and (found := re.search(r"model name\s*: (.*)", info.read_text())):
         cpu = found.group(1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = {
-        library: importlib.metadata.version(DISTRIBUTIONS.get(library, library))
-        for library in NAMES
-        if library not in NO_PACKAGE and installed(library)
-    }
+    versions = {"nnpy": nnpy.__version__}  # which need not be installed: PYTHONPATH may name a checkout
+    for library in NAMES:
+        if library not in ("nnpy", *NO_PACKAGE) and installed(library):
+            versions[library] = importlib.metadata.version(DISTRIBUTIONS.get(library, library))
     with contextlib.redirect_stdout(io.StringIO()) as config:
         nnpy.show_config()
     isa = re.search(r"instruction set:\s*(\S+)", config.getvalue())

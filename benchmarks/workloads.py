@@ -79,7 +79,8 @@ class Training:
                 delta = 2 * (a[-1] - targets) / n
             else:
                 delta = (softmax(a[-1]) - np.eye(self.sizes[-1])[targets]) / n
-            w_grads, b_grads = [], []
+            w_grads: list[Array] = []
+            b_grads: list[Array] = []
             for layer in reversed(range(len(w))):
                 w_grads.insert(0, a[layer].T @ delta)
                 b_grads.insert(0, delta.sum(axis=0))
@@ -137,7 +138,7 @@ class Xor:
     def verify(self, outputs: ArrayLike) -> None:
         """Compare the outputs after `verified_iterations` iterations with those in the post."""
         if not np.abs(np.ravel(outputs) - [0.004951, 0.995321, 0.994320, 0.004433]).max() < 1e-4:
-            raise VerificationError(f"the outputs are wrong: {outputs}")
+            raise VerificationError(f"the outputs are wrong: {np.ravel(outputs)}")
 
 
 @dataclass(frozen=True)
@@ -273,8 +274,9 @@ def layer_outputs(w: list[Array], b: list[Array], x: Array) -> list[Array]:
 
 def softmax(z: Array) -> Array:
     """Return the softmax of each row of z."""
-    e: Array = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    probabilities: Array = e / e.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def mean_squared_error(outputs: ArrayLike, y: Array) -> float:

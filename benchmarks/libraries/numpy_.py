@@ -47,8 +47,9 @@ def prediction(workload: Prediction) -> Callable[[], Array]:
 
     def predict() -> Array:
         z = np.maximum(x @ w[0] + b[0], 0) @ w[1] + b[1]
-        e: Array = np.exp(z - z.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        probabilities: Array = e / e.sum(axis=1, keepdims=True)
+        return probabilities
 
     return predict
 
