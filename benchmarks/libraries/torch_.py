@@ -130,7 +130,7 @@ def regression(workload: Regression) -> Callable[[], tuple[float, Callable[[], A
             loss = optimizer.step(closure)
             if loss < workload.target_loss:
                 break
-        return float(loss), outputs_of(net)
+        return loss.item(), outputs_of(net)
 
     def train_adam() -> tuple[float, Callable[[], Array]]:
         net = network(workload.sizes, torch.nn.Tanh)
