@@ -1,198 +1,252 @@
-"""Times nnpy beside its peers, on the same work, and writes the results.
+"""Times nnpy and other libraries on the same workloads, and writes the results.
 
-    pip install '.[bench]' && python benchmarks/run.py [--rounds 3] [--work NAME ...] [--readme]
+    pip install '.[bench]'
+    python benchmarks/run.py [--rounds 3] [--only ROW[,ROW]] [--libraries LIBRARY[,LIBRARY]] [--readme]
 
-Each library runs in a process of its own, checks its result and then takes the time (see work.py); the processes take turns,
-some rounds, and the median over all repetitions of all rounds counts. Libraries that are not installed are left out. Writes
-benchmarks/results.json, prints the table, and with --readme puts it into README.md, between its two benchmark comments.
+Each library runs in its own process, which verifies the result and then times it (see worker.py). The processes are
+interleaved for some rounds; the table has the medians over all repetitions of all rounds. Libraries that are not installed are
+left out.
+
+Prints the table. A run with all rows and libraries also writes benchmarks/results.json, and with --readme the table in
+README.md, between its two benchmark comments.
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import importlib.util
+import io
 import json
 import os
 import platform
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-HERE = Path(__file__).parent
+from processes import environment, measure, time_text
+
+HERE = Path(__file__).resolve().parent
 MARKS = ("<!-- benchmark: written by benchmarks/run.py -->", "<!-- end of benchmark -->")
 
 
 class Row(NamedTuple):
-    """A piece of work, who does it, and what nnpy is to reach: a ratio to the time of a peer, or seconds."""
+    """A row of the table: a workload, the libraries that do it, and the target for nnpy."""
 
-    title: str
+    label: str
     libraries: tuple[str, ...]
-    target: float | None
-    target_of: str | None  # None: seconds
-    rate_of: int | None = None  # shown as so many things a second
+    target: float | None = None  # seconds, or a ratio to the time of `target_library`
+    target_library: str | None = None
+    samples: int | None = None  # the row shows samples per second
 
 
-TRAINERS = ("nnpy", "jax", "torch", "sklearn", "numpy")
-PREDICTORS = ("nnpy", "jax", "torch", "sklearn", "numpy", "onnxruntime")
+TRAINING = ("nnpy", "jax", "torch", "sklearn", "numpy")
+ADAM = ("nnpy", "jax", "torch", "sklearn")
+PREDICTION = ("nnpy", "jax", "torch", "sklearn", "numpy", "onnxruntime")
 ROWS = {
     "xor": Row(
-        "XOR, 2-2-1, full batch, an iteration", ("nnpy", "jax", "torch", "numpy", "book", "python"), 0.65, "jax"
+        "XOR, 2-2-1, full batch, one iteration",
+        ("nnpy", "jax", "torch", "numpy", "book", "pure_python"),
+        0.65,
+        "jax",
     ),
-    "mnist-32": Row("784-128-10, 60,000 rows, batches of 32, an epoch", TRAINERS, 0.5, "jax"),
-    "mnist-128": Row("the same, batches of 128", TRAINERS, 0.65, "jax"),
-    "large-512": Row("1024-1024-1024-10, 16,384 rows, batches of 512, an epoch", TRAINERS, 0.83, None),
-    "adam-32": Row("20-64-64-1, Adam, 20,000 rows, batches of 32, an epoch", TRAINERS, 1 / 3, "jax"),
-    "adam-256": Row("the same, batches of 256", TRAINERS, 1 / 3, "jax"),
-    "mnist-98": Row("784-256-10 to 98 % of the MNIST test images, Adam", ("nnpy", "jax", "torch"), 1.3, None),
-    "regression-levenberg": Row("5-10-1 to a small loss, Levenberg-Marquardt", ("nnpy", "torch"), None, None),
-    "regression-lbfgs": Row("the same, L-BFGS", ("nnpy", "torch"), None, None),
-    "regression-adam": Row("the same, Adam", ("nnpy", "torch"), None, None),
-    "many-at-once": Row("64 networks 8-16-1, 20 epochs of 500 rows, at once", ("nnpy", "torch"), None, None),
-    "many-one-by-one": Row("the same, one by one", ("nnpy", "torch"), None, None),
-    "predict-one": Row("predict one row, 4-16-2", PREDICTORS, 1.0e-6, None),
-    "predict-many": Row("predict 10,000 rows, 784-128-10", PREDICTORS, 0.010, None, rate_of=10_000),
-    "import": Row("import, after numpy", ("nnpy", "torch", "sklearn", "jax", "onnxruntime"), 0.015, None),
+    "mnist-32": Row("784-128-10, 60,000 rows, batches of 32, one epoch", TRAINING, 0.5, "jax"),
+    "mnist-128": Row("784-128-10, 60,000 rows, batches of 128, one epoch", TRAINING, 0.65, "jax"),
+    "large-512": Row("1024-1024-1024-10, 16,384 rows, batches of 512, one epoch", TRAINING, 0.83),
+    "adam-32": Row("20-64-64-1, Adam, 20,000 rows, batches of 32, one epoch", ADAM, 1 / 3, "jax"),
+    "adam-256": Row("20-64-64-1, Adam, 20,000 rows, batches of 256, one epoch", ADAM, 1 / 3, "jax"),
+    "mnist-98": Row("784-256-10, Adam, to 98 % accuracy on the MNIST test images", ("nnpy", "jax", "torch"), 1.3),
+    "regression-levenberg": Row("5-10-1, Levenberg-Marquardt, to a loss of 0.002", ("nnpy",)),
+    "regression-lbfgs": Row("5-10-1, L-BFGS, to a loss of 0.002", ("nnpy", "torch")),
+    "regression-adam": Row("5-10-1, Adam, to a loss of 0.002", ("nnpy", "torch")),
+    "many-at-once": Row("64 networks 8-16-1, Adam, 500 rows, 20 epochs, all in one call", ("nnpy",)),
+    "many-one-by-one": Row("64 networks 8-16-1, Adam, 500 rows, 20 epochs, one after another", ("nnpy", "torch")),
+    "predict-one": Row("predict 1 row, 4-16-2", PREDICTION, 1.0e-6),
+    "predict-many": Row("predict 10,000 rows, 784-128-10", PREDICTION, 0.010, samples=10_000),
+    "import": Row("import, after NumPy", ("nnpy", "torch", "sklearn", "jax", "onnxruntime"), 0.015),
 }
 NAMES = {
     "nnpy": "nnpy",
     "jax": "JAX",
     "torch": "PyTorch",
     "sklearn": "scikit-learn",
-    "numpy": "numpy",
+    "numpy": "NumPy",
     "onnxruntime": "ONNX Runtime",
     "book": "nn.h, -O3 -march=native",
-    "python": "pure Python",
+    "pure_python": "pure Python",
 }
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}
-IMPORTED = {"sklearn": "sklearn.neural_network"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where pip's name differs from the module's
+IMPORTED_MODULES = {"sklearn": "sklearn.neural_network"}  # where users import another module
+NO_PACKAGE = ("book", "pure_python")
 
 
 def installed(library: str) -> bool:
-    """Whether the library can be had; the book is compiled, pure Python is a part of nnpy."""
-    return library in ("book", "python") or importlib.util.find_spec(library) is not None
+    """Whether the library can be run. nn.h is compiled on the spot, and pure Python is a part of nnpy."""
+    return library in NO_PACKAGE or importlib.util.find_spec(library) is not None
 
 
-def environment() -> dict[str, str]:
-    """The environment of the processes: each library chooses its kernels and threads itself."""
-    chosen = ("OPENBLAS_", "OMP_", "MKL_", "NNPY_NUM", "NNPY_ISA")
-    return {name: value for name, value in os.environ.items() if not name.startswith(chosen)}
-
-
-def measure(name: str, library: str) -> list[float]:
-    """Seconds, as one process of the library tells them. An error stops the benchmark: it must not pass for a slow library."""
-    if name == "import":
-        module = IMPORTED.get(library, library)
-        program = f"import numpy, time; t = time.perf_counter(); import {module}; print([time.perf_counter() - t])"
-        command = [sys.executable, "-c", program]
+def seconds_of(row: str, library: str) -> list[float]:
+    """Measure one library on one row, in a new process."""
+    if row == "import":
+        command = [str(HERE / "import_time.py"), IMPORTED_MODULES.get(library, library)]
     else:
-        command = [sys.executable, str(HERE / "work.py"), library, name]
-    # From another folder: a checkout's nnpy/ would hide the package that is installed.
-    with tempfile.TemporaryDirectory() as folder:
-        result = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=folder, check=False)
-    if result.returncode != 0:
-        sys.exit(f"{library}, {name}: {result.stderr.strip()}")
-    answer: Any = json.loads(result.stdout)
-    return answer if name == "import" else answer["seconds"]
+        command = [str(HERE / "worker.py"), library, row]
+    with tempfile.TemporaryDirectory() as folder:  # not the checkout, whose nnpy/ would hide the installed package
+        return measure([sys.executable, *command], env=environment(), cwd=Path(folder))
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on and with."""
+    """Describe what the figures were measured on and with."""
+    import nnpy
+
     cpu = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists() and (found := re.search(r"model name\s*: (.*)", info.read_text())):
         cpu = found.group(1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = {
-        n: importlib.metadata.version(DISTRIBUTIONS.get(n, n))
-        for n in NAMES
-        if n not in ("book", "python") and installed(n)
+    versions = {"nnpy": nnpy.__version__}  # which need not be installed: PYTHONPATH may name a checkout
+    for library in NAMES:
+        if library not in ("nnpy", *NO_PACKAGE) and installed(library):
+            versions[library] = importlib.metadata.version(DISTRIBUTIONS.get(library, library))
+    with contextlib.redirect_stdout(io.StringIO()) as config:
+        nnpy.show_config()
+    isa = re.search(r"instruction set:\s*(\S+)", config.getvalue())
+    return {
+        "cpu": cpu,
+        "cores": cores,
+        "isa": isa.group(1) if isa else "",
+        "python": platform.python_version(),
+        "versions": versions,
     }
-    import nnpy._backend as m
-
-    isa = list(m._available())[m.backend.isa]
-    return {"cpu": cpu, "cores": cores, "isa": isa, "python": platform.python_version(), "versions": versions}
 
 
-def text(seconds: float, row: Row) -> str:
-    """A time, or a rate."""
-    if row.rate_of:
-        return f"{row.rate_of / seconds / 1e6:.3g} M rows/s"
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
+def cell_text(seconds: float, row: Row) -> str:
+    """Format a time, or the samples per second."""
+    return f"{row.samples / seconds / 1e6:.3g} M rows/s" if row.samples else time_text(seconds)
 
 
 def target_text(row: Row, times: dict[str, float]) -> str:
-    """What was aimed at, and what was reached."""
+    """Describe the target of a row, and whether nnpy reaches it."""
     if row.target is None or "nnpy" not in times:
         return ""
-    if row.target_of is None:
-        return f"{text(row.target, row)} ({'reached' if times['nnpy'] <= row.target else 'missed'})"
-    if row.target_of not in times:
-        return f"{row.target:.2f} of {NAMES[row.target_of]}"
-    ratio = times["nnpy"] / times[row.target_of]
-    verdict = "reached" if ratio <= row.target else "missed"
-    return f"{row.target:.2f} of {NAMES[row.target_of]} ({verdict}: {ratio:.2f})"
+    if row.target_library is None:
+        return f"{cell_text(row.target, row)} ({'reached' if times['nnpy'] <= row.target else 'missed'})"
+    target = f"{row.target:.2f} of {NAMES[row.target_library]}'s time"
+    if row.target_library not in times:
+        return target
+    ratio = times["nnpy"] / times[row.target_library]
+    return f"{target} ({'reached' if ratio <= row.target else 'missed'}: {ratio:.2f})"
 
 
 def table(results: dict[str, Any]) -> str:
-    """Describe the results as Markdown."""
-    about = results["backend"]
-    shown = [n for n in NAMES if any(n in times for times in results["seconds"].values())]
-    versions = ", ".join(f"{NAMES[n]} {v}" for n, v in about["versions"].items())
+    """Format the results in Markdown."""
+    about = results["machine"]
+    shown = [library for library in NAMES if any(library in times for times in results["seconds"].values())]
+    versions = ", ".join(f"{NAMES[library]} {version}" for library, version in about["versions"].items())
     lines = [
         f"{about['cpu']}, {about['cores']} cores, {about['isa']}; Python {about['python']}, {versions}. "
-        f"`python benchmarks/run.py --rounds {results['rounds']}`: medians of interleaved runs, float32, "
-        "all of the cores for each library.",
+        f"`python benchmarks/run.py --rounds {results['rounds']}`: medians of interleaved runs, float32; "
+        "each library may use all cores.",
         "",
-        "| work | " + " | ".join(NAMES[n] for n in shown) + " | nnpy's time / best peer's | target |",
+        "| workload | " + " | ".join(NAMES[library] for library in shown) + " | nnpy / fastest other | target |",
         "| --- |" + " ---: |" * (len(shown) + 1) + " --- |",
     ]
     for name, times in results["seconds"].items():
         row = ROWS[name]
-        peers = [s for n, s in times.items() if n != "nnpy"]
-        ratio = f"{times['nnpy'] / min(peers):.2f}" if peers and "nnpy" in times else ""
-        cells = [text(times[n], row) if n in times else "" for n in shown]
-        lines.append(f"| {row.title} | " + " | ".join(cells) + f" | {ratio} | {target_text(row, times)} |")
+        others = [seconds for library, seconds in times.items() if library != "nnpy"]
+        ratio = f"{times['nnpy'] / min(others):.2f}" if others and "nnpy" in times else ""
+        cells = [cell_text(times[library], row) if library in times else "" for library in shown]
+        lines.append(f"| {row.label} | " + " | ".join(cells) + f" | {ratio} | {target_text(row, times)} |")
     return "\n".join(lines)
+
+
+def write_readme(text: str) -> None:
+    """Replace the table in README.md."""
+    readme = HERE.parent / "README.md"
+    before, _, rest = readme.read_text().partition(MARKS[0])
+    _, mark, after = rest.partition(MARKS[1])
+    if not mark:
+        sys.exit("README.md has no place for the benchmark")
+    readme.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
+
+
+def names_from(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return a parser of a comma-separated list of known names, for argparse."""
+    known = list(known)
+
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known are {', '.join(known)}")
+        return [name for name in known if name in names]
+
+    return parse
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Time nnpy and other libraries on the same workloads.",
+        epilog=f"rows: {', '.join(ROWS)}; libraries: {', '.join(NAMES)}",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="how many processes to start for each library and row (default: 3)",
+    )
+    parser.add_argument(
+        "--only",
+        type=names_from(ROWS),
+        default=list(ROWS),
+        metavar="ROW[,ROW]",
+        help="measure these rows only and write no file (default: all rows)",
+    )
+    parser.add_argument(
+        "--libraries",
+        type=names_from(NAMES),
+        default=list(NAMES),
+        metavar="LIBRARY[,LIBRARY]",
+        help="measure these libraries only and write no file (default: all that are installed)",
+    )
+    parser.add_argument("--readme", action="store_true", help="write the table to README.md as well")
+    options = parser.parse_args()
+    options.partial = options.only != list(ROWS) or options.libraries != list(NAMES)
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    if options.readme and options.partial:
+        parser.error("--readme needs all rows and libraries")
+    if "mnist-98" in options.only and not os.environ.get("NNPY_MNIST"):
+        print("mnist-98 is left out: NNPY_MNIST does not name the folder with the MNIST files", file=sys.stderr)
+        options.only.remove("mnist-98")
+    return options
 
 
 def main() -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description="Time nnpy beside its peers.")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each process is started (default: 3)")
-    parser.add_argument(
-        "--work", nargs="+", choices=ROWS, default=list(ROWS), help="which pieces of work (default: all)"
-    )
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
-    options = parser.parse_args()
-    if options.rounds < 1:
-        parser.error("--rounds must be at least 1")
-    if "mnist-98" in options.work and not os.environ.get("NNPY_MNIST"):
-        print("NNPY_MNIST does not name the folder with the MNIST files: mnist-98 is left out", file=sys.stderr)
-        options.work.remove("mnist-98")
-
-    seconds: dict[str, dict[str, list[float]]] = {name: {} for name in options.work}
+    options = parse_arguments()
+    libraries = [library for library in options.libraries if installed(library)]
+    seconds: dict[str, dict[str, list[float]]] = {row: {} for row in options.only}
     for round_ in range(options.rounds):
-        for name in options.work:
-            for library in filter(installed, ROWS[name].libraries):
-                times = measure(name, library)
-                seconds[name].setdefault(library, []).extend(times)
-                print(f"round {round_ + 1}, {name}, {library}: {[float(f'{t:.3g}') for t in times]}", file=sys.stderr)
-    medians = {name: {n: statistics.median(t) for n, t in times.items() if t} for name, times in seconds.items()}
-    results = {"backend": machine(), "rounds": options.rounds, "seconds": medians, "all": seconds}
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    print(table(results))
+        for row in options.only:
+            for library in (library for library in ROWS[row].libraries if library in libraries):
+                times = seconds_of(row, library)
+                seconds[row].setdefault(library, []).extend(times)
+                print(f"round {round_ + 1}, {row}, {library}: {', '.join(map(time_text, times))}", file=sys.stderr)
+    medians = {
+        row: {library: statistics.median(times) for library, times in measured.items()}
+        for row, measured in seconds.items()
+    }
+    results = {"machine": machine(), "rounds": options.rounds, "seconds": medians, "all": seconds}
+    text = table(results)
+    print(text)
+    if not options.partial:
+        (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     if options.readme:
-        readme = HERE.parent / "README.md"
-        before, _, rest = readme.read_text().partition(MARKS[0])
-        _, mark, after = rest.partition(MARKS[1])
-        if not mark:
-            sys.exit("README.md has no place for the benchmark")
-        readme.write_text(f"{before}{MARKS[0]}\n\n{table(results)}\n\n{MARKS[1]}{after}")
+        write_readme(text)
     return 0
 
 

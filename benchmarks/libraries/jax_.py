@@ -1,0 +1,150 @@
+"""JAX: a jitted `lax.scan` over the mini-batches of an epoch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from workloads import Array, Digits, Prediction, Training, Xor, initial_parameters
+
+XOR_ITERATIONS = 1_000_000
+
+Network = list[tuple[jax.Array, jax.Array]]  # (weights, biases) of each layer
+State = tuple[Network, Network, Network, jax.Array]  # parameters, Adam's first and second moment, number of steps
+
+
+def forward(parameters: Network, x: Any) -> jax.Array:
+    *hidden, (w, b) = parameters
+    for wi, bi in hidden:
+        x = jax.nn.relu(x @ wi + bi)
+    return x @ w + b
+
+
+def cross_entropy(parameters: Network, x: jax.Array, y: jax.Array) -> jax.Array:
+    log_probabilities = jax.nn.log_softmax(forward(parameters, x))
+    return -jnp.mean(jnp.take_along_axis(log_probabilities, y[:, None], axis=1))
+
+
+def squared_error(parameters: Network, x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.mean(jnp.sum((forward(parameters, x) - y) ** 2, axis=1))
+
+
+def initial_network(workload: Training | Prediction) -> Network:
+    return [(jnp.array(w), jnp.array(b)) for w, b in zip(*initial_parameters(workload.sizes), strict=True)]
+
+
+def initial_state(parameters: Network) -> State:
+    m, v = (jax.tree.map(jnp.zeros_like, parameters) for _ in range(2))  # two copies: donated buffers must differ
+    return parameters, m, v, jnp.zeros(())
+
+
+def adam_update(state: State, grads: Network, learning_rate: Any) -> State:
+    parameters, m, v, t = state
+    m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, grads)
+    v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, grads)
+    t = t + 1
+    one, two = 1 - 0.9**t, 1 - 0.999**t
+    parameters = jax.tree.map(
+        lambda p, a, b: p - learning_rate * (a / one) / (jnp.sqrt(b / two) + 1e-8), parameters, m, v
+    )
+    return parameters, m, v, t
+
+
+def training(workload: Training) -> tuple[Callable[[Array, Array], list[jax.Array]], Callable[[], object]]:
+    batch_size, learning_rate = workload.batch_size, workload.learning_rate
+    adam = workload.optimizer == "adam"
+    loss = squared_error if adam else cross_entropy
+
+    def step(state: State, rows: jax.Array, x: jax.Array, y: jax.Array) -> State:
+        parameters, m, v, t = state
+        grads = jax.grad(loss)(parameters, x[rows], y[rows])
+        if adam:
+            return adam_update(state, grads, learning_rate)
+        return jax.tree.map(lambda p, g: p - learning_rate * g, parameters, grads), m, v, t
+
+    def epoch(state: State, order: jax.Array, x: jax.Array, y: jax.Array) -> State:
+        steps = len(order) // batch_size
+        full = order[: steps * batch_size].reshape(steps, batch_size)
+        state, _ = jax.lax.scan(lambda s, rows: (step(s, rows, x, y), None), state, full)
+        rest = order[steps * batch_size :]
+        return step(state, rest, x, y) if len(rest) else state
+
+    compiled = jax.jit(epoch, donate_argnums=0)
+
+    def train_in_order(x: Array, y: Array) -> list[jax.Array]:
+        state = compiled(initial_state(initial_network(workload)), jnp.arange(len(x)), jnp.array(x), jnp.array(y))
+        return [w for w, _ in state[0]]
+
+    x, y = map(jnp.array, workload.data())
+    state = initial_state(initial_network(workload))
+    rng = np.random.default_rng(3)
+
+    def train() -> None:
+        nonlocal state
+        state = jax.block_until_ready(compiled(state, jnp.array(rng.permutation(len(x))), x, y))
+
+    return train_in_order, train
+
+
+def prediction(workload: Prediction) -> Callable[[], Array]:
+    parameters = initial_network(workload)
+    compiled = jax.jit(lambda x: jax.nn.softmax(forward(parameters, x)))
+    x = workload.inputs()
+    return lambda: np.asarray(compiled(x))
+
+
+def xor(workload: Xor, iterations: int) -> Callable[[], Array]:
+    x, y = workload.x, workload.y
+
+    def outputs(p: Any) -> jax.Array:
+        w1, b1, w2, b2 = p
+        return jax.nn.sigmoid(jax.nn.sigmoid(x @ w1 + b1) @ w2 + b2)
+
+    def loss(p: Any) -> jax.Array:
+        return jnp.mean(jnp.sum((outputs(p) - y) ** 2, axis=1))
+
+    def update(_: Any, p: Any) -> Any:
+        return jax.tree.map(lambda a, g: a - workload.learning_rate * g, p, jax.grad(loss)(p))
+
+    compiled = jax.jit(lambda p: jax.lax.fori_loop(0, iterations, update, p))
+
+    def train() -> Array:
+        w1, b1, w2, b2 = map(np.asarray, compiled([jnp.array(p) for p in workload.initial_parameters()]))
+        result: Array = 1 / (1 + np.exp(-((1 / (1 + np.exp(-(x @ w1 + b1)))) @ w2 + b2)))
+        return result
+
+    return train
+
+
+def digits(workload: Digits) -> Callable[[], Array]:
+    x, y, x_test, _ = (jnp.array(a) for a in workload.data())
+    batch_size, epochs = workload.batch_size, workload.epochs
+    steps = len(x) // batch_size  # the last 96 images of each shuffled epoch are left out
+    warmup, total = workload.warmup_epochs * steps, epochs * steps
+
+    def step(state: State, rows: jax.Array, x: jax.Array, y: jax.Array) -> State:
+        parameters, _, _, t = state
+        grads = jax.grad(cross_entropy)(parameters, x[rows], y[rows])
+        factor = jnp.where(t < warmup, t / warmup, 1 - (t - warmup) / (total - warmup))
+        return adam_update(state, grads, workload.learning_rate * factor)
+
+    @jax.jit
+    def epoch(state: State, order: jax.Array, x: jax.Array, y: jax.Array) -> State:
+        batches = order[: steps * batch_size].reshape(steps, batch_size)
+        return jax.lax.scan(lambda s, rows: (step(s, rows, x, y), None), state, batches)[0]
+
+    rng = np.random.default_rng(7)
+
+    def train() -> Array:
+        state = initial_state(
+            [
+                (jnp.array(rng.normal(0, (2 / n_in) ** 0.5, (n_in, n_out)), jnp.float32), jnp.zeros(n_out, jnp.float32))
+                for n_in, n_out in ((784, workload.hidden_size), (workload.hidden_size, 10))
+            ]
+        )
+        for _ in range(epochs):
+            state = epoch(state, jnp.array(rng.permutation(len(x))), x, y)
+        return np.asarray(forward(state[0], x_test))
+
+    return train
