@@ -1,36 +1,38 @@
-"""Pictures of trainings and networks, drawn with matplotlib (``pip install 'nnpy[plot]'``).
+"""Plots of trainings, predictions and weights, with matplotlib (``pip install 'nnpy[plot]'``).
 
-Each function draws on axes that it is given, or on new ones, and returns them: what else is to be changed of a picture is done
+Each function draws on the axes that it is given, or on a new figure, and returns the axes: everything else about a plot is done
 with matplotlib.
 """
 
+from __future__ import annotations
+
+import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy._history import History
-from nnpy._network import NeuralNetwork
-from nnpy._validation import integer
+if TYPE_CHECKING:
+    from nnpy import History, NeuralNetwork
 
 __all__ = ["confusion_matrix", "first_layer", "losses"]
 
 
 def losses(history: History | Mapping[str, History], ax: Any = None) -> Any:
-    """Draw the losses of one training, or of several, over the epochs.
+    """Plot the losses of one or several trainings over the epochs.
 
     Parameters
     ----------
-    history : History or mapping of names to History
-        Losses of training are drawn through, those of validation dashed where there are several trainings.
+    history : History or mapping of str to History
+        What `NeuralNetwork.fit` returns, or several of them by name. Of several, validation losses are dashed.
     ax : matplotlib.axes.Axes, optional
-        Where to; by default on a new figure.
+        Where to draw. By default on a new figure.
 
     Returns
     -------
     ax : matplotlib.axes.Axes
-        With a logarithmic scale if all losses are positive.
+        The scale is logarithmic if all losses are positive. A dotted line marks the best epoch of early stopping.
 
     Raises
     ------
@@ -38,114 +40,132 @@ def losses(history: History | Mapping[str, History], ax: Any = None) -> Any:
         If matplotlib is not installed.
     """
     ax = _axes(ax)
-    if isinstance(history, History):
-        history._draw(ax)
-        return ax
+    several = isinstance(history, Mapping)
     smallest = np.inf
-    for name, one in history.items():
+    for name, one in (history if isinstance(history, Mapping) else {"": history}).items():
         epochs = np.arange(1, len(one) + 1)
-        (line,) = ax.plot(epochs, one.loss, label=name)
+        (line,) = ax.plot(epochs, one.loss, label=name if several else "training")
         smallest = min(smallest, one.loss.min(initial=np.inf))
         if one.val_loss is not None:
-            ax.plot(epochs, one.val_loss, color=line.get_color(), linestyle="--", label=f"{name}, validation")
+            style = {"color": line.get_color(), "linestyle": "--"} if several else {}
+            ax.plot(epochs, one.val_loss, label=f"{name}, validation" if several else "validation", **style)
             smallest = min(smallest, one.val_loss.min(initial=np.inf))
+        if one.best_epoch is not None:
+            ax.axvline(one.best_epoch, color=line.get_color() if several else "gray", linestyle=":")
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
-    ax.legend()
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend()
     if 0 < smallest < np.inf:
         ax.set_yscale("log")
     return ax
 
 
-def confusion_matrix(y: ArrayLike, predicted: ArrayLike, *, names: Sequence[str] | None = None, ax: Any = None) -> Any:
-    """Draw how often each class, a row, is taken for each, a column.
+def confusion_matrix(
+    y_true: ArrayLike, y_pred: ArrayLike, *, class_names: Sequence[str] | None = None, ax: Any = None
+) -> Any:
+    """Plot how often each true class (row) is predicted as each class (column).
 
     Parameters
     ----------
-    y : array_like of int, shape (n,)
-        The right labels, from 0.
-    predicted : array_like, shape (n,) of int or shape (n, classes)
-        The labels that a network gives, or what its `predict` returns.
-    names : sequence of str, optional
-        Of the classes; by default their numbers.
+    y_true : array_like of int, shape (n,)
+        True classes, from 0.
+    y_pred : array_like, shape (n,) of int or shape (n, outputs) of float
+        Predicted classes, or the outputs of a network. The class is the largest output; with a single output it is 1 above 0.5,
+        else 0.
+    class_names : sequence of str, optional
+        Names of the classes. By default their numbers.
     ax : matplotlib.axes.Axes, optional
-        Where to; by default on a new figure.
+        Where to draw. By default on a new figure.
 
     Returns
     -------
     ax : matplotlib.axes.Axes
-        Colours are shares of a row, numbers are counts.
+        Numbers are counts; colours are fractions of the true class.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
-    TypeError, ValueError
-        If the labels are not integers from 0, not as many, or more than the names.
+    TypeError
+        If the classes are not integers.
+    ValueError
+        If a class is negative, `y_true` and `y_pred` have different lengths, or there are fewer names than classes.
     """
-    right, given = _labels(y, "y"), np.asarray(predicted)
-    if given.ndim == 2:  # outputs; one alone says how sure it is of class 1
-        given = given.argmax(axis=1) if given.shape[1] > 1 else (given[:, 0] > 0.5).astype(np.int64)
-    given = _labels(given, "predicted")
-    if len(right) != len(given):
-        raise ValueError(f"y and predicted must have the same number of rows, got {len(right)} and {len(given)}")
-    num = int(max(right.max(initial=-1), given.max(initial=-1))) + 1
-    if names is not None and len(names) < num:
-        raise ValueError(f"names must be {num}, one for each class, got {len(names)}")
-    num = num if names is None else len(names)
-    table = np.zeros((num, num), dtype=np.int64)
-    np.add.at(table, (right, given), 1)
+    predicted = np.asarray(y_pred)
+    if predicted.ndim == 2:
+        predicted = predicted.argmax(axis=1) if predicted.shape[1] > 1 else (predicted[:, 0] > 0.5).astype(np.int64)
+    true, predicted = _check_classes(y_true, "y_true"), _check_classes(predicted, "y_pred")
+    if len(true) != len(predicted):
+        raise ValueError(f"y_true and y_pred must have the same length, got {len(true)} and {len(predicted)}")
+    num_classes = int(max(true.max(initial=-1), predicted.max(initial=-1))) + 1
+    if class_names is None:
+        class_names = [str(i) for i in range(num_classes)]
+    elif len(class_names) < num_classes:
+        raise ValueError(f"class_names must have a name for each of {num_classes} classes, got {len(class_names)}")
+    num_classes = len(class_names)
+    counts = np.zeros((num_classes, num_classes), dtype=np.int64)
+    np.add.at(counts, (true, predicted), 1)
     ax = _axes(ax)
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(table):
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
         if count:
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            ax.text(column, row, f"{count}", ha="center", va="center", color=colour, fontsize="small")
-    ticks = [str(i) for i in range(num)] if names is None else list(names)
-    ax.set_xticks(range(num), ticks)
-    ax.set_yticks(range(num), ticks)
-    ax.set_xlabel("taken for")
-    ax.set_ylabel("is")
+            color = "white" if fractions[row, column] > 0.5 else "black"
+            ax.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize="small")
+    ax.set_xticks(range(num_classes), class_names)
+    ax.set_yticks(range(num_classes), class_names)
+    ax.set_xlabel("predicted")
+    ax.set_ylabel("true")
     return ax
 
 
 def first_layer(net: NeuralNetwork, shape: tuple[int, int], *, max_neurons: int = 64, ax: Any = None) -> Any:
-    """Draw the weights of the first hidden neurons as images: what each of them looks for.
+    """Plot the weights of the neurons in the first hidden layer, each as an image.
 
     Parameters
     ----------
     net : NeuralNetwork
-        Whose inputs are the pixels of an image, row by row.
+        A network whose inputs are the pixels of an image, row-major.
     shape : (int, int)
         Height and width of the image, such as (28, 28).
     max_neurons : int
-        How many neurons are drawn at the most.
+        Plot at most this many neurons, from the first one on.
     ax : matplotlib.axes.Axes, optional
-        Where to; by default on a new figure.
+        Where to draw. By default on a new figure.
 
     Returns
     -------
     ax : matplotlib.axes.Axes
-        Blue is positive, red negative; each image has a scale of its own.
+        Positive weights are blue, negative ones red. Each neuron has its own colour scale, up to its largest absolute weight.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
-    TypeError, ValueError
-        If the images do not have as many pixels as the network has inputs.
+    TypeError
+        If `shape` or `max_neurons` are not integers.
+    ValueError
+        If `shape` does not have one pixel per input of the network, or `max_neurons` is less than 1.
     """
-    height, width = (integer(size, "shape", 1, 2**31) for size in shape)
-    if height * width != net.layer_sizes[0]:
-        raise ValueError(f"shape must have {net.layer_sizes[0]} pixels, one per input of the network, got {shape}")
-    num = min(integer(max_neurons, "max_neurons", 1, 2**31), net.layer_sizes[1])
-    columns = int(np.ceil(np.sqrt(num)))
-    rows = -(-num // columns)
-    canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
-    for number in range(num):
-        image = net.weights[0][:, number].reshape(height, width)
-        top, left = number // columns * (height + 1), number % columns * (width + 1)
+    inputs, neurons = net.layer_sizes[:2]
+    try:
+        height, width = map(operator.index, shape)
+        num_neurons = min(operator.index(max_neurons), neurons)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"shape must be two integers and max_neurons an integer, got {shape!r} and {max_neurons!r}"
+        ) from None
+    if height < 1 or width < 1 or height * width != inputs:
+        raise ValueError(f"shape must have {inputs} pixels, one per input of the network, got {shape}")
+    if num_neurons < 1:
+        raise ValueError(f"max_neurons must be at least 1, got {max_neurons}")
+    columns = int(np.ceil(np.sqrt(num_neurons)))
+    rows = -(-num_neurons // columns)
+    canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)  # NaN is a gap between images
+    for neuron in range(num_neurons):
+        image = net.weights[0][:, neuron].reshape(height, width)
+        top, left = neuron // columns * (height + 1), neuron % columns * (width + 1)
         canvas[top : top + height, left : left + width] = image / max(np.abs(image).max(), np.finfo(np.float32).tiny)
     ax = _axes(ax)
     ax.imshow(canvas, cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest")
@@ -154,6 +174,7 @@ def first_layer(net: NeuralNetwork, shape: tuple[int, int], *, max_neurons: int 
 
 
 def _axes(ax: Any) -> Any:
+    """Return the given axes, or those of a new figure."""
     if ax is not None:
         return ax
     try:
@@ -163,10 +184,10 @@ def _axes(ax: Any) -> Any:
     return pyplot.subplots()[1]
 
 
-def _labels(values: ArrayLike, name: str) -> NDArray[np.int64]:
+def _check_classes(values: ArrayLike, name: str) -> NDArray[np.int64]:
     array = np.asarray(values)
     if array.dtype.kind not in "iu" or array.ndim != 1:
-        raise TypeError(f"{name} must be integer labels of shape (n,), got {array.dtype} of shape {array.shape}")
+        raise TypeError(f"{name} must be integers of shape (n,), got {array.dtype} of shape {array.shape}")
     if array.size and array.min() < 0:
-        raise ValueError(f"{name} must be labels from 0, got {array.min()}")
+        raise ValueError(f"{name} must be classes from 0, got {array.min()}")
     return array.astype(np.int64)

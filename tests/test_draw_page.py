@@ -266,7 +266,7 @@ def test_undo_and_clear(page):
     assert (page.ink != both).any()
     page.click("undo")
     assert not page.ink.any()
-    assert page.text("sure") == "Nothing drawn yet"
+    assert page.text("probability") == "Nothing drawn yet"
     assert page.text("status") == "Undone, the pad is empty"
 
     page.draw(DIGITS[4])
