@@ -89,10 +89,11 @@ size_t nn_lbfgs_size(size_t num_parameters, size_t history_size);
 int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *losses, NNBackend backend,
              NNMonitor *monitor);
 typedef struct { double l2; double damping; double mu, nu; } NNLevenbergMarquardt;
-int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float *losses,
-                           NNBackend backend, NNMonitor *monitor);
+int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations,
+                           float *losses, NNBackend backend, NNMonitor *monitor);
 int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);
-int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations, NNMonitor *monitor);
+int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
+                           NNMonitor *monitor);
 
 extern "Python" int nnpy_poll(void *context, size_t done);
 """

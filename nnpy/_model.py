@@ -307,7 +307,7 @@ class Model(Parameters):
 
     # ---- Outputs ----
 
-    def forward(self, x: ArrayLike) -> NDArray[np.float32] | NDArray[np.float64]:
+    def forward(self, x: ArrayLike) -> NDArray[Any]:
         """Compute the outputs of the network.
 
         Parameters
@@ -369,7 +369,7 @@ class Model(Parameters):
         return scaling.scaler.scale_x(table), scaling._replace(c=ffi.NULL)
 
     @staticmethod
-    def _in_units(out: NDArray[np.float32], scaling: _Scaling) -> NDArray[np.float32] | NDArray[np.float64]:
+    def _in_units(out: NDArray[np.float32], scaling: _Scaling) -> NDArray[Any]:
         """Return outputs of the last layer in the units of the targets."""
         if scaling.scaler is None or scaling.scaler.y_mean is None:
             return out

@@ -76,7 +76,7 @@ def regression(workload: Regression) -> Callable[[], tuple[float, Callable[[], A
 
     def target_reached(net: nnpy.NeuralNetwork, history: nnpy.History) -> bool:
         # history.loss copies the losses of all epochs into an array, which would take longer than the training.
-        return history._columns["loss"][-1] < workload.target_loss
+        return history.last("loss") < workload.target_loss
 
     def train() -> tuple[float, Callable[[], Array]]:
         net = network(workload.sizes, "tanh", "linear")
