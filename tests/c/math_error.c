@@ -87,16 +87,16 @@ int main(int argc, char **argv)
             while (n % 16 != 0) {
                 x[n++] = functions[f].is_for_negative ? -1 : 1;
             }
-            nn_kernels_available(0)->math(functions[f].function, x, y, n);
+            nn_kernels_available(0)->evaluate_math(functions[f].function, x, y, n);
             for (int k = 1; nn_kernels_available(k) != NULL && (step > 1 || first % (64 * CHUNK) == 0); k++) {
-                nn_kernels_available(k)->math(functions[f].function, x, other, n);
+                nn_kernels_available(k)->evaluate_math(functions[f].function, x, other, n);
                 for (size_t i = 0; i < n; i++) {
                     different += memcmp(&y[i], &other[i], sizeof(float)) != 0 && !(isnan(y[i]) && isnan(other[i]));
                 }
             }
             for (size_t i = 0; i < n; i++) {
                 double error = x[i] < functions[f].lowest ? (y[i] == 0 ? 0 : INFINITY)
-                                                          : error_in_ulp(y[i], functions[f].exact((double)x[i]), functions[f].min_step);
+                                                          : error_in_ulp(y[i], functions[f].exact((double)x[i]), functions[f].smallest);
                 tried++;
                 if (!(error <= largest)) {
                     largest = error;

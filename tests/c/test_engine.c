@@ -37,7 +37,7 @@ static float math(int function, float x)
 {
     float in[16] = {0}, out[16];
     in[0] = x;
-    nn_kernels_available(0)->math(function, in, out, 16);
+    nn_kernels_available(0)->evaluate_math(function, in, out, 16);
     return out[0];
 }
 
@@ -375,7 +375,7 @@ static double oracle_squares(Matrix m)
             size_t j = panel + q % width;
             float x = j < m.cols ? MAT_AT(m, q / width, j) : 0;
             sums[number % 16] = fmaf(x, x, sums[number % 16]);
-            if (number % NN_PART_OF_SQUARES == NN_PART_OF_SQUARES - 1 || number + 1 == m.rows * padded) {
+            if (number % NN_NORM_PART_SIZE == NN_NORM_PART_SIZE - 1 || number + 1 == m.rows * padded) {
                 double part = 0;
                 for (size_t l = 0; l < 16; l++) {
                     part += (double)sums[l];
