@@ -13,8 +13,8 @@
 #define MIN_CURVATURE 1e-10      /* of a pair (s, y): the least s^T y */
 #define MAX_EVALUATIONS 25       /* in one line search */
 
-/* The vectors in NNLbfgs.memory, each (num_parameters,): those with names, then the pairs (s, y) of the history (s_0, y_0, s_1, ...),
- * then scratch vectors. Behind them lie history_size factors of the two-loop recursion and as many unused numbers. */
+/* The vectors in NNLbfgs.memory, each (num_parameters,): those with names, then the pairs (s, y) of the history (s_0, y_0, s_1,
+ * ...), then scratch vectors. Behind them lie history_size factors of the two-loop recursion and as many unused numbers. */
 enum { GRADIENT, DIRECTION, PREVIOUS_GRADIENT, START, FIRST_PAIR };
 enum { SCRATCH_PREVIOUS, SCRATCH_POINT, SCRATCH_UNUSED, SCRATCH_ZOOM, SCRATCH_S, SCRATCH_Y, NUM_SCRATCH };
 
@@ -131,8 +131,8 @@ static void swap(double **a, double **b)
     *b = saved;
 }
 
-/* The next t to try between two points. If the cubic's minimum is near an end twice in a row (*was_near_end), a tenth of the interval
- * away from that end. */
+/* The next t to try between two points. If the cubic's minimum is near an end twice in a row (*was_near_end), a tenth of the
+ * interval away from that end. */
 static double next_trial(Point a, Point b, int *was_near_end)
 {
     double low = fmin(a.t, b.t), high = fmax(a.t, b.t), t = interpolate(a, b, low, high), margin = 0.1 * (high - low);
@@ -157,8 +157,8 @@ static int is_flat_enough(Point origin, Point p)
     return fabs(p.slope) <= -CURVATURE * origin.slope;
 }
 
-/* Shrinks the interval between low and high, which contains a point that satisfies both Wolfe conditions, until *low is such a point or
- * the interval is tiny. *low is the end with the smaller loss.
+/* Shrinks the interval between low and high, which contains a point that satisfies both Wolfe conditions, until *low is such a
+ * point or the interval is tiny. *low is the end with the smaller loss.
  *
  * spare_gradient   (num_parameters,), scratch */
 static int zoom(const Lbfgs *o, Point origin, Point *low, Point *high, int num_evaluations, double *spare_gradient)
@@ -195,11 +195,12 @@ static int zoom(const Lbfgs *o, Point origin, Point *low, Point *high, int num_e
     return NN_OK;
 }
 
-/* Searches from the origin along DIRECTION, first at distance t, for a point *best that satisfies both Wolfe conditions. If it finds
- * none, *best is the best point seen. Returns a code. */
+/* Searches from the origin along DIRECTION, first at distance t, for a point *best that satisfies both Wolfe conditions. If it
+ * finds none, *best is the best point seen. Returns a code. */
 static int line_search(const Lbfgs *o, Point origin, double t, Point *best)
 {
-    Point previous = {0, origin.loss, origin.slope, scratch_vector(o, SCRATCH_PREVIOUS)}, p = {0, 0, 0, scratch_vector(o, SCRATCH_POINT)}, low, high;
+    Point previous = {0, origin.loss, origin.slope, scratch_vector(o, SCRATCH_PREVIOUS)};
+    Point p = {0, 0, 0, scratch_vector(o, SCRATCH_POINT)}, low, high;
     int code = evaluate_point(o, t, &p), num_evaluations = 0, is_found = 0;
 
     memcpy(previous.g, origin.g, o->num_parameters * sizeof(double));
@@ -235,8 +236,8 @@ static int line_search(const Lbfgs *o, Point origin, double t, Point *best)
 
 /* ---- The direction: Nocedal and Wright, algorithm 7.4 (the two-loop recursion) ---- */
 
-/* DIRECTION = -H GRADIENT, with the approximation H of the inverse Hessian from the pairs s (change of the parameters) and y (change of
- * the gradient). */
+/* DIRECTION = -H GRADIENT, with the approximation H of the inverse Hessian from the pairs s (change of the parameters) and y
+ * (change of the gradient). */
 static void compute_direction(const Lbfgs *o)
 {
     const NNLbfgs *state = o->state;

@@ -2,8 +2,8 @@
  *
  * r are the residuals a - y of all outputs of all samples (times the root of the sample's weight), J is their Jacobian by the
  * parameters. A step d solves (J^T J + mu I) d = -J^T r with the damping mu. J^T J is summed over blocks of samples, in single
- * precision within a block (by the kernel of the weight gradient) and in double precision over blocks. J as a whole is never stored. The
- * method minimises 1/2 |r|^2 + n/2 l2/2 |w|^2, which is n/2 times the loss with the l2 penalty. */
+ * precision within a block (by the kernel of the weight gradient) and in double precision over blocks. J as a whole is never
+ * stored. The method minimises 1/2 |r|^2 + n/2 l2/2 |w|^2, which is n/2 times the loss with the l2 penalty. */
 #include <float.h>
 #include <math.h>
 #include <string.h>

@@ -43,8 +43,8 @@ static const float *scaled_inputs(const Prediction *p, size_t sample, float *sca
     return scaled;
 }
 
-/* The output layer of one sample: turns z, (outputs,) padded, into the outputs, copies them to p->out, and returns the weighted loss
- * of the sample if p computes losses, else 0. */
+/* The output layer of one sample: turns z, (outputs,) padded, into the outputs, copies them to p->out, and returns the weighted
+ * loss of the sample if p computes losses, else 0. */
 static double finish_sample(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, float *z, size_t sample)
 {
     int activation = nn.activation_functions[nn.num_layers - 1];

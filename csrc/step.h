@@ -1,9 +1,9 @@
 /* step.h: one training step, or one computation of the gradient, by a team of threads. For train.c.
  *
- * A step goes through phases with a barrier after each: the forward pass, layer by layer; the output layer with its loss, beside the
- * transposes of the weights; the backward pass, where each layer computes the delta of the layer before it, then its gradient and the
- * parameter update. Within a phase the threads divide the tiles of the results, never a sum. A mini-batch that is larger than the
- * workspace's block goes through the phases in blocks. */
+ * A step goes through phases with a barrier after each: the forward pass, layer by layer; the output layer with its loss, beside
+ * the transposes of the weights; the backward pass, where each layer computes the delta of the layer before it, then its gradient
+ * and the parameter update. Within a phase the threads divide the tiles of the results, never a sum. A mini-batch that is larger
+ * than the workspace's block goes through the phases in blocks. */
 #ifndef NN_STEP_H_
 #define NN_STEP_H_
 
@@ -38,9 +38,9 @@ typedef struct {
 /* Plain gradient descent, w -= learning_rate g and nothing else: its products can be added to the parameters directly. */
 int nn_can_update_in_place(const NNOptimizer *optimizer);
 
-/* Takes one step on a mini-batch (or adds up the gradient); every thread of the team calls it. Thread 0 adds the losses of the samples
- * to *sum_losses unless that is NULL. Returns 0; or 1 if the call is to stop (context->stop_code, or a loss that is not finite), and
- * then the parameters are as before the step. */
+/* Takes one step on a mini-batch (or adds up the gradient); every thread of the team calls it. Thread 0 adds the losses of the
+ * samples to *sum_losses unless that is NULL. Returns 0; or 1 if the call is to stop (context->stop_code, or a loss that is not
+ * finite), and then the parameters are as before the step. */
 int nn_take_step(NNStepContext *context, NNMiniBatch batch, double *sum_losses, NNTeam *team, int thread_index);
 
 #endif /* NN_STEP_H_ */

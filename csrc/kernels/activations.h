@@ -1,5 +1,5 @@
-/* activations.h: the activation functions and their derivatives, on one vector. nn.h has the formulas. Included by kernels_impl.h and
- * avx2_128.c, after the operations of isa.h are defined. */
+/* activations.h: the activation functions and their derivatives, on one vector. nn.h has the formulas. Included by kernels_impl.h
+ * and avx2_128.c, after the operations of isa.h are defined. */
 
 #include "kernels.h"
 #include "vector_math.h"

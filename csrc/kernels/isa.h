@@ -1,8 +1,8 @@
 /* isa.h: what an instruction-set file (avx2.c, avx512.c, neon.c, portable.c, ...) has to define. Only those files include it.
  *
  * Each of them selects a compilation target, defines the vector type V of VL floats and the operations below, and includes
- * kernels_impl.h (or tiny_impl.h). To add an instruction set, write such a file and list its table in kernels.c. The operations, for
- * the floats x, y, ... of one lane:
+ * kernels_impl.h (or tiny_impl.h). To add an instruction set, write such a file and list its table in kernels.c. The operations,
+ * for the floats x, y, ... of one lane:
  *
  *     v_load(p), v_store(p, x), v_set(number)            no alignment is needed
  *     v_add, v_sub, v_mul, v_div(x, y), v_sqrt(x)        rounded as in IEEE 754 (v_sqrt is not needed for tiny_impl.h)

@@ -1,14 +1,15 @@
-/* kernels.h: the table of kernels (inner loops) through which the engine reaches them, one table per instruction set, and the memory
- * layout they share. Internal to the engine. kernels_impl.h has the code, once for all instruction sets; docs of the interface for
- * users are in ../engine.h.
+/* kernels.h: the table of kernels (inner loops) through which the engine reaches them, one table per instruction set, and the
+ * memory layout they share. Internal to the engine; users include ../engine.h. The code is in
+ * kernels_impl.h, once for all instruction sets.
  *
  * Memory layout:
  *
- *     Activations and deltas: samples are rows. Columns are padded to a multiple of NN_PAD = 16. The padding holds finite numbers that
- *     have no effect. Kernels read rows through an array of row pointers, so that the rows of a shuffled batch are not copied.
+ *     Activations and deltas: samples are rows. Columns are padded to a multiple of NN_PAD = 16. The padding of activations holds
+ *     finite numbers that have no effect; that of deltas is 0. Kernels read rows through an array of row pointers, so that the rows
+ *     of a shuffled batch are not copied.
  *
- *     Weights: packed in panels of NN_PANEL = 64 columns; the last panel is narrower (16, 32, 48 or 64) and its padding is 0. A panel is
- *     a row-major (rows, width) matrix and begins where the previous one ends.
+ *     Weights: packed in panels of NN_PANEL = 64 columns; the last panel may be narrower (16, 32 or 48) and its padding is 0. A
+ *     panel is a row-major (rows, width) matrix and begins where the previous one ends.
  *
  * Order of sums. Each element is one chain of fused multiply-adds from left to right, whatever the tiles, panels and vectors:
  *
@@ -81,8 +82,8 @@ typedef struct {
     float eta_minus, eta_plus, min_step, max_step;
 } NNUpdateConstants;
 
-/* The training of a tiny network; see tiny_impl.h. Activations are transposed: each neuron has a row of `stride` samples, a multiple
- * of the vector length. */
+/* The training of a tiny network; see tiny_impl.h. Activations are transposed: each neuron has a row of `stride` samples, a
+ * multiple of the vector length. */
 #define NN_TINY_MAX_LAYERS 4
 typedef struct {
     NeuralNetwork nn;

@@ -1,5 +1,5 @@
 /* kernels_impl.h: the kernels that kernels.h describes, written once with the vector operations of isa.h. Each instruction-set file
- * includes this file and so compiles its own copy. Not included here: the table of one instruction set knows nothing of the others. */
+ * includes this file and so compiles its own copy and its own table. kernels.c chooses between the tables. */
 
 #include "activations.h"
 #include "kernels.h"
@@ -51,19 +51,19 @@ static int all_finite(const float *x, size_t n)
 
 /* Calls function(NN_..., arguments) for the given activation function, which becomes a compile-time constant in each call. Linear
  * and softmax call nothing: over rows they leave the numbers as they are. */
-#define FOR_ACTIVATION(function, activation, ...)                      \
-    do {                                                               \
-        switch (activation) {                                          \
-        case NN_SIGMOID: function(NN_SIGMOID, __VA_ARGS__); break;     \
-        case NN_TANH: function(NN_TANH, __VA_ARGS__); break;           \
-        case NN_RELU: function(NN_RELU, __VA_ARGS__); break;           \
+#define FOR_ACTIVATION(function, activation, ...)                        \
+    do {                                                                 \
+        switch (activation) {                                            \
+        case NN_SIGMOID: function(NN_SIGMOID, __VA_ARGS__); break;       \
+        case NN_TANH: function(NN_TANH, __VA_ARGS__); break;             \
+        case NN_RELU: function(NN_RELU, __VA_ARGS__); break;             \
         case NN_LEAKY_RELU: function(NN_LEAKY_RELU, __VA_ARGS__); break; \
-        case NN_ELU: function(NN_ELU, __VA_ARGS__); break;             \
-        case NN_SOFTPLUS: function(NN_SOFTPLUS, __VA_ARGS__); break;   \
-        case NN_SILU: function(NN_SILU, __VA_ARGS__); break;           \
-        case NN_GELU: function(NN_GELU, __VA_ARGS__); break;           \
-        default: break;                                                \
-        }                                                              \
+        case NN_ELU: function(NN_ELU, __VA_ARGS__); break;               \
+        case NN_SOFTPLUS: function(NN_SOFTPLUS, __VA_ARGS__); break;     \
+        case NN_SILU: function(NN_SILU, __VA_ARGS__); break;             \
+        case NN_GELU: function(NN_GELU, __VA_ARGS__); break;             \
+        default: break;                                                  \
+        }                                                                \
     } while (0)
 
 /* a = f(z) in place.

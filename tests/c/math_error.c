@@ -1,6 +1,6 @@
-/* The largest error of the vector functions of csrc/vector_math.h over all floats, in units in the last place of the correct result,
- * against the C library's in double precision; and whether they give the same bits with each instruction set. With all of csrc's
- * C files:
+/* The largest error of the vector functions of csrc/vector_math.h over all floats, in units in the last place of the correct
+ * result, against the C library's in double precision; and whether they give the same bits with each instruction set. With all of
+ * csrc's C files:
  *
  *     cc -O2 -ffp-contract=off -Icsrc -o math_error tests/c/math_error.c $(find csrc -name '*.c') -lm -pthread && ./math_error [STEP]
  *
