@@ -1,5 +1,6 @@
-/* math_error.c: measures the largest error of the functions of csrc/kernels/vector_math.h over all floats, in units in the last place
- * (ulp) of the correct result, against the C library in double precision. Also checks that every instruction set gives the same bits.
+/* math_error.c: measures the largest error of the functions of csrc/kernels/vector_math.h over all floats, in units in the last
+ * place (ulp) of the correct result, against the C library in double precision. Also checks that every instruction set gives the
+ * same bits.
  *
  *     cc -O2 -ffp-contract=off -Icsrc -o math_error tests/c/math_error.c $(find csrc -name "*.c") -lm -pthread
  *     math_error [STEP]
