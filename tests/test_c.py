@@ -1,7 +1,7 @@
 """The C library without Python: it compiles without warnings, its test programs pass, the post's program runs unchanged.
 
-NNPY_TEST_CFLAGS adds flags to every compilation, such as -fsanitize=address,undefined. NNPY_TEST_PROBLEMS is the number of random
-problems that the engine is checked with.
+NNPY_TEST_CFLAGS adds flags to every compilation, such as -fsanitize=address,undefined. NNPY_TEST_PROBLEMS is the number of
+random problems that the engine is checked with.
 """
 
 import os
@@ -20,18 +20,20 @@ LANGUAGES = {"c99": ["cc", "-std=c99"], "c11": ["cc", "-std=c11"], "c++": ["c++"
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="these tests call cc as it is on Unix")
 
 
-def build(folder, source, language, *flags):
-    """Compiles one source file or a list of them and returns the program."""
+def compile_c(folder, language, *arguments):
+    """Runs the compiler in a folder."""
     command = LANGUAGES[language]
     if shutil.which(command[0]) is None:
         pytest.skip(f"there is no compiler {command[0]}")
+    extra = os.environ.get("NNPY_TEST_CFLAGS", "").split()
+    subprocess.run([*command, "-O2", "-ffp-contract=off", *extra, "-I", CSRC, *arguments], check=True, cwd=folder)
+
+
+def build(folder, source, language, *flags):
+    """Compiles one source file or a list of them and returns the program."""
     program = folder / "program"
     sources = source if isinstance(source, list) else [source]
-    extra = os.environ.get("NNPY_TEST_CFLAGS", "").split()
-    subprocess.run(
-        [*command, "-O2", "-ffp-contract=off", *extra, *flags, "-I", CSRC, "-o", program, *sources, "-lm", "-pthread"],
-        check=True,
-    )
+    compile_c(folder, language, *flags, "-o", program, *sources, "-lm", "-pthread")
     return program
 
 
@@ -54,7 +56,7 @@ def test_header_compiles_without_warnings(tmp_path, language, flags):
     assert run(build(tmp_path, source, language, *WARNINGS, *flags)).returncode == 0
 
 
-HEADERS = ["engine.h", "kernels/kernels.h", *sorted(p.name for p in CSRC.glob("*.h") if p.name not in ("nn.h", "engine.h"))]
+HEADERS = ["kernels/kernels.h", *sorted(path.name for path in CSRC.glob("*.h") if path.name != "nn.h")]
 
 
 @pytest.mark.parametrize("language", ["c99", "c++"])
@@ -107,13 +109,23 @@ def test_assertion_on_shapes_that_do_not_fit(tmp_path):
 
 LIBRARY = sorted(CSRC.glob("**/*.c"))
 WRAP = "-Wl,--wrap=malloc,--wrap=calloc"  # test_engine lets allocations fail
-SMALL_BLOCKS = ["-DMAX_BLOCK=13", "-DMIN_BLOCK=13", "-DDEPTH_BLOCK=17"]  # a step of a few samples goes through several blocks
+# A step of a few samples goes through several blocks.
+SMALL_BLOCKS = ["-DMAX_BLOCK=13", "-DMIN_BLOCK=13", "-DDEPTH_BLOCK=17"]
 
 
-@pytest.fixture(scope="module", params=[[], SMALL_BLOCKS], ids=["normal blocks", "small blocks"])
-def engine_program(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def library_objects(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("library")
+    compile_c(folder, "c99", *WARNINGS, "-c", *LIBRARY)
+    return sorted(folder.glob("*.o"))
+
+
+@pytest.fixture(scope="module", params=["normal blocks", "small blocks"])
+def engine_program(request, library_objects, tmp_path_factory):
     folder = tmp_path_factory.mktemp("engine")
-    return build(folder, [*LIBRARY, C / "test_engine.c"], "c99", *WARNINGS, *request.param, WRAP)
+    small = request.param == "small blocks"
+    library, flags = (LIBRARY, SMALL_BLOCKS) if small else (library_objects, [])
+    return build(folder, [C / "test_engine.c", *library], "c99", *WARNINGS, *flags, WRAP)
 
 
 def test_engine_has_the_bits_of_plain_loops(engine_program):
@@ -134,22 +146,22 @@ def test_engine_has_the_bits_of_other_machines(engine_program):
     assert result.stdout.split() == (C / "hashes.txt").read_text().split()
 
 
-def test_engine_test_program_notices_a_wrong_bit(tmp_path):
-    """Another rounding in the conversion of scaled inputs, in a copy of the source."""
-    shutil.copytree(CSRC, tmp_path / "csrc")
-    source = tmp_path / "csrc" / "predict.c"
-    text = source.read_text()
-    assert text.count("- p->scaler->x_mean[k]) / p->scaler->x_scale[k]") == 1
-    source.write_text(text.replace("- p->scaler->x_mean[k]) /", "- p->scaler->x_mean[k]) * (1 + 1e-7) /"))
-    sources = [*sorted((tmp_path / "csrc").glob("**/*.c")), C / "test_engine.c"]
-    result = run(build(tmp_path, sources, "c99", WRAP), "20")
+def test_engine_test_program_notices_a_wrong_bit(tmp_path, library_objects):
+    """The scaled inputs of a copy of predict.c are wrong in the last digits."""
+    text = (CSRC / "predict.c").read_text()
+    right, wrong = "- p->scaler->x_mean[k]) /", "- p->scaler->x_mean[k]) * (1 + 1e-7) /"
+    assert text.count(right) == 1
+    source = tmp_path / "wrong_predict.c"
+    source.write_text(text.replace(right, wrong))
+    others = [path for path in library_objects if path.name != "predict.o"]
+    result = run(build(tmp_path, [source, C / "test_engine.c", *others], "c99", WRAP), "20")
     assert result.returncode == 1
     assert "predict: element" in result.stdout
 
 
-def test_largest_errors_of_the_vector_functions(tmp_path):
+def test_largest_errors_of_the_vector_functions(tmp_path, library_objects):
     """For every 10,007th float; the program takes a minute for all of them. It compares the errors with their bounds."""
-    result = run(build(tmp_path, [*LIBRARY, C / "math_error.c"], "c99", *WARNINGS), "10007")
+    result = run(build(tmp_path, [C / "math_error.c", *library_objects], "c99", *WARNINGS), "10007")
     assert result.returncode == 0, result.stdout
     errors = {line.split()[0]: float(line.split()[1]) for line in result.stdout.splitlines()}
     assert errors.keys() == {"exp", "tanh", "log", "sigmoid", "expm1", "softplus", "normal"}

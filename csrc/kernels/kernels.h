@@ -1,6 +1,6 @@
 /* kernels.h: the table of kernels (inner loops) through which the engine reaches them, one table per instruction set, and the
- * memory layout they share. Internal to the engine; users include ../engine.h. The code is in
- * kernels_impl.h, once for all instruction sets.
+ * memory layout they share. Internal to the engine; users include ../engine.h. The code is in kernels_impl.h, once for all
+ * instruction sets.
  *
  * Memory layout:
  *

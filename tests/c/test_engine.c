@@ -509,18 +509,50 @@ static int expect_same(const float *a, const float *b, size_t num, const char *w
 
 /* ---- The checks ---- */
 
+/* x = the inputs of sample i, (inputs,), scaled in double precision. */
+static void scale_inputs(const Problem *p, const NNScaler *scaler, size_t i, float *x)
+{
+    for (size_t k = 0; k < p->archi[0]; k++) {
+        float raw = MAT_AT(p->samples.x, i, k);
+        x[k] = scaler == NULL ? raw : (float)(((double)raw - scaler->x_mean[k]) / scaler->x_scale[k]);
+    }
+}
+
+/* nn_predict_one of sample i, whose outputs without scaling have to be a: (outputs,). */
+static void check_predict_one(const Problem *p, NeuralNetwork nn, const NNScaler *scaler, size_t i, const float *a, int isa)
+{
+    size_t outputs = p->archi[p->num_layers];
+    int scales_outputs = scaler != NULL && scaler->y_scale != NULL;
+    float *out = (float *)malloc(outputs * sizeof(float));
+    double *scaled_out = (double *)malloc(outputs * sizeof(double));
+    void *result = scales_outputs ? (void *)scaled_out : (void *)out;
+    num_failed += nn_predict_one(&nn, scaler, &MAT_AT(p->samples.x, i, 0), result, isa) != NN_OK;
+    for (size_t j = 0; scales_outputs && j < outputs; j++) {
+        double expected = (double)a[j] * scaler->y_scale[j] + scaler->y_mean[j];
+        if (memcmp(&scaled_out[j], &expected, sizeof expected) != 0) {
+            printf("nn_predict_one with scaled outputs: %.17g instead of %.17g (%s)\n", scaled_out[j], expected, nn_isa_name(isa));
+            num_failed++;
+        }
+    }
+    if (!scales_outputs) {
+        expect_same(out, a, outputs, "nn_predict_one", p, nn_isa_name(isa), 1);
+    }
+    free(out);
+    free(scaled_out);
+}
+
 /* nn_predict, nn_evaluate with out and nn_layer_outputs, into rows that are longer than the outputs; and nn_predict_one. With a
  * scaler, its x part applies to all of them, and its y part to nn_predict_one alone, whose outputs then are doubles. */
 static void check_predict(const Problem *p, NeuralNetwork nn, const NNScaler *scaler, NNBackend backend, NNMonitor *monitor)
 {
-    size_t inputs = p->archi[0], outputs = p->archi[p->num_layers], stride = outputs + 3, size = p->num_samples * stride + 1;
+    size_t outputs = p->archi[p->num_layers], stride = outputs + 3, size = p->num_samples * stride + 1;
     float *out = (float *)malloc(size * sizeof(float)), *evaluated = (float *)malloc(size * sizeof(float)), guard = GUARD;
-    float *x = (float *)malloc(inputs * sizeof(float)), *one = (float *)malloc(outputs * sizeof(float));
-    double *scaled_one = (double *)malloc(outputs * sizeof(double)), loss;
+    float *x = (float *)malloc(p->archi[0] * sizeof(float));
+    double loss;
     Matrix m = {p->num_samples, outputs, stride, out}, e = {p->num_samples, outputs, stride, evaluated}, layers[MAX_LAYERS];
     Scratch s = make_scratch(nn);
     const char *isa = nn_isa_name(backend.isa);
-    int threads = -backend.num_threads, scales_outputs = scaler != NULL && scaler->y_scale != NULL;
+    int threads = -backend.num_threads;
     for (size_t i = 0; i < size; i++) {
         out[i] = evaluated[i] = GUARD;
     }
@@ -534,10 +566,7 @@ static void check_predict(const Problem *p, NeuralNetwork nn, const NNScaler *sc
         expect_same(evaluated, out, size, "outputs of nn_evaluate", p, isa, threads);
     }
     for (size_t i = 0; i < p->num_samples; i++) {
-        const float *raw = &MAT_AT(p->samples.x, i, 0);
-        for (size_t k = 0; k < inputs; k++) {
-            x[k] = scaler == NULL ? raw[k] : (float)(((double)raw[k] - scaler->x_mean[k]) / scaler->x_scale[k]);
-        }
+        scale_inputs(p, scaler, i, x);
         oracle_forward(nn, x, &s, NULL, 0, 0);
         if (!expect_same(&MAT_AT(m, i, 0), s.a[nn.num_layers], outputs, "predict", p, isa, threads)) {
             break;
@@ -548,17 +577,7 @@ static void check_predict(const Problem *p, NeuralNetwork nn, const NNScaler *sc
         for (size_t j = outputs; j < stride; j++) {
             expect_same(&MAT_AT(m, i, j), &guard, 1, "guard", p, isa, threads);
         }
-        num_failed += nn_predict_one(&nn, scaler, raw, scales_outputs ? (void *)scaled_one : (void *)one, backend.isa) != NN_OK;
-        for (size_t j = 0; scales_outputs && j < outputs; j++) {
-            double expected = (double)s.a[nn.num_layers][j] * scaler->y_scale[j] + scaler->y_mean[j];
-            if (memcmp(&scaled_one[j], &expected, sizeof expected) != 0) {
-                printf("nn_predict_one with scaled outputs: %.17g instead of %.17g (%s)\n", scaled_one[j], expected, isa);
-                num_failed++;
-            }
-        }
-        if (!scales_outputs) {
-            expect_same(one, s.a[nn.num_layers], outputs, "nn_predict_one", p, isa, threads);
-        }
+        check_predict_one(p, nn, scaler, i, s.a[nn.num_layers], backend.isa);
     }
     expect_same(out + p->num_samples * stride, &guard, 1, "guard", p, isa, threads);
     for (size_t l = 0; l < p->num_layers; l++) {
@@ -568,8 +587,6 @@ static void check_predict(const Problem *p, NeuralNetwork nn, const NNScaler *sc
     free(out);
     free(evaluated);
     free(x);
-    free(one);
-    free(scaled_one);
 }
 
 /* Without a scaler, with one for the inputs, and with one for inputs and outputs, for every backend. */
