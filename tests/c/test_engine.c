@@ -875,15 +875,21 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
 #define NO_LIMIT SIZE_MAX
-static size_t num_allowed = NO_LIMIT; /* allocations that succeed from now on */
+static size_t num_allowed = NO_LIMIT; /* allocations that succeed from now on; the next one fails */
+static int fails_once = 0;            /* and after that all succeed again; otherwise all fail */
+static size_t num_refused = 0;
 
 static int is_allowed(void)
 {
-    int allowed = num_allowed > 0;
-    if (allowed && num_allowed != NO_LIMIT) {
+    if (num_allowed == 0) {
+        num_allowed = fails_once ? NO_LIMIT : 0;
+        num_refused++;
+        return 0;
+    }
+    if (num_allowed != NO_LIMIT) { /* several threads may allocate at the same time, but not while there is a limit */
         num_allowed--;
     }
-    return allowed;
+    return 1;
 }
 
 void *__wrap_malloc(size_t size)
@@ -958,25 +964,30 @@ static int needs_memory(const MemoryTest *t, int call)
     return !(is_few_samples && is_narrow);
 }
 
-/* The call with 0, 1, 2, ... allocations allowed: it has to fail, and to leave the network unchanged, until there are enough. */
+/* The call with 0, 1, 2, ... allocations allowed: if one is refused it has to fail and to leave the network unchanged. */
 static void check_memory_of_call(const MemoryTest *t, int call)
 {
-    size_t size = nn_num_parameters(t->nn) * sizeof(float), num_refused = 0;
+    size_t size = nn_num_parameters(t->nn) * sizeof(float), num_failures = 0;
     int code = NN_NO_MEMORY;
     for (size_t allowed = 0; code != NN_OK && allowed < 30; allowed++) {
         memset(t->lbfgs_memory, 0, nn_lbfgs_size(nn_num_parameters(t->nn), 3) * sizeof(double));
+        num_refused = 0;
         num_allowed = allowed;
         code = call_engine(t, call);
         num_allowed = NO_LIMIT;
-        num_refused += code == NN_NO_MEMORY;
-        if (code != NN_OK && (code != NN_NO_MEMORY || memcmp(t->nn.weights[0].data, t->before.weights[0].data, size) != 0)) {
-            printf("call %d with %lu allocations: code %d, or the network has changed\n", call, (unsigned long)allowed, code);
+        num_failures += code == NN_NO_MEMORY;
+        if (code != (num_refused > 0 ? NN_NO_MEMORY : NN_OK)) {
+            printf("call %d with %lu allocations: code %d\n", call, (unsigned long)allowed, code);
+            num_failed++;
+        }
+        if (code != NN_OK && memcmp(t->nn.weights[0].data, t->before.weights[0].data, size) != 0) {
+            printf("call %d with %lu allocations changes the network\n", call, (unsigned long)allowed);
             num_failed++;
         }
     }
-    if (code != NN_OK || (num_refused > 0) != needs_memory(t, call)) {
-        printf("call %d of width %lu: code %d after %lu refusals\n", call, (unsigned long)t->width, code,
-               (unsigned long)num_refused);
+    if (code != NN_OK || (num_failures > 0) != needs_memory(t, call)) {
+        printf("call %d of width %lu: code %d after %lu failures\n", call, (unsigned long)t->width, code,
+               (unsigned long)num_failures);
         num_failed++;
     }
     memcpy(t->nn.weights[0].data, t->before.weights[0].data, size);
@@ -1001,8 +1012,10 @@ static void check_memory(void)
             table[k] = draw_float();
         }
         for (int call = 0; call < NUM_CALLS; call++) {
-            if (call != LEVENBERG_STEP || widths[i] < 600) { /* it would take too long */
-                check_memory_of_call(&t, call);
+            for (fails_once = 0; fails_once <= 1; fails_once++) {
+                if (call != LEVENBERG_STEP || widths[i] < 600) { /* it would take too long */
+                    check_memory_of_call(&t, call);
+                }
             }
         }
         nn_free(t.nn);
