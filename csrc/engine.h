@@ -146,7 +146,7 @@ int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, N
 /* Computes the gradient of the loss.
  *
  * grad         a network of the same architecture; its weights and biases are written with the gradient
- * input_grad   n x inputs: the derivatives of the loss by the inputs, written; or data is NULL
+ * input_grad   n x inputs: the derivatives of the loss with respect to the inputs, written; or data is NULL
  * loss         the loss, averaged over the samples, written
  *
  * After a code other than NN_OK the results are undefined. */

@@ -95,7 +95,8 @@ static int evaluate(const Lbfgs *o, double t, double *loss, double *g)
 
 /* ---- The line search: Nocedal and Wright, algorithms 3.5 (line_search) and 3.6 (zoom) ---- */
 
-/* A point START + t DIRECTION, its loss, the gradient g, (num_parameters,), and the slope, the derivative of the loss by t. */
+/* A point START + t DIRECTION, its loss, the gradient g, (num_parameters,), and the slope, the derivative of the loss with respect
+ * to t. */
 typedef struct {
     double t, loss, slope, *g;
 } Point;

@@ -1,8 +1,8 @@
 /* levenberg_marquardt.c: nn_levenberg_marquardt of engine.h: the Levenberg-Marquardt method for least squares.
  *
- * r are the residuals a - y of all outputs of all samples (times the root of the sample's weight), J is their Jacobian by the
- * parameters. A step d solves (J^T J + mu I) d = -J^T r with the damping mu. J^T J is summed over blocks of samples, in single
- * precision within a block (by the kernel of the weight gradient) and in double precision over blocks. J as a whole is never
+ * r are the residuals a - y of all outputs of all samples (times the root of the sample's weight), J is their Jacobian with respect
+ * to the parameters. A step d solves (J^T J + mu I) d = -J^T r with the damping mu. J^T J is summed over blocks of samples, in
+ * single precision within a block (by the kernel of the weight gradient) and in double precision over blocks. J as a whole is never
  * stored. The method minimises 1/2 |r|^2 + n/2 l2/2 |w|^2, which is n/2 times the loss with the l2 penalty. */
 #include <float.h>
 #include <math.h>
@@ -89,7 +89,7 @@ static void forward_block(Solver *s, size_t first, size_t num)
 {
     const NNWorkspace *ws = &s->ws;
     const NNLayer *last = &ws->layers[ws->num_layers - 1];
-    const NNLoss absolute_error = {NN_MAE, 0}; /* its derivative by an output above the target is 1, so that dC/dz is f'(z) */
+    const NNLoss absolute_error = {NN_MAE, 0}; /* d|a - y|/da is 1 above the target, so that dC/dz is f'(z) */
     for (size_t i = 0; i < num; i++) {
         ws->x_rows[i] = nn_row(s->samples.x, first + i);
     }

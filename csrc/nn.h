@@ -141,7 +141,7 @@ void nn_print(NeuralNetwork nn, const char *name);    /* prints weights and bias
 /* ---- Training ----
  *
  * train_in is (n, archi[0]) and train_out, the targets, (n, archi[num_layers]). `grad` is a network of the same architecture; its
- * weights and biases receive the gradient: the derivatives of C by the parameters of nn. */
+ * weights and biases receive the gradient: the derivatives of C with respect to the parameters of nn. */
 
 /* The forward pass: computes NN_OUTPUT(nn) from NN_INPUT(nn). */
 void nn_forward(NeuralNetwork nn);

@@ -18,7 +18,7 @@
  *     accumulate_weight_gradient    g_kj = x_0k d_0j + x_1k d_1j + ... (from 0 or from the sum so far)
  *     accumulate_bias_gradient      g_j  = d_0j + d_1j + ...           (the same, with additions)
  *
- * "delta" is dC/dz, the derivative of the loss by the pre-activations. */
+ * "delta" is dC/dz, the derivative of the loss with respect to the pre-activations. */
 #ifndef NN_KERNELS_H_
 #define NN_KERNELS_H_
 

@@ -422,7 +422,7 @@ NN_INLINE void activate_and_derive(int activation, float *z, float *slopes, size
     }
 }
 
-/* Returns sum + the loss of one output with difference = a - y. Writes the derivative by a to *dC_da (for NN_MSE half of it). */
+/* Returns sum + the loss of one output with difference = a - y. Writes dC_i/da, for NN_MSE half of it, to *dC_da. */
 NN_INLINE float add_loss_term(NNLoss loss, float difference, float sum, float *dC_da)
 {
     float distance = fabsf(difference), p = loss.parameter, sign = (float)(difference > 0.0f) - (float)(difference < 0.0f);

@@ -325,7 +325,7 @@ static void oracle_forward(NeuralNetwork nn, const float *x, const Scratch *s, c
     }
 }
 
-/* The backward pass of one sample: grad += delta_scale dC_i/dp. delta[0] becomes the derivative by the inputs. */
+/* The backward pass of one sample: grad += delta_scale dC_i/dp. delta[0] becomes dC_i/dx, with respect to the inputs. */
 static void oracle_backward(NeuralNetwork nn, NeuralNetwork grad, const Scratch *s, float delta_scale)
 {
     size_t last = nn.num_layers;
