@@ -42,7 +42,8 @@ typedef struct {
     int num_threads; /* the most threads to use; a negative number uses that many even where they do not pay (for tests) */
 } NNBackend;
 
-/* Scaled inputs are (x - x_mean) / x_scale and outputs are a * y_scale + y_mean, computed in double precision. Scales are positive. */
+/* Standardisation. The network gets the inputs (x - x_mean) / x_scale, and its outputs a are scaled back to a * y_scale + y_mean;
+ * both are computed in double precision. Scales are positive. */
 typedef struct {
     const double *x_mean, *x_scale; /* (inputs,) each */
     const double *y_mean, *y_scale; /* (outputs,) each, or NULL where outputs are not scaled */
@@ -57,7 +58,7 @@ typedef struct {
     const float *sample_weights; /* (n,), not negative; or NULL for weights of 1 */
 } NNSamples;
 
-/* kernels/kernels.h has the formulas.
+/* Optimisers. kernels/kernels.h has the formulas of the parameter updates.
  *
  *     NN_SGD       stochastic gradient descent with momentum, or Nesterov's momentum
  *     NN_ADAM      Kingma and Ba, "Adam: a method for stochastic optimization", 2015; with weight_decay it is AdamW
@@ -69,21 +70,22 @@ enum { NN_SGD, NN_ADAM, NN_RMSPROP, NN_RPROP };
 typedef struct {
     int kind;
     double learning_rate;
-    double beta1, beta2;         /* decay rates of the first and second moment (Adam); momentum and alpha (RMSprop); momentum (SGD) */
-    double epsilon;              /* added to the root of the second moment */
+    double beta1, beta2;         /* Adam: decay rates of the first and second moment; RMSprop: momentum and decay rate of the second
+                                    moment; SGD: beta1 is the momentum */
+    double epsilon;              /* Adam, RMSprop: added to the root of the second moment */
     int nesterov;                /* SGD: use Nesterov's momentum */
     double eta_minus, eta_plus;  /* Rprop: factors of the step size after a change of sign, and without one */
     double min_step, max_step;   /* Rprop: limits of the step size */
     double weight_decay;         /* decoupled: w -= learning_rate * weight_decay * w, weights only */
     double l2;                   /* adds l2 / 2 times the sum of squared weights to the loss */
     double clip_norm;            /* the largest Euclidean norm of the gradient (without l2), or 0 for no clipping */
-    float *state;                /* two numbers per parameter, all first moments before all second moments; 0 at first, but Rprop's
-                                    second half, the step sizes, begins as learning_rate */
-    double beta1_power, beta2_power; /* beta1 and beta2 to the power of the number of steps taken; 1 at first */
+    float *state;                /* (2, parameters): the first moments (or momentum buffers), then the second moments; initially 0.
+                                    Rprop: the previous gradient, initially 0, then the step sizes, initially learning_rate */
+    double beta1_power, beta2_power; /* beta1^t and beta2^t after t steps, for Adam's bias correction; initially 1 */
 } NNOptimizer;
 
 typedef struct {
-    size_t batch_size;      /* samples per step; the last step of an epoch takes what is left */
+    size_t batch_size;      /* samples per mini-batch; the last mini-batch of an epoch may be smaller */
     size_t num_epochs;
     int shuffle;            /* a new order of the samples in each epoch, from seed and the number of the epoch */
     uint64_t seed;
@@ -91,7 +93,7 @@ typedef struct {
     int inputs_checked;     /* the inputs are known to be finite */
     float *losses;          /* (num_epochs,): mean loss of each epoch, each sample's before the step it is part of; or NULL */
     const double *learning_rates; /* one for each step of the call, instead of the optimizer's; or NULL */
-    const double *dropout;  /* (hidden layers,): probability that an activation is dropped in a step; or NULL */
+    const double *dropout;  /* (hidden layers,): drop probabilities for inverted dropout; or NULL */
 } NNTrainOptions;
 
 /* The name of instruction set number isa: those that this build has and this processor can run, best first; NULL past the end. */
@@ -103,7 +105,7 @@ const char *nn_compiler(void);  /* the compiler that made this build */
 size_t nn_first_nonfinite(Matrix m);
 
 /* Adds, for each column of x, the differences d = x - center, their squares, and the number of them to sums, squares and counts.
- * x is rows x cols, row after row; NaN is skipped. Rows are added in order, so that the sums have the same bits everywhere. */
+ * x is (rows, cols), row-major; NaN is skipped. Rows are added in order, so that the sums have the same bits everywhere. */
 void nn_column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double *squares,
                        double *counts);
 
@@ -120,8 +122,8 @@ int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, 
 /* Computes the outputs of a single sample with as little overhead as possible.
  *
  * scaler   scales the input, and the output if it has a y part
- * x        inputs floats, one after another
- * out      outputs floats, or doubles if the scaler has a y part, written
+ * x        (inputs,) floats
+ * out      (outputs,) floats, or doubles if the scaler has a y part; written
  * isa      as in NNBackend
  *
  * Where it does not return NN_OK the caller turns to nn_predict, which computes the result or says what is wrong. */
@@ -143,17 +145,17 @@ int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, N
 
 /* Computes the gradient of the loss.
  *
- * grad         a network of the same architecture, whose parameters become the derivatives by those of nn
- * input_grad   n x inputs: the derivatives by the inputs, written; or data is NULL
+ * grad         a network of the same architecture; its weights and biases are written with the gradient
+ * input_grad   n x inputs: the derivatives of the loss with respect to the inputs, written; or data is NULL
  * loss         the loss, averaged over the samples, written
  *
  * After a code other than NN_OK the results are undefined. */
 int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend backend,
                 NNMonitor *monitor);
 
-/* Trains by mini-batches.
+/* Trains with mini-batches.
  *
- * optimizer   how the gradient changes the parameters; its state is updated
+ * optimizer   the parameter update; its state is updated
  * options     epochs, batches, learning rates
  *
  * Whatever it returns, nn and optimizer are as after monitor->num_steps whole steps; monitor->done epochs are complete. */
@@ -164,22 +166,22 @@ int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrai
  *
  * They minimise the loss plus l2 / 2 times the sum of squared weights, over all samples in every iteration.
  *
- * state            what the method remembers between calls; updated
+ * state            the state of the method between calls; updated
  * num_iterations   the most iterations of this call
  * losses           (num_iterations,): the loss after each iteration, without the l2 term; or NULL
  *
- * monitor->done counts iterations. It is less than num_iterations after NN_OK if no further step makes the loss smaller. Whatever is
- * returned, nn is as after a whole number of iterations; NN_DIVERGED means that the loss was not finite at the start. */
+ * monitor->done counts iterations. It is less than num_iterations after NN_OK if no further step makes the loss smaller. Whatever
+ * is returned, nn is as after a whole number of iterations; NN_DIVERGED means that the loss was not finite at the start. */
 
 /* L-BFGS: Nocedal and Wright, "Numerical optimization", 2006, algorithm 7.5, with a line search for the strong Wolfe conditions
  * (algorithms 3.5 and 3.6 with cubic interpolation). */
 typedef struct {
-    size_t history_size; /* the number of past steps remembered */
+    size_t history_size; /* the number of past steps that approximate the Hessian; at least 1 */
     double l2;
-    double *memory;      /* nn_lbfgs_size numbers; this and all that follows is 0 at first */
+    double *memory;      /* (nn_lbfgs_size(...),); initially 0, as all that follows */
     double loss;         /* at the current parameters, with the l2 term */
-    double step_length;  /* of the last line search */
-    size_t num_pairs, num_iterations; /* remembered pairs so far, iterations so far */
+    double step_length;  /* the distance that the last line search chose, in units of its direction */
+    size_t num_pairs, num_iterations; /* pairs stored so far, iterations so far */
 } NNLbfgs;
 
 /* The number of doubles in NNLbfgs.memory; 0 if that does not fit into a size_t. */
@@ -188,11 +190,11 @@ int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_ite
              NNMonitor *monitor);
 
 /* Levenberg-Marquardt, for the squared error without softmax: Madsen, Nielsen and Tingleff, "Methods for non-linear least squares
- * problems", 2004, algorithm 3.16. Takes 16 bytes for each pair of parameters, whatever the number of samples. */
+ * problems", 2004, algorithm 3.16. Needs 16 bytes for each pair of parameters, whatever the number of samples. */
 typedef struct {
     double l2;
     double damping; /* the initial damping, relative to the largest diagonal element of J^T J */
-    double mu, nu;  /* the damping and its growth factor; 0 at first */
+    double mu, nu;  /* the current damping and the factor by which it grows next; initially 0 */
 } NNLevenbergMarquardt;
 int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float *losses,
                            NNBackend backend, NNMonitor *monitor);

@@ -1,50 +1,53 @@
-/* differences.c: the finite differences of nn.h, by its own functions, for a caller that wants a say in whether to go on. See
- * engine.h. They are there to check gradients with, and for the sake of the post: there is no fast way to do so slow a thing. */
+/* finite_diff.c: the finite differences of nn.h with a monitor, which can stop them: nn_finite_diff_gradient and
+ * nn_finite_diff_descent of engine.h. They use the functions of nn.h and are slow; they serve to check gradients and to follow the
+ * blog post. */
 #include <string.h>
 
-#include "workspace.h"
+#include "monitor.h"
 
-/* A network with parameters of its own, the same as nn's. */
-static NeuralNetwork copy(NeuralNetwork nn)
+#define SCALAR_WORK 4 /* nn.h computes one number at a time, which takes longer than vectors */
+
+/* A copy of nn with its own parameters; archi is NULL if memory ran out. */
+static NeuralNetwork copy_network(NeuralNetwork nn)
 {
-    NeuralNetwork own = nn_alloc(nn.archi, nn.num_layers);
-    if (own.archi != NULL) {
-        memcpy(own.weights[0].data, nn.weights[0].data, nn_num_parameters(nn) * sizeof(float));
-        memcpy(own.activation_functions, nn.activation_functions, nn.num_layers * sizeof(int));
-        own.loss = nn.loss;
+    NeuralNetwork copy = nn_alloc(nn.archi, nn.num_layers);
+    if (copy.archi != NULL) {
+        memcpy(copy.weights[0].data, nn.weights[0].data, nn_num_parameters(nn) * sizeof(float));
+        memcpy(copy.activation_functions, nn.activation_functions, nn.num_layers * sizeof(int));
+        copy.loss = nn.loss;
     }
-    return own;
+    return copy;
 }
 
-/* nn_cost of nn.h with a monitor. */
-static int cost_of(NeuralNetwork own, Matrix in, Matrix out, float *result, NNMonitor *monitor)
+/* nn_cost of nn.h with a monitor: the loss averaged over the samples. in is (n, inputs), out is (n, outputs). */
+static int mean_loss(NeuralNetwork nn, Matrix in, Matrix out, float *loss, NNMonitor *monitor)
 {
-    float cost = 0.0f;
-    size_t work = 4 * nn_work(own); /* one number at a time takes longer than the engine's vectors */
+    float sum = 0.0f;
+    size_t work = SCALAR_WORK * nn_work_per_sample(nn);
     for (size_t i = 0; i < in.rows; i++) {
-        cost += nn_sample_cost(own, mat_row(in, i), mat_row(out, i));
+        sum += nn_sample_cost(nn, mat_row(in, i), mat_row(out, i));
         if (nn_poll(monitor, work)) {
             return NN_STOPPED;
         }
     }
-    *result = cost / (float)in.rows;
+    *loss = sum / (float)in.rows;
     return NN_OK;
 }
 
-/* own's parameters are changed one at a time, and lie one after another as do grad's. */
-static int differences(NeuralNetwork own, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor)
+/* nn_finite_diff of nn.h with a monitor. Changes one parameter of nn at a time and restores it. */
+static int finite_differences(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor)
 {
-    float *parameters = own.weights[0].data, *derivatives = grad.weights[0].data;
-    size_t num_parameters = nn_num_parameters(own);
-    float cost, changed_cost;
-    int code = cost_of(own, in, out, &cost, monitor);
+    float *parameters = nn.weights[0].data, *derivatives = grad.weights[0].data;
+    size_t num_parameters = nn_num_parameters(nn);
+    float loss, changed_loss;
+    int code = mean_loss(nn, in, out, &loss, monitor);
     for (size_t p = 0; p < num_parameters && code == NN_OK; p++) {
         float saved = parameters[p];
         parameters[p] += eps;
-        code = cost_of(own, in, out, &changed_cost, monitor);
+        code = mean_loss(nn, in, out, &changed_loss, monitor);
         parameters[p] = saved;
         if (code == NN_OK) {
-            derivatives[p] = (changed_cost - cost) / eps;
+            derivatives[p] = (changed_loss - loss) / eps;
         }
     }
     return code;
@@ -52,27 +55,26 @@ static int differences(NeuralNetwork own, NeuralNetwork grad, float eps, Matrix 
 
 int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor)
 {
-    NeuralNetwork own = copy(nn); /* others may be reading nn */
-    int code = own.archi == NULL ? NN_NO_MEMORY : differences(own, grad, eps, in, out, monitor);
-    nn_free(own);
+    NeuralNetwork copy = copy_network(nn); /* other threads may be reading nn */
+    int code = copy.archi == NULL ? NN_NO_MEMORY : finite_differences(copy, grad, eps, in, out, monitor);
+    nn_free(copy);
     return code;
 }
 
-int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
-                              NNMonitor *monitor)
+int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations, NNMonitor *monitor)
 {
-    NeuralNetwork own = copy(nn);
+    NeuralNetwork copy = copy_network(nn); /* a stopped call must leave nn after a whole number of steps */
     NeuralNetwork grad = nn_alloc(nn.archi, nn.num_layers);
-    int code = own.archi == NULL || grad.archi == NULL ? NN_NO_MEMORY : NN_OK;
+    int code = copy.archi == NULL || grad.archi == NULL ? NN_NO_MEMORY : NN_OK;
     while (code == NN_OK && monitor->done < iterations) {
-        code = differences(own, grad, eps, in, out, monitor);
+        code = finite_differences(copy, grad, eps, in, out, monitor);
         if (code == NN_OK) {
             nn_descend(nn, grad, rate);
-            nn_descend(own, grad, rate);
+            nn_descend(copy, grad, rate);
             monitor->done++;
         }
     }
     nn_free(grad);
-    nn_free(own);
+    nn_free(copy);
     return code;
 }

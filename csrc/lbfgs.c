@@ -1,24 +1,22 @@
-/* lbfgs.c: L-BFGS with a strong Wolfe line search; see engine.h. In double precision but for the parameters and their gradient, and
- * with sums in the order of the parameters, by one thread: the gradient is what takes the time. Where a choice is open it is that
- * of PyTorch's LBFGS, which the tests compare it with. */
+/* lbfgs.c: nn_lbfgs of engine.h: L-BFGS with a line search for the strong Wolfe conditions. The gradient comes from nn_gradient in
+ * single precision, by all threads; everything else is double precision, by one thread, in the order of the parameters. Where the
+ * literature leaves a choice, it is that of PyTorch's LBFGS, which the tests compare it with. */
 #include <math.h>
 #include <string.h>
 
-#include "workspace.h"
+#include "full_batch.h"
+#include "monitor.h"
 
-#define SUFFICIENT 1e-4    /* of the decrease that the slope promises */
-#define CURVATURE 0.9      /* how much of the slope may be left */
-#define SMALLEST_CHANGE 1e-9
-#define MOST_EVALUATIONS 25
+#define SUFFICIENT_DECREASE 1e-4 /* c1 of the Wolfe conditions */
+#define CURVATURE 0.9            /* c2 */
+#define MIN_CHANGE 1e-9          /* of a parameter, below which the line search gives up */
+#define MIN_CURVATURE 1e-10      /* of a pair (s, y): the least s^T y */
+#define MAX_EVALUATIONS 25       /* in one line search */
 
-/* The memory: the gradient, the direction, the gradient before it, the parameters; then the pairs. */
-enum { GRADIENT, DIRECTION, PREVIOUS, START, FIRST_PAIR };
-
-size_t nn_lbfgs_size(size_t num_parameters, size_t history_size)
-{
-    size_t num_vectors = FIRST_PAIR + 6 + 2 * history_size; /* 4 gradients for the line search */
-    return num_parameters > SIZE_MAX / sizeof(double) / (num_vectors + 2) ? 0 : num_vectors * num_parameters + 2 * history_size;
-}
+/* The vectors in NNLbfgs.memory, each (num_parameters,): those with names, then the pairs (s, y) of the history (s_0, y_0, s_1,
+ * ...), then scratch vectors. Behind them lie history_size factors of the two-loop recursion and as many unused numbers. */
+enum { GRADIENT, DIRECTION, PREVIOUS_GRADIENT, START, FIRST_PAIR };
+enum { SCRATCH_PREVIOUS, SCRATCH_POINT, SCRATCH_UNUSED, SCRATCH_ZOOM, SCRATCH_S, SCRATCH_Y, NUM_SCRATCH };
 
 typedef struct {
     NeuralNetwork nn, grad;
@@ -26,12 +24,30 @@ typedef struct {
     NNLbfgs *state;
     NNBackend backend;
     NNMonitor *monitor;
-    size_t num; /* parameters */
-} Search;
+    size_t num_parameters;
+} Lbfgs;
 
-static double *vector(const Search *s, size_t number)
+size_t nn_lbfgs_size(size_t num_parameters, size_t history_size)
 {
-    return s->state->memory + number * s->num;
+    size_t num_vectors = FIRST_PAIR + NUM_SCRATCH + 2 * history_size;
+    size_t too_many = SIZE_MAX / sizeof(double) / (num_vectors + 2);
+    return num_parameters > too_many ? 0 : num_vectors * num_parameters + 2 * history_size;
+}
+
+static double *vector(const Lbfgs *o, size_t index)
+{
+    return o->state->memory + index * o->num_parameters;
+}
+
+static double *scratch_vector(const Lbfgs *o, size_t index)
+{
+    return vector(o, FIRST_PAIR + 2 * o->state->history_size + index);
+}
+
+/* The vector s of pair number `pair`, counted from the first iteration; its y is the vector behind it. */
+static double *pair_vectors(const Lbfgs *o, size_t pair)
+{
+    return vector(o, FIRST_PAIR + 2 * (pair % o->state->history_size));
 }
 
 static double dot(const double *a, const double *b, size_t n)
@@ -44,50 +60,59 @@ static double dot(const double *a, const double *b, size_t n)
 }
 
 /* a += factor b */
-static void add(double *a, double factor, const double *b, size_t n)
+static void add_scaled(double *a, double factor, const double *b, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         a[i] += factor * b[i];
     }
 }
 
-/* The cost and, into g, the gradient at the parameters START + t DIRECTION. A code. */
-static int evaluate(const Search *s, double t, double *cost, double *g)
+/* Sets the parameters of the network to START + t DIRECTION. */
+static void set_parameters(const Lbfgs *o, double t)
 {
-    const double *start = vector(s, START), *direction = vector(s, DIRECTION);
-    Matrix none = {0, 0, 0, NULL};
-    NNMonitor monitor = *s->monitor;
-    int code;
-    for (size_t i = 0; i < s->num; i++) {
-        s->nn.weights[0].data[i] = (float)(start[i] + t * direction[i]);
+    const double *start = vector(o, START), *direction = vector(o, DIRECTION);
+    for (size_t i = 0; i < o->num_parameters; i++) {
+        o->nn.weights[0].data[i] = (float)(start[i] + t * direction[i]);
     }
-    code = nn_gradient(s->nn, s->grad, none, s->samples, cost, s->backend, &monitor);
-    s->monitor->work = monitor.work;
-    nn_add_l2(s->nn, s->grad, s->state->l2);
-    *cost += nn_l2_cost(s->nn, s->state->l2);
-    for (size_t i = 0; i < s->num; i++) {
-        g[i] = (double)s->grad.weights[0].data[i];
+}
+
+/* Computes the loss with the l2 penalty, and its gradient g, (num_parameters,), at START + t DIRECTION. Returns a code. */
+static int evaluate(const Lbfgs *o, double t, double *loss, double *g)
+{
+    Matrix none = {0, 0, 0, NULL};
+    NNMonitor monitor = *o->monitor; /* nn_gradient polls, but only iterations count as done */
+    int code;
+    set_parameters(o, t);
+    code = nn_gradient(o->nn, o->grad, none, o->samples, loss, o->backend, &monitor);
+    o->monitor->work = monitor.work;
+    nn_add_l2_gradient(o->nn, o->grad, o->state->l2);
+    *loss += nn_l2_penalty(o->nn, o->state->l2);
+    for (size_t i = 0; i < o->num_parameters; i++) {
+        g[i] = (double)o->grad.weights[0].data[i];
     }
     return code;
 }
 
-/* A point of the line: how far it is, the cost there, its slope, and the gradient. */
+/* ---- The line search: Nocedal and Wright, algorithms 3.5 (line_search) and 3.6 (zoom) ---- */
+
+/* A point START + t DIRECTION, its loss, the gradient g, (num_parameters,), and the slope, the derivative of the loss with respect
+ * to t. */
 typedef struct {
-    double t, cost, slope, *g;
+    double t, loss, slope, *g;
 } Point;
 
-static int evaluate_point(const Search *s, double t, Point *p)
+static int evaluate_point(const Lbfgs *o, double t, Point *p)
 {
-    int code = evaluate(s, t, &p->cost, p->g);
+    int code = evaluate(o, t, &p->loss, p->g);
     p->t = t;
-    p->slope = dot(p->g, vector(s, DIRECTION), s->num);
+    p->slope = dot(p->g, vector(o, DIRECTION), o->num_parameters);
     return code;
 }
 
-/* The minimum of the cubic through two points with their slopes, or the middle; within bounds. */
+/* The t that minimises the cubic through two points with their slopes, or the middle if there is no minimum; within [low, high]. */
 static double interpolate(Point a, Point b, double low, double high)
 {
-    double d1 = a.slope + b.slope - 3 * (a.cost - b.cost) / (a.t - b.t), square = d1 * d1 - a.slope * b.slope, d2, t;
+    double d1 = a.slope + b.slope - 3 * (a.loss - b.loss) / (a.t - b.t), square = d1 * d1 - a.slope * b.slope, d2, t;
     if (!(square >= 0)) {
         return (low + high) / 2;
     }
@@ -107,80 +132,86 @@ static void swap(double **a, double **b)
     *b = saved;
 }
 
-/* The next point to try between two, not too near to either. */
-static double between(Point a, Point b, int *was_near)
+/* The next t to try between two points. If the cubic's minimum is near an end twice in a row (*was_near_end), a tenth of the
+ * interval away from that end. */
+static double next_trial(Point a, Point b, int *was_near_end)
 {
     double low = fmin(a.t, b.t), high = fmax(a.t, b.t), t = interpolate(a, b, low, high), margin = 0.1 * (high - low);
-    int is_near = fmin(high - t, t - low) < margin;
-    if (is_near && (*was_near || t >= high || t <= low)) {
+    int is_near_end = fmin(high - t, t - low) < margin;
+    if (is_near_end && (*was_near_end || t >= high || t <= low)) {
         t = fabs(t - high) < fabs(t - low) ? high - margin : low + margin;
-        is_near = 0;
+        is_near_end = 0;
     }
-    *was_near = is_near;
+    *was_near_end = is_near_end;
     return t;
 }
 
-static int is_too_high(Point origin, Point p)
+/* The first Wolfe condition: the loss decreases enough for the distance. False for NaN. */
+static int decreases_enough(Point origin, Point p)
 {
-    return !(p.cost <= origin.cost + SUFFICIENT * p.t * origin.slope); /* or NaN */
+    return p.loss <= origin.loss + SUFFICIENT_DECREASE * p.t * origin.slope;
 }
 
-static int is_flat(Point origin, Point p)
+/* The second strong Wolfe condition: the slope is flat enough. */
+static int is_flat_enough(Point origin, Point p)
 {
     return fabs(p.slope) <= -CURVATURE * origin.slope;
 }
 
-/* Halves an interval that has a good point until it is found, or is small. *low is the better end. */
-static int zoom(const Search *s, Point origin, Point *low, Point *high, int num_evaluations, double *spare)
+/* Shrinks the interval between low and high, which contains a point that satisfies both Wolfe conditions, until *low is such a
+ * point or the interval is tiny. *low is the end with the smaller loss.
+ *
+ * spare_gradient   (num_parameters,), scratch */
+static int zoom(const Lbfgs *o, Point origin, Point *low, Point *high, int num_evaluations, double *spare_gradient)
 {
-    double largest = 0;
-    int was_near = 0;
-    for (size_t i = 0; i < s->num; i++) {
-        largest = fmax(largest, fabs(vector(s, DIRECTION)[i]));
+    double max_direction = 0;
+    int was_near_end = 0;
+    for (size_t i = 0; i < o->num_parameters; i++) {
+        max_direction = fmax(max_direction, fabs(vector(o, DIRECTION)[i]));
     }
-    for (; num_evaluations < MOST_EVALUATIONS && fabs(high->t - low->t) * largest >= SMALLEST_CHANGE; num_evaluations++) {
-        Point p = {0, 0, 0, spare}, *replaced;
-        int code = evaluate_point(s, between(*low, *high, &was_near), &p);
+    for (; num_evaluations < MAX_EVALUATIONS && fabs(high->t - low->t) * max_direction >= MIN_CHANGE; num_evaluations++) {
+        Point p = {0, 0, 0, spare_gradient}, *replaced;
+        int code = evaluate_point(o, next_trial(*low, *high, &was_near_end), &p);
         if (code != NN_OK) {
             return code;
         }
-        if (is_too_high(origin, p) || p.cost >= low->cost) {
+        if (!decreases_enough(origin, p) || p.loss >= low->loss) {
             replaced = high;
-        } else if (is_flat(origin, p)) {
+        } else if (is_flat_enough(origin, p)) {
             swap(&low->g, &p.g);
             p.g = low->g;
             *low = p;
             return NN_OK;
         } else {
-            if (p.slope * (high->t - low->t) >= 0) {
+            if (p.slope * (high->t - low->t) >= 0) { /* the minimum lies on the other side of p: low becomes the far end */
                 Point old = *high;
                 *high = *low;
                 low->g = old.g;
             }
             replaced = low;
         }
-        spare = replaced->g;
+        spare_gradient = replaced->g;
         *replaced = p;
     }
     return NN_OK;
 }
 
-/* From the origin along DIRECTION, first by t; the point found goes to *best. */
-static int search(const Search *s, Point origin, double t, Point *best)
+/* Searches from the origin along DIRECTION, first at distance t, for a point *best that satisfies both Wolfe conditions. If it
+ * finds none, *best is the best point seen. Returns a code. */
+static int line_search(const Lbfgs *o, Point origin, double t, Point *best)
 {
-    size_t first = FIRST_PAIR + 2 * s->state->history_size;
-    double *spare = vector(s, first + 3);
-    Point previous = {0, origin.cost, origin.slope, vector(s, first)}, p = {0, 0, 0, vector(s, first + 1)}, low, high;
-    int code = evaluate_point(s, t, &p), num = 0, found = 0;
+    Point previous = {0, origin.loss, origin.slope, scratch_vector(o, SCRATCH_PREVIOUS)};
+    Point p = {0, 0, 0, scratch_vector(o, SCRATCH_POINT)}, low, high;
+    int code = evaluate_point(o, t, &p), num_evaluations = 0, is_found = 0;
 
-    memcpy(previous.g, origin.g, s->num * sizeof(double));
-    for (; code == NN_OK && num < MOST_EVALUATIONS; num++) {
+    memcpy(previous.g, origin.g, o->num_parameters * sizeof(double));
+    for (; code == NN_OK && num_evaluations < MAX_EVALUATIONS; num_evaluations++) {
         double next;
-        if (is_too_high(origin, p) || (num > 1 && p.cost >= previous.cost)) {
-            break;
+        if (!decreases_enough(origin, p) || (num_evaluations > 1 && p.loss >= previous.loss)) {
+            break; /* the interval from previous to p contains a good point */
         }
-        if (is_flat(origin, p)) { /* also where it goes up again a little */
-            found = 1;
+        if (is_flat_enough(origin, p)) {
+            is_found = 1;
             break;
         }
         if (p.slope >= 0) {
@@ -189,100 +220,103 @@ static int search(const Search *s, Point origin, double t, Point *best)
         next = interpolate(previous, p, p.t + 0.01 * (p.t - previous.t), p.t * 10);
         swap(&previous.g, &p.g);
         previous.t = p.t;
-        previous.cost = p.cost;
+        previous.loss = p.loss;
         previous.slope = p.slope;
-        code = evaluate_point(s, next, &p);
+        code = evaluate_point(o, next, &p);
     }
-    if (code != NN_OK || found) {
+    if (code != NN_OK || is_found) {
         *best = p;
         return code;
     }
-    low = previous.cost <= p.cost || isnan(p.cost) ? previous : p;
-    high = previous.cost <= p.cost || isnan(p.cost) ? p : previous;
-    code = zoom(s, origin, &low, &high, num, spare);
+    low = previous.loss <= p.loss || isnan(p.loss) ? previous : p;
+    high = previous.loss <= p.loss || isnan(p.loss) ? p : previous;
+    code = zoom(o, origin, &low, &high, num_evaluations, scratch_vector(o, SCRATCH_ZOOM));
     *best = low;
     return code;
 }
 
-/* DIRECTION = -H g, with H from the pairs: the two loops. */
-static void choose_direction(const Search *s)
+/* ---- The direction: Nocedal and Wright, algorithm 7.4 (the two-loop recursion) ---- */
+
+/* DIRECTION = -H GRADIENT, with the approximation H of the inverse Hessian from the pairs s (change of the parameters) and y
+ * (change of the gradient). */
+static void compute_direction(const Lbfgs *o)
 {
-    const NNLbfgs *state = s->state;
-    double *d = vector(s, DIRECTION), *factors = vector(s, FIRST_PAIR + 6 + 2 * state->history_size), scale = 1;
-    size_t num = s->num, first = state->num_pairs > state->history_size ? state->num_pairs - state->history_size : 0;
-    for (size_t i = 0; i < num; i++) {
-        d[i] = -vector(s, GRADIENT)[i];
+    const NNLbfgs *state = o->state;
+    double *d = vector(o, DIRECTION), *factors = scratch_vector(o, NUM_SCRATCH), initial_scale = 1;
+    size_t n = o->num_parameters, history_size = state->history_size;
+    size_t oldest = state->num_pairs > history_size ? state->num_pairs - history_size : 0;
+    for (size_t i = 0; i < n; i++) {
+        d[i] = -vector(o, GRADIENT)[i];
     }
-    for (size_t p = state->num_pairs; p-- > first;) {
-        const double *step = vector(s, FIRST_PAIR + 2 * (p % state->history_size)), *change = step + num;
-        double product = dot(step, change, num);
-        factors[p % state->history_size] = dot(step, d, num) / product;
-        add(d, -factors[p % state->history_size], change, num);
-        scale = p + 1 == state->num_pairs ? product / dot(change, change, num) : scale;
+    for (size_t p = state->num_pairs; p-- > oldest;) {
+        const double *s = pair_vectors(o, p), *y = s + n;
+        double s_y = dot(s, y, n);
+        factors[p % history_size] = dot(s, d, n) / s_y;
+        add_scaled(d, -factors[p % history_size], y, n);
+        initial_scale = p + 1 == state->num_pairs ? s_y / dot(y, y, n) : initial_scale;
     }
-    for (size_t i = 0; i < num; i++) {
-        d[i] *= scale;
+    for (size_t i = 0; i < n; i++) {
+        d[i] *= initial_scale;
     }
-    for (size_t p = first; p < state->num_pairs; p++) {
-        const double *step = vector(s, FIRST_PAIR + 2 * (p % state->history_size)), *change = step + num;
-        add(d, factors[p % state->history_size] - dot(change, d, num) / dot(step, change, num), step, num);
+    for (size_t p = oldest; p < state->num_pairs; p++) {
+        const double *s = pair_vectors(o, p), *y = s + n;
+        add_scaled(d, factors[p % history_size] - dot(y, d, n) / dot(s, y, n), s, n);
     }
 }
 
-/* What the last step was, and what it changed in the gradient. */
-static void remember(const Search *s)
+/* Stores the pair (s, y) of the last iteration in place of the oldest one, if its curvature s^T y is positive enough. */
+static void store_pair(const Lbfgs *o)
 {
-    NNLbfgs *state = s->state;
-    double *step = vector(s, FIRST_PAIR + 2 * (state->num_pairs % state->history_size)), *change = step + s->num;
-    double *spare = vector(s, FIRST_PAIR + 2 * state->history_size + 4); /* the oldest pair stays if this one is of no use */
-    double product = 0;
-    for (size_t i = 0; i < s->num; i++) {
-        spare[i] = state->step_length * vector(s, DIRECTION)[i];
-        spare[s->num + i] = vector(s, GRADIENT)[i] - vector(s, PREVIOUS)[i];
-        product += spare[i] * spare[s->num + i];
+    NNLbfgs *state = o->state;
+    size_t n = o->num_parameters;
+    double *new_s = scratch_vector(o, SCRATCH_S), *new_y = scratch_vector(o, SCRATCH_Y), s_y = 0;
+    for (size_t i = 0; i < n; i++) {
+        new_s[i] = state->step_length * vector(o, DIRECTION)[i];
+        new_y[i] = vector(o, GRADIENT)[i] - vector(o, PREVIOUS_GRADIENT)[i];
+        s_y += new_s[i] * new_y[i];
     }
-    if (product > 1e-10) {
-        memcpy(step, spare, s->num * sizeof(double));
-        memcpy(change, spare + s->num, s->num * sizeof(double));
+    if (s_y > MIN_CURVATURE) {
+        memcpy(pair_vectors(o, state->num_pairs), new_s, n * sizeof(double));
+        memcpy(pair_vectors(o, state->num_pairs) + n, new_y, n * sizeof(double));
         state->num_pairs++;
     }
 }
 
-/* One iteration; *moved is 0 if there is nowhere to go. */
-static int iterate(const Search *s, int *moved)
+/* ---- The iterations ---- */
+
+/* One iteration. *moved is 0 if no point with a smaller loss was found. Returns a code. */
+static int iterate(const Lbfgs *o, int *moved)
 {
-    NNLbfgs *state = s->state;
-    double *g = vector(s, GRADIENT), size = 0, t = 1;
+    NNLbfgs *state = o->state;
+    double *g = vector(o, GRADIENT), sum_abs = 0, t = 1;
     Point origin = {0, state->loss, 0, g}, best;
     int code;
 
     *moved = 0;
     if (state->num_iterations > 0) {
-        remember(s);
+        store_pair(o);
     }
-    choose_direction(s);
-    for (size_t i = 0; i < s->num; i++) {
-        vector(s, START)[i] = (double)s->nn.weights[0].data[i];
-        size += fabs(g[i]);
+    compute_direction(o);
+    for (size_t i = 0; i < o->num_parameters; i++) {
+        vector(o, START)[i] = (double)o->nn.weights[0].data[i];
+        sum_abs += fabs(g[i]);
     }
     if (state->num_iterations == 0) {
-        t = fmin(1, 1 / size);
+        t = fmin(1, 1 / sum_abs); /* without a history, the length of the gradient says nothing about the distance */
     }
-    origin.slope = dot(g, vector(s, DIRECTION), s->num);
-    if (!(origin.slope < -SMALLEST_CHANGE * 1e-6)) {
-        return NN_OK; /* the gradient is 0, or what float32 leaves of it */
+    origin.slope = dot(g, vector(o, DIRECTION), o->num_parameters);
+    if (!(origin.slope < -MIN_CHANGE * 1e-6)) {
+        return NN_OK; /* the gradient is 0, as far as float32 can tell */
     }
-    code = search(s, origin, t, &best);
-    if (code != NN_OK || !(best.cost < origin.cost)) {
-        best.t = 0; /* back to where it was */
+    code = line_search(o, origin, t, &best);
+    if (code != NN_OK || !(best.loss < origin.loss)) {
+        best.t = 0; /* back to the start */
     }
-    for (size_t i = 0; i < s->num; i++) {
-        s->nn.weights[0].data[i] = (float)(vector(s, START)[i] + best.t * vector(s, DIRECTION)[i]);
-    }
+    set_parameters(o, best.t);
     if (best.t > 0) {
-        memcpy(vector(s, PREVIOUS), g, s->num * sizeof(double));
-        memcpy(g, best.g, s->num * sizeof(double));
-        state->loss = best.cost;
+        memcpy(vector(o, PREVIOUS_GRADIENT), g, o->num_parameters * sizeof(double));
+        memcpy(g, best.g, o->num_parameters * sizeof(double));
+        state->loss = best.loss;
         state->step_length = best.t;
         state->num_iterations++;
         *moved = 1;
@@ -290,30 +324,37 @@ static int iterate(const Search *s, int *moved)
     return code;
 }
 
-int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *costs, NNBackend backend,
+/* Before the first iteration: the loss and the gradient at the parameters of the network. */
+static int start(const Lbfgs *o)
+{
+    int code;
+    for (size_t i = 0; i < o->num_parameters; i++) {
+        vector(o, START)[i] = (double)o->nn.weights[0].data[i];
+        vector(o, DIRECTION)[i] = 0;
+    }
+    code = evaluate(o, 0, &o->state->loss, vector(o, GRADIENT));
+    return code == NN_OK && !isfinite(o->state->loss) ? NN_DIVERGED : code;
+}
+
+int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *losses, NNBackend backend,
              NNMonitor *monitor)
 {
-    Search s = {nn, nn_alloc(nn.archi, nn.num_layers), samples, state, backend, monitor, nn_num_parameters(nn)};
-    int code = s.grad.archi == NULL ? NN_NO_MEMORY : NN_OK, moved = 1;
+    Lbfgs o = {nn, nn_alloc(nn.archi, nn.num_layers), samples, state, backend, monitor, nn_num_parameters(nn)};
+    int code = o.grad.archi == NULL ? NN_NO_MEMORY : NN_OK, moved = 1;
 
     if (code == NN_OK && state->num_iterations == 0) {
-        for (size_t i = 0; i < s.num; i++) {
-            vector(&s, START)[i] = (double)nn.weights[0].data[i];
-            vector(&s, DIRECTION)[i] = 0;
-        }
-        code = evaluate(&s, 0, &state->loss, vector(&s, GRADIENT));
-        code = code == NN_OK && !isfinite(state->loss) ? NN_DIVERGED : code;
+        code = start(&o);
     }
     while (code == NN_OK && moved && monitor->done < num_iterations) {
-        code = iterate(&s, &moved);
+        code = iterate(&o, &moved);
         if (code == NN_OK && moved) {
-            if (costs != NULL) {
-                costs[monitor->done] = (float)(state->loss - nn_l2_cost(nn, state->l2));
+            if (losses != NULL) {
+                losses[monitor->done] = (float)(state->loss - nn_l2_penalty(nn, state->l2));
             }
             monitor->num_steps = ++monitor->done;
-            code = nn_poll(monitor, 8 * s.num * (state->history_size + 4)) ? NN_STOPPED : NN_OK;
+            code = nn_poll(monitor, 8 * o.num_parameters * (state->history_size + 4)) ? NN_STOPPED : NN_OK;
         }
     }
-    nn_free(s.grad);
+    nn_free(o.grad);
     return code;
 }

@@ -1,159 +1,175 @@
-/* levenberg.c: Levenberg and Marquardt's method for least squares; see engine.h.
+/* levenberg_marquardt.c: nn_levenberg_marquardt of engine.h: the Levenberg-Marquardt method for least squares.
  *
- * With r the residuals a - y of all outputs of all samples and J their derivatives by the parameters, a step d solves
- * (J^T J + mu I) d = -J^T r. J^T J is summed up over blocks of samples, by the kernel that otherwise computes X^T D, in single
- * precision within a block and in double from block to block; J itself is never there as a whole. */
+ * r are the residuals a - y of all outputs of all samples (times the root of the sample's weight), J is their Jacobian with respect
+ * to the parameters. A step d solves (J^T J + mu I) d = -J^T r with the damping mu. J^T J is summed over blocks of samples, in
+ * single precision within a block (by the kernel of the weight gradient) and in double precision over blocks. J as a whole is never
+ * stored. The method minimises 1/2 |r|^2 + n/2 l2/2 |w|^2, which is n/2 times the loss with the l2 penalty. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-#include "step.h"
+#include "full_batch.h"
+#include "monitor.h"
+#include "propagate.h"
+#include "samples.h"
 
-#define ROWS 256 /* of J at a time, about */
+#define JACOBIAN_ROWS 256      /* of J in a block, about */
+#define MAX_DAMPING 1e10       /* relative to the largest diagonal element of J^T J; beyond, no step reduces the loss */
+#define MIN_DAMPING 1e-20
 
 typedef struct {
     NeuralNetwork nn;
-    NNWorkspace plan;
+    NNWorkspace ws;
     NNSamples samples;
+    NNBackend backend;
     NNMonitor *monitor;
     double l2;
-    size_t num, padded;     /* parameters */
-    size_t samples_a_block;
-    float *jacobian;        /* the rows of a block, padded apart */
-    const float **rows;
-    float *product;         /* num x 64: a panel of J^T J */
-    float *slopes, *lowest; /* of the outputs of each sample of a block: f'; targets below every output */
-    double *matrix, *factor; /* num x num: J^T J, of which the lower triangle is used, and Cholesky's factor */
-    double *gradient, *step; /* J^T r with the share of l2, and d */
-    double diagonal;         /* the largest of J^T J */
-    double cost;             /* of the last parameters that objective was asked about, without l2 */
-} Squares;
+    size_t num_parameters, padded_parameters;
+    size_t block;                    /* samples in a block */
+    float *jacobian;                 /* (block * outputs, padded_parameters): the rows of J of a block, 0 in the padding */
+    const float **jacobian_rows;     /* (block * outputs,): pointers to its rows */
+    float *product;                  /* (num_parameters, NN_PANEL): some columns of J^T J */
+    float *slopes;                   /* (block, padded outputs): f'(z) of the last layer */
+    float *lowest_targets;           /* (outputs,): targets below every output */
+    double *matrix, *factor;         /* (num_parameters, num_parameters): J^T J, lower triangle, and its Cholesky factor */
+    double *gradient, *step;         /* (num_parameters,): J^T r with the l2 penalty; d */
+    float *start;                    /* (num_parameters,): the parameters before the step */
+    double max_diagonal;             /* the largest diagonal element of J^T J */
+    double loss;                     /* at the parameters of the last call of evaluate_objective, without l2 */
+} Solver;
 
 /* ---- J^T J and J^T r ---- */
 
-/* Back from the deltas of the last layer to those of all. */
-static void backward(const Squares *s, size_t num)
+/* Writes row (i, j) of J: the derivatives of output j of row i of the workspace, in the order of the parameters. The deltas of all
+ * layers belong to that output: dz_j/dw_kj = a_k, so that the derivatives are a_k delta_j for weights and delta_j for biases.
+ *
+ * x     (inputs,): the inputs of the sample
+ * row   (num_parameters,) */
+static void write_jacobian_row(const Solver *s, const float *x, size_t i, float *row)
 {
-    const NNWorkspace *plan = &s->plan;
-    for (size_t l = plan->num_layers - 1; l > 0; l--) {
-        const NNLayer *next = &plan->layers[l], *layer = next - 1;
-        for (size_t j = 0; j < layer->padded; j += NN_PANEL) {
-            size_t width = layer->padded - j < NN_PANEL ? layer->padded - j : NN_PANEL;
-            plan->kernels->delta(layer->function, next->d_rows, num, next->cols, next->wt + j * next->cols, width,
-                                 (layer->saved == NULL ? layer->a : layer->saved) + j, layer->d + j, layer->stride);
-        }
-    }
-}
-
-/* A row of J, in the order of the parameters: for each layer a_k d_j and d_j. */
-static void write_row(const Squares *s, const float *x, size_t i, float *row)
-{
-    for (size_t l = 0; l < s->plan.num_layers; l++) {
-        const NNLayer *layer = &s->plan.layers[l];
-        const float *a = l == 0 ? x : layer[-1].a_rows[i], *d = layer->d_rows[i];
-        for (size_t k = 0; k < layer->rows; k++) {
-            for (size_t j = 0; j < layer->cols; j++) {
-                *row++ = a[k] * d[j];
+    for (size_t l = 0; l < s->ws.num_layers; l++) {
+        const NNLayer *layer = &s->ws.layers[l];
+        const float *a = l == 0 ? x : layer[-1].a_rows[i], *delta = layer->delta_rows[i];
+        for (size_t k = 0; k < layer->num_inputs; k++) {
+            for (size_t j = 0; j < layer->num_outputs; j++) {
+                *row++ = a[k] * delta[j];
             }
         }
-        memcpy(row, d, layer->cols * sizeof(float));
-        row += layer->cols;
+        memcpy(row, delta, layer->num_outputs * sizeof(float));
+        row += layer->num_outputs;
     }
 }
 
-/* Adds a row of J with its residual. */
-static void add_gradient(Squares *s, const float *row, double residual)
+/* gradient += residual * row, (num_parameters,). */
+static void add_to_gradient(Solver *s, const float *row, double residual)
 {
-    for (size_t p = 0; p < s->num; p++) {
+    for (size_t p = 0; p < s->num_parameters; p++) {
         s->gradient[p] += (double)row[p] * residual;
     }
 }
 
-static void add_products(Squares *s, size_t num_rows)
+/* matrix += J^T J of the first num_rows rows of the jacobian, on and below the diagonal. */
+static void add_to_matrix(Solver *s, size_t num_rows)
 {
-    for (size_t j = 0; j < s->num; j += NN_PANEL) { /* from the diagonal down */
-        size_t width = s->padded - j < NN_PANEL ? s->padded - j : NN_PANEL, real_width = s->num - j < width ? s->num - j : width;
-        s->plan.kernels->update(s->rows, num_rows, j, s->num, s->jacobian + j, s->padded, NULL, NULL, s->product, width);
-        for (size_t p = j; p < s->num; p++) {
-            for (size_t q = 0; q < real_width; q++) {
-                s->matrix[p * s->num + j + q] += (double)s->product[p * width + q];
+    size_t n = s->num_parameters;
+    for (size_t j = 0; j < n; j += NN_PANEL) {
+        size_t width = nn_panel_width(s->padded_parameters, j), num_columns = nn_min(n - j, width);
+        s->ws.kernels->accumulate_weight_gradient(s->jacobian_rows, num_rows, j, n, s->jacobian + j, s->padded_parameters, NULL,
+                                                  NULL, s->product, width);
+        for (size_t p = j; p < n; p++) {
+            for (size_t q = 0; q < num_columns; q++) {
+                s->matrix[p * n + j + q] += (double)s->product[p * width + q];
             }
         }
     }
 }
 
-/* Samples first to first + num. */
-static void add_block(Squares *s, size_t first, size_t num)
+/* The forward pass of the samples first to first + num - 1, and f'(z) of the last layer into slopes. */
+static void forward_block(Solver *s, size_t first, size_t num)
 {
-    const NNWorkspace *plan = &s->plan;
-    const NNLayer *last = &plan->layers[plan->num_layers - 1];
-    const NNLoss to_slope = {NN_MAE, 0}; /* above all targets its derivative is 1 */
+    const NNWorkspace *ws = &s->ws;
+    const NNLayer *last = &ws->layers[ws->num_layers - 1];
+    const NNLoss absolute_error = {NN_MAE, 0}; /* d|a - y|/da is 1 above the target, so that dC/dz is f'(z) */
+    for (size_t i = 0; i < num; i++) {
+        ws->x_rows[i] = nn_row(s->samples.x, first + i);
+    }
+    nn_forward_layers(ws, ws->x_rows, 0, num);
+    for (size_t i = 0; i < num; i++) {
+        ws->kernels->output_layer_loss(ws->output_activation, absolute_error, last->a + i * last->stride, s->lowest_targets, 0, 1,
+                                       s->slopes + i * last->padded_outputs, last->num_outputs);
+    }
+}
+
+/* Adds the samples first to first + num - 1 to matrix and gradient: a backward pass of the block for each output j. */
+static void add_block(Solver *s, size_t first, size_t num)
+{
+    const NNWorkspace *ws = &s->ws;
+    const NNLayer *last = &ws->layers[ws->num_layers - 1];
     size_t num_rows = 0;
 
-    for (size_t i = 0; i < num; i++) {
-        plan->x_rows[i] = nn_row(s->samples.x, first + i);
-    }
-    nn_forward_rows(plan, plan->x_rows, 0, num);
-    for (size_t i = 0; i < num; i++) {
-        plan->kernels->output(plan->output_function, to_slope, last->a + i * last->stride, s->lowest, 0, 1,
-                              s->slopes + i * last->padded, last->cols);
-    }
-    for (size_t j = 0; j < last->cols; j++) {
+    forward_block(s, first, num);
+    for (size_t j = 0; j < last->num_outputs; j++) {
         for (size_t i = 0; i < num; i++) {
-            float weight = s->samples.sample_weights == NULL ? 1.0f : s->samples.sample_weights[first + i];
-            memset(last->d + i * last->stride, 0, last->cols * sizeof(float));
-            last->d[i * last->stride + j] = s->slopes[i * last->padded + j] * sqrtf(weight);
+            float root_weight = sqrtf(nn_sample_weight(&s->samples, first + i));
+            memset(last->delta + i * last->stride, 0, last->num_outputs * sizeof(float));
+            last->delta[i * last->stride + j] = s->slopes[i * last->padded_outputs + j] * root_weight;
         }
-        backward(s, num);
+        nn_backward_layers(ws, num);
         for (size_t i = 0; i < num; i++) {
-            float weight = s->samples.sample_weights == NULL ? 1.0f : s->samples.sample_weights[first + i];
-            float *row = s->jacobian + num_rows * s->padded, y = nn_row(s->samples.y, first + i)[j];
-            if (!isnan(y)) { /* missing */
-                write_row(s, plan->x_rows[i], i, row);
-                add_gradient(s, row, (double)(last->a[i * last->stride + j] - y) * (double)sqrtf(weight));
+            float root_weight = sqrtf(nn_sample_weight(&s->samples, first + i)), y = nn_targets(&s->samples, first + i)[j];
+            if (!isnan(y)) { /* NaN is a missing target */
+                float *row = s->jacobian + num_rows * s->padded_parameters;
+                write_jacobian_row(s, ws->x_rows[i], i, row);
+                add_to_gradient(s, row, (double)(last->a[i * last->stride + j] - y) * (double)root_weight);
                 num_rows++;
             }
         }
     }
     if (num_rows > 0) {
-        add_products(s, num_rows);
+        add_to_matrix(s, num_rows);
     }
 }
 
-/* A code. */
-static int linearize(Squares *s)
+/* The l2 penalty: adds its second derivative to the diagonal of matrix and its gradient to gradient, for the weights. */
+static void add_l2_penalty(Solver *s)
 {
-    size_t num = s->samples.x.rows;
-    double share = s->l2 * (double)num / 2; /* what is made small is multiplied with n / 2 */
-    nn_pack(&s->plan, NN_PACK_PARAMETERS, s->nn.weights[0].data);
-    nn_transpose_weights(&s->plan, 0, 1);
-    memset(s->matrix, 0, s->num * s->num * sizeof(double));
-    memset(s->gradient, 0, s->num * sizeof(double));
-    s->diagonal = 0;
-    for (size_t first = 0; first < num; first += s->samples_a_block) {
-        size_t now = num - first < s->samples_a_block ? num - first : s->samples_a_block;
-        add_block(s, first, now);
-        if (nn_poll(s->monitor, now * s->plan.layers[s->plan.num_layers - 1].cols * (s->num * s->num / 2 + s->num))) {
+    double scaled_l2 = s->l2 * (double)s->samples.x.rows / 2; /* the objective is n/2 times the loss */
+    for (size_t l = 0, p = 0; l < s->nn.num_layers; l++) {
+        size_t end_of_weights = p + s->nn.archi[l] * s->nn.archi[l + 1];
+        for (; p < end_of_weights; p++) {
+            s->matrix[p * s->num_parameters + p] += scaled_l2;
+            s->gradient[p] += scaled_l2 * (double)s->nn.weights[0].data[p];
+        }
+        p += s->nn.archi[l + 1]; /* the biases */
+    }
+}
+
+/* Computes matrix, gradient and max_diagonal at the parameters of the network. Returns a code. */
+static int linearize(Solver *s)
+{
+    size_t num = s->samples.x.rows, n = s->num_parameters, num_outputs = s->nn.archi[s->nn.num_layers];
+    nn_pack(&s->ws, NN_PACK_PARAMETERS, s->nn.weights[0].data);
+    nn_transpose_weights(&s->ws, 0, 1);
+    memset(s->matrix, 0, n * n * sizeof(double));
+    memset(s->gradient, 0, n * sizeof(double));
+    for (size_t first = 0; first < num; first += s->block) {
+        size_t block = nn_min(num - first, s->block);
+        add_block(s, first, block);
+        if (nn_poll(s->monitor, block * num_outputs * (n * n / 2 + n))) {
             return NN_STOPPED;
         }
     }
-    for (size_t l = 0, p = 0; l < s->nn.num_layers; l++) {
-        size_t end = p + s->nn.archi[l] * s->nn.archi[l + 1];
-        for (; p < end; p++) {
-            s->matrix[p * s->num + p] += share;
-            s->gradient[p] += share * (double)s->nn.weights[0].data[p];
-        }
-        p += s->nn.archi[l + 1];
-    }
-    for (size_t p = 0; p < s->num; p++) {
-        s->diagonal = fmax(s->diagonal, s->matrix[p * s->num + p]);
+    add_l2_penalty(s);
+    s->max_diagonal = 0;
+    for (size_t p = 0; p < n; p++) {
+        s->max_diagonal = fmax(s->max_diagonal, s->matrix[p * n + p]);
     }
     return NN_OK;
 }
 
-/* ---- The step ---- */
+/* ---- The linear system ---- */
 
-/* In four sums, so that they need not wait for each other. */
+/* a^T b, in four partial sums that do not wait for each other. */
 static double dot(const double *a, const double *b, size_t n)
 {
     double sum[4] = {0, 0, 0, 0};
@@ -169,15 +185,16 @@ static double dot(const double *a, const double *b, size_t n)
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-/* Cholesky's factor of matrix + mu I. NN_NOT_FINITE if that is not positive definite, as far as can be seen. */
-static int factorize(Squares *s, double mu)
+/* The Cholesky factorisation factor factor^T = matrix + mu I. NN_NOT_FINITE if the matrix is not positive definite in double
+ * precision. */
+static int factorize(Solver *s, double mu)
 {
-    size_t n = s->num;
+    size_t n = s->num_parameters;
     for (size_t i = 0; i < n; i++) {
         double *row = s->factor + i * n, pivot;
         for (size_t j = 0; j < i; j++) {
-            const double *other = s->factor + j * n;
-            row[j] = (s->matrix[i * n + j] - dot(row, other, j)) / other[j];
+            const double *row_j = s->factor + j * n;
+            row[j] = (s->matrix[i * n + j] - dot(row, row_j, j)) / row_j[j];
         }
         pivot = s->matrix[i * n + i] + mu - dot(row, row, i);
         if (!(pivot > 0)) {
@@ -191,10 +208,10 @@ static int factorize(Squares *s, double mu)
     return NN_OK;
 }
 
-/* step = -(matrix + mu I)^-1 gradient. */
-static void solve(Squares *s)
+/* step = -(matrix + mu I)^-1 gradient, by forward and back substitution. */
+static void solve(Solver *s)
 {
-    size_t n = s->num;
+    size_t n = s->num_parameters;
     for (size_t i = 0; i < n; i++) {
         s->step[i] = (-s->gradient[i] - dot(s->factor + i * n, s->step, i)) / s->factor[i * n + i];
     }
@@ -206,135 +223,148 @@ static void solve(Squares *s)
     }
 }
 
-/* What is made small, times n / 2, at the parameters as they are. */
-static int objective(Squares *s, NNBackend backend, double *value)
+/* ---- The iterations ---- */
+
+static int is_fatal(int code)
 {
-    double share = (double)s->samples.x.rows / 2;
+    return code == NN_STOPPED || code == NN_NO_MEMORY;
+}
+
+/* The objective at the parameters of the network: n/2 times the loss with the l2 penalty. Returns a code. */
+static int evaluate_objective(Solver *s, double *value)
+{
     Matrix none = {0, 0, 0, NULL};
-    NNMonitor monitor = *s->monitor;
-    int code = nn_evaluate(s->nn, s->samples, none, &s->cost, backend, &monitor);
+    NNMonitor monitor = *s->monitor; /* nn_evaluate polls, but only iterations count as done */
+    int code = nn_evaluate(s->nn, s->samples, none, &s->loss, s->backend, &monitor);
     s->monitor->work = monitor.work;
-    *value = share * (s->cost + nn_l2_cost(s->nn, s->l2));
+    *value = (double)s->samples.x.rows / 2 * (s->loss + nn_l2_penalty(s->nn, s->l2));
     return code;
 }
 
-/* One step that makes the loss smaller, with as much damping as that takes; *moved is 0 if none does. before: the parameters. */
-static int iterate(Squares *s, NNLevenbergMarquardt *state, NNBackend backend, float *before, int *moved)
+/* Tries the step with damping mu. If it reduces the objective below old_value, keeps it, sets *gain_ratio (the reduction divided by
+ * the reduction of the linear model) and *accepted; otherwise restores the parameters. Returns a code; NN_NOT_FINITE means that the
+ * damping is too small. */
+static int try_step(Solver *s, double mu, double old_value, double *gain_ratio, int *accepted)
 {
     float *parameters = s->nn.weights[0].data;
-    double old, value;
+    double predicted = 0, value;
+    int code = factorize(s, mu);
+    *accepted = 0;
+    if (code != NN_OK) {
+        return code;
+    }
+    solve(s);
+    for (size_t p = 0; p < s->num_parameters; p++) {
+        parameters[p] = s->start[p] + (float)s->step[p];
+        predicted += s->step[p] * (mu * s->step[p] - s->gradient[p]) / 2;
+    }
+    code = evaluate_objective(s, &value);
+    *gain_ratio = (old_value - value) / predicted;
+    *accepted = code == NN_OK && value < old_value;
+    if (!*accepted) {
+        memcpy(parameters, s->start, s->num_parameters * sizeof(float));
+    }
+    return code;
+}
+
+/* One iteration: increases the damping until a step reduces the objective. *moved is 0 if none does. Returns a code. */
+static int iterate(Solver *s, NNLevenbergMarquardt *state, int *moved)
+{
+    double old_value, gain_ratio = 0;
     int code = linearize(s);
 
     *moved = 0;
     if (code != NN_OK) {
         return code;
     }
-    code = objective(s, backend, &old); /* as the new one is computed: rounding alone must not look like a step down */
-    if (code != NN_OK || !isfinite(old)) {
+    code = evaluate_objective(s, &old_value); /* with the same rounding as the new value, so that they can be compared */
+    if (code != NN_OK || !isfinite(old_value)) {
         return code != NN_OK ? code : NN_DIVERGED;
     }
-    state->mu = state->nu == 0 ? state->damping * s->diagonal : state->mu; /* the first time */
+    state->mu = state->nu == 0 ? state->damping * s->max_diagonal : state->mu; /* nu is 0 in the first iteration */
     state->nu = 2;
-    memcpy(before, parameters, s->num * sizeof(float));
-    while (code != NN_STOPPED && code != NN_NO_MEMORY && state->mu <= 1e10 * s->diagonal && s->diagonal > 0) {
-        double predicted = 0, ratio;
-        code = factorize(s, state->mu);
-        if (code == NN_OK) {
-            solve(s);
-            for (size_t p = 0; p < s->num; p++) {
-                parameters[p] = before[p] + (float)s->step[p];
-                predicted += s->step[p] * (state->mu * s->step[p] - s->gradient[p]) / 2;
-            }
-            code = objective(s, backend, &value);
-            ratio = (old - value) / predicted;
-            if (code == NN_OK && value < old) {
-                double bent = 2 * ratio - 1;
-                state->mu *= fmax(1.0 / 3, 1 - bent * bent * bent);
-                *moved = 1;
-                return NN_OK;
-            }
-            memcpy(parameters, before, s->num * sizeof(float));
+    memcpy(s->start, s->nn.weights[0].data, s->num_parameters * sizeof(float));
+    while (!is_fatal(code) && !*moved && state->mu <= MAX_DAMPING * s->max_diagonal && s->max_diagonal > 0) {
+        code = try_step(s, state->mu, old_value, &gain_ratio, moved);
+        if (*moved) {
+            double t = 2 * gain_ratio - 1;
+            state->mu *= fmax(1.0 / 3, 1 - t * t * t);
+        } else {
+            state->mu = fmax(state->mu * state->nu, MIN_DAMPING * s->max_diagonal);
+            state->nu *= 2;
         }
-        state->mu = fmax(state->mu * state->nu, 1e-20 * s->diagonal);
-        state->nu *= 2;
     }
-    return code == NN_STOPPED || code == NN_NO_MEMORY ? code : NN_OK;
+    return is_fatal(code) ? code : NN_OK;
 }
 
 /* ---- Memory ---- */
 
-static int multiply(size_t a, size_t b, size_t *product)
+static int allocate(Solver *s)
 {
-    *product = a * b;
-    return a == 0 || *product / a == b;
-}
-
-static int allocate(Squares *s, NNBackend backend)
-{
-    size_t outputs = s->nn.archi[s->nn.num_layers], padded_outputs = (outputs + NN_PAD - 1) / NN_PAD * NN_PAD, num_rows, square, size;
-    s->num = nn_num_parameters(s->nn);
-    s->padded = (s->num + NN_PAD - 1) / NN_PAD * NN_PAD;
-    s->samples_a_block = ROWS / outputs + 1;
-    num_rows = s->samples_a_block * outputs;
-    if (!multiply(s->num, s->num, &square) || !multiply(square, 2 * sizeof(double), &size)) {
+    size_t num_outputs = s->nn.archi[s->nn.num_layers], num_rows, num_elements, matrix_size;
+    s->num_parameters = nn_num_parameters(s->nn);
+    s->padded_parameters = nn_padded(s->num_parameters);
+    s->block = JACOBIAN_ROWS / num_outputs + 1;
+    num_rows = s->block * num_outputs;
+    if (!nn_multiply(s->num_parameters, s->num_parameters, &num_elements) ||
+        !nn_multiply(num_elements, 2 * sizeof(double), &matrix_size)) {
         return NN_NO_MEMORY;
     }
-    s->plan = nn_workspace_alloc(s->nn, nn_kernels_available(backend.isa), s->samples_a_block, 1, NN_WORKSPACE_DELTAS);
-    s->jacobian = (float *)calloc(num_rows, s->padded * sizeof(float)); /* 0 in the padding */
-    s->rows = (const float **)malloc(num_rows * sizeof(float *));
-    s->product = (float *)malloc(s->num * NN_PANEL * sizeof(float));
-    s->slopes = (float *)malloc(s->samples_a_block * padded_outputs * sizeof(float));
-    s->lowest = (float *)malloc(outputs * sizeof(float));
-    s->matrix = (double *)malloc(size);
-    s->gradient = (double *)malloc(2 * s->num * sizeof(double));
-    if (s->plan.memory == NULL || s->jacobian == NULL || s->rows == NULL || s->product == NULL || s->slopes == NULL ||
-        s->lowest == NULL || s->matrix == NULL || s->gradient == NULL) {
+    s->ws = nn_workspace_alloc(s->nn, nn_kernels_available(s->backend.isa), s->block, 1, NN_WORKSPACE_DELTAS);
+    s->jacobian = (float *)calloc(num_rows, s->padded_parameters * sizeof(float));
+    s->jacobian_rows = (const float **)malloc(num_rows * sizeof(float *));
+    s->product = (float *)malloc(s->num_parameters * NN_PANEL * sizeof(float));
+    s->slopes = (float *)malloc(s->block * nn_padded(num_outputs) * sizeof(float));
+    s->lowest_targets = (float *)malloc(num_outputs * sizeof(float));
+    s->matrix = (double *)malloc(matrix_size);
+    s->gradient = (double *)malloc(2 * s->num_parameters * sizeof(double));
+    s->start = (float *)malloc(s->num_parameters * sizeof(float));
+    if (s->ws.memory == NULL || s->jacobian == NULL || s->jacobian_rows == NULL || s->product == NULL || s->slopes == NULL ||
+        s->lowest_targets == NULL || s->matrix == NULL || s->gradient == NULL || s->start == NULL) {
         return NN_NO_MEMORY;
     }
-    s->factor = s->matrix + square;
-    s->step = s->gradient + s->num;
+    s->factor = s->matrix + num_elements;
+    s->step = s->gradient + s->num_parameters;
     for (size_t i = 0; i < num_rows; i++) {
-        s->rows[i] = s->jacobian + i * s->padded;
+        s->jacobian_rows[i] = s->jacobian + i * s->padded_parameters;
     }
-    for (size_t j = 0; j < outputs; j++) {
-        s->lowest[j] = -FLT_MAX;
+    for (size_t j = 0; j < num_outputs; j++) {
+        s->lowest_targets[j] = -FLT_MAX;
     }
     return NN_OK;
 }
 
-static void release(Squares *s)
+static void release(Solver *s)
 {
-    nn_workspace_free(&s->plan);
+    nn_workspace_free(&s->ws);
     free(s->jacobian);
-    free(s->rows);
+    free(s->jacobian_rows);
     free(s->product);
     free(s->slopes);
-    free(s->lowest);
+    free(s->lowest_targets);
     free(s->matrix);
     free(s->gradient);
+    free(s->start);
 }
 
-int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float *costs, NNBackend backend,
-                 NNMonitor *monitor)
+int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float *losses,
+                           NNBackend backend, NNMonitor *monitor)
 {
-    Squares s = {.nn = nn, .samples = samples, .monitor = monitor, .l2 = state->l2};
-    int code = allocate(&s, backend), moved = 1;
-    float *before = (float *)malloc(nn_num_parameters(nn) * sizeof(float));
+    Solver s = {.nn = nn, .samples = samples, .backend = backend, .monitor = monitor, .l2 = state->l2};
+    int code = allocate(&s), moved = 1;
 
-    code = before == NULL ? NN_NO_MEMORY : code;
     if (code == NN_OK && nn_first_nonfinite(samples.x) < samples.x.rows * samples.x.cols) {
         code = NN_NOT_FINITE;
     }
     while (code == NN_OK && moved && monitor->done < num_iterations) {
-        code = iterate(&s, state, backend, before, &moved);
+        code = iterate(&s, state, &moved);
         if (code == NN_OK && moved) {
-            if (costs != NULL) {
-                costs[monitor->done] = (float)s.cost;
+            if (losses != NULL) {
+                losses[monitor->done] = (float)s.loss;
             }
             monitor->num_steps = ++monitor->done;
         }
     }
-    free(before);
     release(&s);
     return code;
 }

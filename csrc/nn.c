@@ -1,3 +1,3 @@
-/* The definitions of nn.h, once, for the extension. */
+/* nn.c: compiles the definitions of nn.h, once for the whole library. */
 #define NN_IMPLEMENTATION
 #include "nn.h"

@@ -1,27 +1,25 @@
-/* nn.h: a strided Matrix, a fully connected NeuralNetwork, and backpropagation, in plain C99 that is C++ as well.
+/* nn.h: a strided Matrix, a fully connected NeuralNetwork and backpropagation, in plain C99 that also compiles as C++.
  *
- * An stb-style header. Include it wherever you like; in exactly one file of the program write
+ * An stb-style single-header library. Include it wherever you need it. In exactly one file of the program write
  *
  *     #define NN_IMPLEMENTATION
  *     #include "nn.h"
  *
- * and link with the mathematics library (-lm). It is the algorithm as one derives it on paper: plain loops, one sample at
- * a time. It is meant to be read, and to be the yardstick of anything faster; speed is left to others.
+ * and link with the mathematics library (-lm). The code follows the derivation on paper: plain loops, one sample at a time. It is
+ * meant to be read, and to be the reference that faster code is tested against. It is not optimised.
  *
- * What you may define before the include (in the file with NN_IMPLEMENTATION):
+ * You may define these before the include, in the file with NN_IMPLEMENTATION:
  *
- *     NN_MALLOC(size), NN_FREE(pointer)   where memory comes from: malloc and free
- *     NN_ASSERT(condition)                what becomes of a caller's mistake, such as shapes that do not fit: assert
- *     NN_RAND()                           a random float in [0, 1]: the C library's rand(), divided by RAND_MAX
+ *     NN_MALLOC(size), NN_FREE(pointer)   the allocator; default: malloc and free
+ *     NN_ASSERT(condition)                checks a caller's mistakes, such as shapes that do not match; default: assert
+ *     NN_RAND()                           returns a random float in [0, 1]; default: rand() / RAND_MAX
  *
- * and, in every file or on the command line,
+ * and this in every file, or on the command line:
  *
- *     NN_PORTABLE_RAND                    srand() and NN_RAND() become a generator of our own, so that a seed gives the
- *                                         same network with every C library: rand() is another function in each of them
+ *     NN_PORTABLE_RAND                    srand() and NN_RAND() use the generator nn_minstd_float instead of the C library's, so
+ *                                         that a seed gives the same network everywhere (each C library has its own rand())
  *
- * Where memory runs out nothing is printed and nothing exits: the functions that allocate say in their result that they
- * could not.
- */
+ * A failed allocation prints nothing and does not exit: the functions that allocate report it in their result. */
 #ifndef NN_H_
 #define NN_H_
 
@@ -36,11 +34,11 @@ extern "C" {
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-/* ---- Matrix: rows x cols numbers in memory that somebody else may own ----
+/* ---- Matrix: a rows x cols view of float32 numbers in row-major order ----
  *
- * Two numbers that are neighbours in a row are neighbours in memory; two rows begin `stride` numbers apart. A stride larger
- * than cols makes a Matrix of some columns of a wider table. A view whose rows run backwards has a negative stride, wrapped
- * round to a size_t: the product in MAT_AT wraps as well, and as a ptrdiff_t it is the right, negative, index again. */
+ * A Matrix does not own its data. Elements of a row are contiguous; row i + 1 begins `stride` floats after row i. A stride larger
+ * than cols selects some columns of a wider table. A negative stride (rows in reverse order) is stored as the size_t it wraps to:
+ * the product in MAT_AT wraps in the same way, and the cast to ptrdiff_t gives the negative index back. */
 typedef struct {
     size_t rows;
     size_t cols;
@@ -48,35 +46,41 @@ typedef struct {
     float *data;
 } Matrix;
 
+/* Element (i, j) of m, as an lvalue. */
 #define MAT_AT(m, i, j) (m).data[(ptrdiff_t)((size_t)(i) * (m).stride + (size_t)(j))]
 
-Matrix mat_alloc(size_t rows, size_t cols); /* contents undefined; data is NULL where memory ran out */
-void mat_free(Matrix m);                    /* of what mat_alloc made, not of views */
-void mat_fill(Matrix m, float val);
-void mat_rand(Matrix m, float min, float max); /* uniform in [min, max] */
-void mat_cpy(Matrix dst, Matrix src);
-Matrix mat_row(Matrix m, size_t row);            /* a 1 x cols view */
-void mat_dot(Matrix dst, Matrix a, Matrix b);    /* dst = a b; dst must overlap neither */
-void mat_sum(Matrix dst, Matrix a);              /* dst += a */
-void mat_sigf(Matrix m);                         /* the sigmoid of every element */
-void mat_act(Matrix m, int function);            /* another function of every element, or the softmax of every row */
-void mat_print(Matrix m, const char *name);
+Matrix mat_alloc(size_t rows, size_t cols);            /* allocates, uninitialised; data is NULL if memory ran out */
+void mat_free(Matrix m);                               /* frees a matrix from mat_alloc; not for views */
+void mat_fill(Matrix m, float val);                    /* sets every element to val */
+void mat_rand(Matrix m, float min, float max);         /* sets every element to a uniform random number in [min, max] */
+void mat_cpy(Matrix dst, Matrix src);                  /* dst = src; same shape */
+Matrix mat_row(Matrix m, size_t row);                  /* a (1, cols) view of a row */
+void mat_dot(Matrix dst, Matrix a, Matrix b);          /* dst = a b: (n, m) = (n, k) (k, m); dst must not overlap a or b */
+void mat_sum(Matrix dst, Matrix a);                    /* dst += a; same shape */
+void mat_sigf(Matrix m);                               /* applies the sigmoid to every element */
+void mat_act(Matrix m, int activation_function);       /* applies an activation function; softmax to every row */
+void mat_print(Matrix m, const char *name);            /* prints to stdout */
 
-/* ---- NeuralNetwork: num_layers layers of weights between num_layers + 1 layers of neurons ----
+/* ---- NeuralNetwork: num_layers fully connected layers ----
  *
- *     archi            num_layers + 1 sizes, the inputs' first
- *     weights[l]       archi[l] x archi[l + 1]
- *     biases[l]        1 x archi[l + 1]
- *     activations[l]   1 x archi[l]; activations[0] is the input
- *     sums[l]          1 x archi[l + 1]: z = a w + b, from which layer l + 1 takes its activation
- *     activation_functions[l]    what turns z into the activation a; the sigmoid if nothing else is said
- *     loss             what of the outputs and the targets is made small; the squared error if nothing else is said
+ * Layer l maps the activations of archi[l] neurons to those of archi[l + 1] neurons:
  *
- * nn_alloc makes all of it in one block, which archi points to. The parameters lie in it one after another, in the order
- * weights[0] (row by row), biases[0], weights[1], ...: nn_num_parameters(nn) floats from weights[0].data on. */
+ *     z = a w + b                     pre-activations (for a last layer with softmax: the logits)
+ *     a' = f(z)                       activations, the input of the next layer
+ *
+ *     archi                           (num_layers + 1,): numbers of neurons, the inputs first
+ *     weights[l]                      w, shape (archi[l], archi[l + 1])
+ *     biases[l]                       b, shape (1, archi[l + 1])
+ *     activations[l]                  a, shape (1, archi[l]); activations[0] is the input of the network
+ *     sums[l]                         z, shape (1, archi[l + 1])
+ *     activation_functions[l]         f; the sigmoid unless changed
+ *     loss                            the loss to minimise; the squared error unless changed
+ *
+ * nn_alloc puts everything into one block of memory, which archi points to. The parameters are contiguous, in the order weights[0]
+ * (row-major), biases[0], weights[1], ...: nn_num_parameters(nn) floats that begin at weights[0].data. */
 typedef struct {
     int kind;
-    float parameter; /* delta of Huber's loss, the quantile of the pinball loss */
+    float parameter; /* NN_HUBER: delta; NN_PINBALL: the quantile q; unused otherwise */
 } NNLoss;
 
 typedef struct {
@@ -90,97 +94,113 @@ typedef struct {
     NNLoss loss;
 } NeuralNetwork;
 
-/* a = f(z):
+/* Activation functions, a = f(z):
  *
  *     NN_SIGMOID      1 / (1 + exp(-z))
  *     NN_TANH         tanh(z)
- *     NN_RELU         z, or 0 where z < 0
+ *     NN_RELU         max(z, 0)
  *     NN_LINEAR       z
- *     NN_SOFTMAX      exp(z_j) / sum over i of exp(z_i); for the last layer alone
- *     NN_LEAKY_RELU   z, or 0.01 z where z < 0
- *     NN_ELU          z, or exp(z) - 1 where z < 0
+ *     NN_SOFTMAX      a_j = exp(z_j) / sum over i of exp(z_i); only for the last layer
+ *     NN_LEAKY_RELU   z for z >= 0, 0.01 z for z < 0
+ *     NN_ELU          z for z >= 0, exp(z) - 1 for z < 0
  *     NN_SOFTPLUS     log(1 + exp(z))
- *     NN_SILU         z / (1 + exp(-z)), also called swish
- *     NN_GELU         z P(Z < z) for a normal Z: z (1 + erf(z / sqrt(2))) / 2 */
+ *     NN_SILU         z sigmoid(z), also called swish
+ *     NN_GELU         z Phi(z), with Phi(z) = (1 + erf(z / sqrt(2))) / 2, the cumulative distribution of the standard normal */
 enum {
     NN_SIGMOID = 0, NN_TANH, NN_RELU, NN_LINEAR, NN_SOFTMAX, NN_LEAKY_RELU, NN_ELU, NN_SOFTPLUS, NN_SILU, NN_GELU
 };
-#define NN_LEAK 0.01f
+#define NN_LEAK 0.01f /* the negative slope of NN_LEAKY_RELU */
 
-/* C_i, the loss of a sample with outputs a and targets y, is a sum over the outputs of
+/* Loss functions. C_i, the loss of sample i with outputs a and targets y, is the sum over the outputs of
  *
  *     NN_MSE                    (a - y)^2
  *     NN_MAE                    |a - y|
- *     NN_HUBER                  (a - y)^2 / 2 where |a - y| <= delta, else delta (|a - y| - delta / 2)
- *     NN_PINBALL                q (y - a) where a < y, else (1 - q) (a - y): the q-quantile makes it smallest
- *     NN_BINARY_CROSS_ENTROPY   -y log(p) - (1 - y) log(1 - p), with p = sigmoid(z) and y in [0, 1]; the last function is the
- *                               sigmoid, or linear for outputs that are to be logits
- *     NN_CROSS_ENTROPY          -y log(a) with softmax; the targets are probabilities, such as a single 1
+ *     NN_HUBER                  (a - y)^2 / 2 if |a - y| <= delta, else delta (|a - y| - delta / 2)
+ *     NN_PINBALL                q (y - a) if a < y, else (1 - q) (a - y): minimised by the q-quantile
+ *     NN_BINARY_CROSS_ENTROPY   -y log(p) - (1 - y) log(1 - p), p = sigmoid(z), y in [0, 1]; the last layer is sigmoid, or linear
+ *                               if the outputs are to be logits
+ *     NN_CROSS_ENTROPY          -y log(a); the last layer is softmax and the targets are probabilities, such as one-hot
  *
- * The last two are computed from z, so that no logarithm is taken of 0. A target that is NaN is missing: its term is left out. */
+ * Both cross-entropies are computed from the logits z, so that log(0) is never taken. A target that is NaN is missing: its term is
+ * left out. */
 enum { NN_MSE = 0, NN_MAE, NN_HUBER, NN_PINBALL, NN_BINARY_CROSS_ENTROPY, NN_CROSS_ENTROPY };
 
 #define NN_INPUT(nn) (nn).activations[0]
 #define NN_OUTPUT(nn) (nn).activations[(nn).num_layers]
 
-/* What a function that can fail returns. */
+/* Result codes of functions that can fail. */
 enum { NN_OK = 0, NN_NO_MEMORY = 1 };
 
-NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers); /* all zero; archi is NULL where memory ran out */
+NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers); /* all parameters 0; archi is NULL if memory ran out */
 void nn_free(NeuralNetwork nn);
 size_t nn_num_parameters(NeuralNetwork nn);
-void nn_rand(NeuralNetwork nn, float min, float max);
-void nn_fill(NeuralNetwork nn, float val); /* every weight and bias */
-void nn_print(NeuralNetwork nn, const char *name);
+void nn_rand(NeuralNetwork nn, float min, float max); /* sets every weight and bias to a uniform random number in [min, max] */
+void nn_fill(NeuralNetwork nn, float val);            /* sets every weight and bias to val */
+void nn_print(NeuralNetwork nn, const char *name);    /* prints weights and biases to stdout */
 
-/* Sets NN_OUTPUT(nn) from NN_INPUT(nn). */
+/* ---- Training ----
+ *
+ * train_in is (n, archi[0]) and train_out, the targets, (n, archi[num_layers]). `grad` is a network of the same architecture; its
+ * weights and biases receive the gradient: the derivatives of C with respect to the parameters of nn. */
+
+/* The forward pass: computes NN_OUTPUT(nn) from NN_INPUT(nn). */
 void nn_forward(NeuralNetwork nn);
 
-/* The squared error, summed over the outputs, averaged over the samples (the rows). */
+/* The mean squared error: summed over the outputs, averaged over the samples. */
 float nn_mse(NeuralNetwork nn, Matrix train_in, Matrix train_out);
 
-/* C, the cost: the network's loss, averaged over the samples. */
+/* The cost C: the loss C_i averaged over the samples. */
 float nn_cost(NeuralNetwork nn, Matrix train_in, Matrix train_out);
 
-/* The gradient of C, approximately: (C(p + eps) - C(p)) / eps for every parameter p in turn. */
+/* The gradient of C by finite differences: (C(p + eps) - C(p)) / eps for every parameter p. */
 void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix train_in, Matrix train_out);
 
-/* The gradient of C. grad is a network of the same architecture; its activations are used as well. */
+/* The gradient of C by backpropagation. The activations of grad are overwritten as well. */
 void nn_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix train_in, Matrix train_out);
 
-/* p -= rate * dC/dp for every parameter p, `iterations` times. NN_OK, or NN_NO_MEMORY with the network as it was. */
+/* Full-batch gradient descent: p -= rate * dC/dp for every parameter p, `iterations` times; rate is the learning rate. Returns
+ * NN_OK, or NN_NO_MEMORY with the network unchanged. */
 int nn_gradient_descent(NeuralNetwork nn, float rate, Matrix train_in, Matrix train_out, size_t iterations);
 
-/* The pieces of the above, for whoever writes a loop of their own. */
-float nn_sample_cost(NeuralNetwork nn, Matrix sample_in, Matrix sample_out); /* C_i, after a forward pass */
-void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix sample_in, Matrix sample_out); /* grad += */
+/* The parts of nn_backpropagation and nn_gradient_descent, for training loops of your own. sample_in is (1, inputs) and
+ * sample_out (1, outputs). */
+float nn_sample_cost(NeuralNetwork nn, Matrix sample_in, Matrix sample_out); /* runs the forward pass and returns C_i */
+void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix sample_in, Matrix sample_out); /* grad += dC_i/dp */
 void nn_average(NeuralNetwork grad, size_t num_samples);              /* grad /= num_samples */
-void nn_descend(NeuralNetwork nn, NeuralNetwork grad, float rate);    /* nn -= rate * grad */
+void nn_descend(NeuralNetwork nn, NeuralNetwork grad, float rate);    /* the parameter update: nn -= rate * grad */
 
-/* ---- Numbers by chance ---- */
+float sigf(float x); /* the sigmoid, 1 / (1 + exp(-x)) */
+
+/* ---- Random numbers ---- */
 
 float rand_float(void); /* in [0, 1], from NN_RAND */
-float sigf(float x);    /* 1 / (1 + exp(-x)) */
 
-/* The "minimal standard" generator of Park and Miller (CACM 31, 1988): state = 16807 state mod (2^31 - 1). It is the rand()
- * of the C library that the figures of the post which this header follows were made with. */
-uint32_t nn_minstd_seed(uint32_t seed);   /* the state to begin with: the seed, but for those that would stick at 0 */
-float nn_minstd_float(uint32_t *state);   /* draws once: in [0, 1] */
-void nn_rand_minstd(NeuralNetwork nn, float min, float max, uint32_t seed); /* nn_rand, without any global state */
+/* The "minimal standard" generator of Park and Miller (CACM 31, 1988): state = 16807 state mod (2^31 - 1). The blog post that this
+ * header follows made its figures with a C library whose rand() is this generator. */
+uint32_t nn_minstd_seed(uint32_t seed);   /* the initial state: the seed, except for seeds that would stay at 0 forever */
+float nn_minstd_float(uint32_t *state);   /* advances the state; returns a number in [0, 1] */
+void nn_rand_minstd(NeuralNetwork nn, float min, float max, uint32_t seed); /* like nn_rand, without global state */
 
 #ifdef NN_PORTABLE_RAND
 void nn_srand(unsigned int seed);
 #define srand nn_srand
 #endif
 
-/* A generator to be asked for its n-th number: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), with the seed mixed first. */
+/* A counter-based generator: the n-th number of the sequence that belongs to seed, without computing those before it. SplitMix64
+ * (Steele, Lea and Flood, OOPSLA 2014), with the seed mixed first. */
 uint64_t nn_random(uint64_t seed, uint64_t n);
 
-/* Initial values to train from: biases 0, weights uniform in [-r, r]. For the sigmoid and tanh r = sqrt(6 / (rows + cols)) (Glorot
- * and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010, equation 16). For the others
- * r = 1 / sqrt(rows): the first sums stay within a small part of what the inputs are, and so do the first outputs, which small
- * tables need (the proportion is that of LeCun, Bottou, Orr and Mueller, "Efficient BackProp", 1998, section 4.6). */
+/* Initialises the parameters for training: biases 0, weights uniform in [-r, r]. For sigmoid and tanh r = sqrt(6 / (rows + cols))
+ * (Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010, equation 16). For the
+ * other activation functions r = 1 / sqrt(rows): the first pre-activations, and so the first outputs, stay small against the
+ * inputs, which small data sets need (the proportion is that of LeCun, Bottou, Orr and Mueller, "Efficient BackProp", 1998,
+ * section 4.6). */
 void nn_initialize(NeuralNetwork nn, uint64_t seed);
+
+/* ---- Sizes ---- */
+
+/* *product = a * b. Returns 1, or 0 if the product does not fit into a size_t. */
+int nn_multiply(size_t a, size_t b, size_t *product);
 
 #ifdef __cplusplus
 }
@@ -215,14 +235,14 @@ void nn_initialize(NeuralNetwork nn, uint64_t seed);
 extern "C" {
 #endif
 
-/* ---- Numbers by chance ---- */
+/* ---- Random numbers ---- */
 
 #define NN_MINSTD_MODULUS 2147483647u /* 2^31 - 1, a prime */
 
 uint32_t nn_minstd_seed(uint32_t seed)
 {
     uint32_t state = seed % NN_MINSTD_MODULUS;
-    return state == 0 ? 123459876u : state; /* the C library of the post does so, too */
+    return state == 0 ? 123459876u : state; /* as in the C library of the post */
 }
 
 float nn_minstd_float(uint32_t *state)
@@ -245,6 +265,7 @@ float rand_float(void)
     return NN_RAND();
 }
 
+/* A bijection of 64-bit numbers in which every input bit affects every output bit. */
 static uint64_t nn_mix(uint64_t z)
 {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -259,8 +280,7 @@ uint64_t nn_random(uint64_t seed, uint64_t n)
 
 /* ---- Matrix ---- */
 
-/* a * b into *product, or 0 where that is more than a size_t holds. */
-static int nn_multiply(size_t a, size_t b, size_t *product)
+int nn_multiply(size_t a, size_t b, size_t *product)
 {
     *product = a * b;
     return a == 0 || *product / a == b;
@@ -311,8 +331,8 @@ void mat_cpy(Matrix dst, Matrix src)
 
 Matrix mat_row(Matrix m, size_t row)
 {
-    Matrix view = {1, m.cols, m.stride, &MAT_AT(m, row, 0)};
     NN_ASSERT(row < m.rows);
+    Matrix view = {1, m.cols, m.stride, &MAT_AT(m, row, 0)};
     return view;
 }
 
@@ -355,24 +375,28 @@ void mat_sigf(Matrix m)
     }
 }
 
+/* log(1 + exp(z)), written so that exp does not overflow. */
 static float nn_softplus(float z)
 {
-    return fmaxf(z, 0.0f) + log1pf(expf(-fabsf(z))); /* exp cannot overflow */
+    return fmaxf(z, 0.0f) + log1pf(expf(-fabsf(z)));
 }
 
+/* Phi(z), the cumulative distribution of the standard normal. */
 static float nn_normal_cdf(float z)
 {
     return 0.5f * erfcf(-0.70710678f * z);
 }
 
+/* Phi'(z) = exp(-z^2 / 2) / sqrt(2 pi). */
 static float nn_normal_density(float z)
 {
     return 0.39894228f * expf(-0.5f * z * z);
 }
 
-static float nn_function(int function, float z)
+/* a = f(z), for every activation function but softmax. */
+static float nn_activate(int activation_function, float z)
 {
-    switch (function) {
+    switch (activation_function) {
     case NN_SIGMOID: return sigf(z);
     case NN_TANH: return tanhf(z);
     case NN_RELU: return z < 0.0f ? 0.0f : z;
@@ -385,10 +409,10 @@ static float nn_function(int function, float z)
     }
 }
 
-/* da/dz, from whichever of z and a it is simpler in. */
-static float nn_derivative(int function, float z, float a)
+/* da/dz, for every activation function but softmax; written in z or in a, whichever is simpler. */
+static float nn_activation_derivative(int activation_function, float z, float a)
 {
-    switch (function) {
+    switch (activation_function) {
     case NN_SIGMOID: return a * (1 - a);
     case NN_TANH: return 1 - a * a;
     case NN_RELU: return a > 0.0f ? 1.0f : 0.0f;
@@ -401,7 +425,7 @@ static float nn_derivative(int function, float z, float a)
     }
 }
 
-/* Of a row; the largest is taken off first, so that exp cannot overflow. */
+/* Softmax of a (1, n) row. The maximum is subtracted first, so that exp does not overflow. */
 static void mat_softmax_row(Matrix row)
 {
     float max = MAT_AT(row, 0, 0), sum = 0.0f;
@@ -417,25 +441,28 @@ static void mat_softmax_row(Matrix row)
     }
 }
 
-void mat_act(Matrix m, int function)
+void mat_act(Matrix m, int activation_function)
 {
     for (size_t i = 0; i < m.rows; i++) {
-        if (function == NN_SOFTMAX) {
+        if (activation_function == NN_SOFTMAX) {
             mat_softmax_row(mat_row(m, i));
             continue;
         }
         for (size_t j = 0; j < m.cols; j++) {
-            MAT_AT(m, i, j) = nn_function(function, MAT_AT(m, i, j));
+            MAT_AT(m, i, j) = nn_activate(activation_function, MAT_AT(m, i, j));
         }
     }
 }
 
-static void nn_print_matrix(Matrix m, const char *name, size_t number, int indent)
+#define NN_NO_INDEX SIZE_MAX
+
+/* Prints m as name, or as name[index] unless index is NN_NO_INDEX. */
+static void nn_print_matrix(Matrix m, const char *name, size_t index, int indent)
 {
-    if (number == SIZE_MAX) {
+    if (index == NN_NO_INDEX) {
         printf("%*s%s = [\n", indent, "", name);
     } else {
-        printf("%*s%s[%lu] = [\n", indent, "", name, (unsigned long)number);
+        printf("%*s%s[%lu] = [\n", indent, "", name, (unsigned long)index);
     }
     for (size_t i = 0; i < m.rows; i++) {
         printf("%*s   ", indent, "");
@@ -449,15 +476,15 @@ static void nn_print_matrix(Matrix m, const char *name, size_t number, int inden
 
 void mat_print(Matrix m, const char *name)
 {
-    nn_print_matrix(m, name, SIZE_MAX, 0);
+    nn_print_matrix(m, name, NN_NO_INDEX, 0);
 }
 
 /* ---- NeuralNetwork ---- */
 
-/* The size of the block of a network, or 0 where that is more than a size_t holds. */
-static size_t nn_block_size(const size_t *archi, size_t num_layers)
+/* The number of bytes that nn_alloc needs for a network, or 0 if it does not fit into a size_t. */
+static size_t nn_alloc_size(const size_t *archi, size_t num_layers)
 {
-    size_t num_floats = archi[0], num, size, total;
+    size_t num_floats = archi[0], num, float_bytes, other_bytes;
     if (num_layers > SIZE_MAX / 8 / sizeof(Matrix)) {
         return 0;
     }
@@ -467,15 +494,15 @@ static size_t nn_block_size(const size_t *archi, size_t num_layers)
         }
         num_floats += num;
     }
-    total = (num_layers + 1) * sizeof(size_t) + (4 * num_layers + 1) * sizeof(Matrix) + num_layers * sizeof(int);
-    if (!nn_multiply(num_floats, sizeof(float), &size) || size > SIZE_MAX - total) {
+    other_bytes = (num_layers + 1) * sizeof(size_t) + (4 * num_layers + 1) * sizeof(Matrix) + num_layers * sizeof(int);
+    if (!nn_multiply(num_floats, sizeof(float), &float_bytes) || float_bytes > SIZE_MAX - other_bytes) {
         return 0;
     }
-    return total + size;
+    return other_bytes + float_bytes;
 }
 
-/* A rows x cols matrix at *data, which moves on behind it. */
-static Matrix nn_take(float **data, size_t rows, size_t cols)
+/* A (rows, cols) matrix at *data; advances *data past it. */
+static Matrix nn_place_matrix(float **data, size_t rows, size_t cols)
 {
     Matrix m = {rows, cols, cols, *data};
     *data += rows * cols;
@@ -489,7 +516,7 @@ NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers)
     size_t size;
 
     NN_ASSERT(num_layers > 0);
-    size = nn_block_size(archi, num_layers);
+    size = nn_alloc_size(archi, num_layers);
     nn.archi = size > 0 ? (size_t *)NN_MALLOC(size) : NULL;
     if (nn.archi == NULL) {
         return nn;
@@ -507,15 +534,15 @@ NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers)
     }
     for (size_t l = 0; l < num_layers; l++) {
         nn.activation_functions[l] = NN_SIGMOID;
-        nn.weights[l] = nn_take(&data, archi[l], archi[l + 1]);
-        nn.biases[l] = nn_take(&data, 1, archi[l + 1]);
+        nn.weights[l] = nn_place_matrix(&data, archi[l], archi[l + 1]);
+        nn.biases[l] = nn_place_matrix(&data, 1, archi[l + 1]);
     }
     for (size_t l = 0; l <= num_layers; l++) {
-        nn.activations[l] = nn_take(&data, 1, archi[l]);
+        nn.activations[l] = nn_place_matrix(&data, 1, archi[l]);
         mat_fill(nn.activations[l], 0.0f);
     }
     for (size_t l = 0; l < num_layers; l++) {
-        nn.sums[l] = nn_take(&data, 1, archi[l + 1]);
+        nn.sums[l] = nn_place_matrix(&data, 1, archi[l + 1]);
         mat_fill(nn.sums[l], 0.0f);
     }
     nn_fill(nn, 0.0f);
@@ -568,7 +595,7 @@ void nn_initialize(NeuralNetwork nn, uint64_t seed)
         float range = saturates ? sqrtf(6.0f / (rows + cols)) : 1.0f / sqrtf(rows);
         for (size_t i = 0; i < nn.weights[l].rows; i++) {
             for (size_t j = 0; j < nn.weights[l].cols; j++) {
-                float uniform = (float)(nn_random(seed, n++) >> 40) / 16777216.0f; /* 24 bits: in [0, 1) */
+                float uniform = (float)(nn_random(seed, n++) >> 40) / 16777216.0f; /* in [0, 1), from 24 bits */
                 MAT_AT(nn.weights[l], i, j) = (2.0f * uniform - 1.0f) * range;
             }
         }
@@ -594,19 +621,21 @@ void nn_print(NeuralNetwork nn, const char *name)
     printf("]\n");
 }
 
+/* ---- The forward pass ---- */
+
 void nn_forward(NeuralNetwork nn)
 {
     for (size_t l = 0; l < nn.num_layers; l++) {
-        mat_dot(nn.sums[l], nn.activations[l], nn.weights[l]);
+        mat_dot(nn.sums[l], nn.activations[l], nn.weights[l]); /* z = a w + b */
         mat_sum(nn.sums[l], nn.biases[l]);
-        mat_cpy(nn.activations[l + 1], nn.sums[l]);
+        mat_cpy(nn.activations[l + 1], nn.sums[l]); /* a' = f(z) */
         mat_act(nn.activations[l + 1], nn.activation_functions[l]);
     }
 }
 
-/* ---- The cost and its gradient ---- */
+/* ---- The cost ---- */
 
-/* log(sum over j of exp(z_j)): with softmax, log(a_j) = z_j - that. */
+/* log(sum over j of exp(z_j)) of a (1, n) row of logits. With softmax, log(a_j) = z_j - log_sum_exp(z). */
 static float nn_log_sum_exp(Matrix z)
 {
     float max = MAT_AT(z, 0, 0), sum = 0.0f;
@@ -619,32 +648,20 @@ static float nn_log_sum_exp(Matrix z)
     return max + logf(sum);
 }
 
-/* The term of one output in C_i. */
-static float nn_loss(NNLoss loss, float z, float a, float y)
+/* The term of one output in C_i, for every loss but NN_CROSS_ENTROPY. */
+static float nn_loss_term(NNLoss loss, float z, float a, float y)
 {
-    float diff = a - y, size = fabsf(diff);
+    float diff = a - y, distance = fabsf(diff);
     switch (loss.kind) {
-    case NN_MAE: return size;
-    case NN_HUBER: return size <= loss.parameter ? diff * diff / 2 : loss.parameter * (size - loss.parameter / 2);
+    case NN_MAE: return distance;
+    case NN_HUBER: return distance <= loss.parameter ? diff * diff / 2 : loss.parameter * (distance - loss.parameter / 2);
     case NN_PINBALL: return diff < 0.0f ? -loss.parameter * diff : (1 - loss.parameter) * diff;
     case NN_BINARY_CROSS_ENTROPY: return nn_softplus(z) - y * z;
     default: return diff * diff;
     }
 }
 
-/* And dC_i/da of it, for the losses that are taken of a. */
-static float nn_loss_derivative(NNLoss loss, float a, float y)
-{
-    float diff = a - y, sign = (float)(diff > 0.0f) - (float)(diff < 0.0f);
-    switch (loss.kind) {
-    case NN_MAE: return sign;
-    case NN_HUBER: return fabsf(diff) <= loss.parameter ? diff : loss.parameter * sign;
-    case NN_PINBALL: return diff < 0.0f ? -loss.parameter : (1 - loss.parameter) * sign;
-    default: return 2 * diff;
-    }
-}
-
-/* C_i = sum over j of the terms of the targets that are there */
+/* C_i = sum over j of loss(a_j, y_j), without the targets that are missing. */
 float nn_sample_cost(NeuralNetwork nn, Matrix sample_in, Matrix sample_out)
 {
     Matrix z = nn.sums[nn.num_layers - 1];
@@ -662,13 +679,13 @@ float nn_sample_cost(NeuralNetwork nn, Matrix sample_in, Matrix sample_out)
         if (nn.loss.kind == NN_CROSS_ENTROPY) {
             cost += y * (log_sum_exp - MAT_AT(z, 0, j));
         } else {
-            cost += nn_loss(nn.loss, MAT_AT(z, 0, j), MAT_AT(NN_OUTPUT(nn), 0, j), y);
+            cost += nn_loss_term(nn.loss, MAT_AT(z, 0, j), MAT_AT(NN_OUTPUT(nn), 0, j), y);
         }
     }
     return cost;
 }
 
-/* C = 1/n sum over i of C_i */
+/* C = 1/n sum over i of C_i. */
 float nn_cost(NeuralNetwork nn, Matrix train_in, Matrix train_out)
 {
     float cost = 0.0f;
@@ -680,6 +697,7 @@ float nn_cost(NeuralNetwork nn, Matrix train_in, Matrix train_out)
     return cost / (float)train_in.rows;
 }
 
+/* 1/n sum over i, sum over j of (a_j - y_j)^2, whatever nn.loss is. */
 float nn_mse(NeuralNetwork nn, Matrix train_in, Matrix train_out)
 {
     float cost = 0.0f;
@@ -696,7 +714,10 @@ float nn_mse(NeuralNetwork nn, Matrix train_in, Matrix train_out)
     return cost / (float)train_in.rows;
 }
 
-/* dC/dp for every number p of m, one of the matrices of nn, into the same place of dm. */
+/* ---- The gradient by finite differences ---- */
+
+/* For every element p of m, one of the matrices of nn: writes (C(p + eps) - C(p)) / eps to the same element of dm. `cost` is
+ * C(p). */
 static void nn_finite_diff_matrix(NeuralNetwork nn, Matrix m, Matrix dm, float eps, Matrix ti, Matrix to, float cost)
 {
     for (size_t i = 0; i < m.rows; i++) {
@@ -718,48 +739,78 @@ void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix trai
     }
 }
 
-/* dC_i/dz of the outputs, into d. Through a it is dC_i/da da/dz; softmax mixes the outputs: da_i/dz_j = a_i ((i == j) - a_j). The
- * cross-entropies have it simpler: softmax with its own a - y, where the y sum up to 1, and the sigmoid with its own a - y. */
-static void nn_output_derivative(NeuralNetwork nn, Matrix d, Matrix sample_out)
+/* ---- The gradient by backpropagation ----
+ *
+ * With superscripts left out, for a layer with inputs a_k, weights w_kj and outputs a'_j:
+ *
+ *     C_i  = sum over j of loss(a'_j, y_j)      (last layer)
+ *     a'_j = f(z_j)
+ *     z_j  = sum over k of a_k w_kj + b_j
+ *
+ * The chain rule gives
+ *
+ *     dC_i/dz_j  = dC_i/da'_j da'_j/dz_j
+ *     dC_i/dw_kj = dC_i/dz_j a_k                because dz_j/dw_kj = a_k
+ *     dC_i/db_j  = dC_i/dz_j                    because dz_j/db_j = 1
+ *     dC_i/da_k  = sum over j of dC_i/dz_j w_kj because dz_j/da_k = w_kj; it is dC_i/da' of the previous layer
+ *
+ * and C = 1/n sum over i of C_i makes every derivative of C the average over the samples. */
+
+/* dC_i/da, for the losses that are functions of a (not the cross-entropies, which are functions of z). */
+static float nn_loss_derivative(NNLoss loss, float a, float y)
+{
+    float diff = a - y, sign = (float)(diff > 0.0f) - (float)(diff < 0.0f);
+    switch (loss.kind) {
+    case NN_MAE: return sign;
+    case NN_HUBER: return fabsf(diff) <= loss.parameter ? diff : loss.parameter * sign;
+    case NN_PINBALL: return diff < 0.0f ? -loss.parameter : (1 - loss.parameter) * sign;
+    default: return 2 * diff;
+    }
+}
+
+/* Writes dC_i/dz of the last layer to d, shape (1, outputs); sample_out is the (1, outputs) row of targets.
+ *
+ * In general dC_i/dz_j = dC_i/da_j da_j/dz_j. Softmax mixes the outputs: da_k/dz_j = a_k ((k == j) - a_j), so that
+ * dC_i/dz_j = a_j (dC_i/da_j - sum over k of dC_i/da_k a_k). With the cross-entropies the factors cancel: softmax gives
+ * a_j - y_j if the targets sum to 1 (sum(y) a_j - y_j in general), and the sigmoid gives sigmoid(z_j) - y_j. */
+static void nn_output_delta(NeuralNetwork nn, Matrix d, Matrix sample_out)
 {
     Matrix z = nn.sums[nn.num_layers - 1], a = NN_OUTPUT(nn);
-    int function = nn.activation_functions[nn.num_layers - 1];
-    float total = 0.0f, mixed = 0.0f; /* of the y; of a dC_i/da */
+    int activation_function = nn.activation_functions[nn.num_layers - 1];
+    float sum_y = 0.0f, sum_da_a = 0.0f; /* sum over j of y_j, and of dC_i/da_j a_j */
     for (size_t j = 0; j < a.cols; j++) {
         float y = MAT_AT(sample_out, 0, j);
         MAT_AT(d, 0, j) = isnan(y) ? 0.0f : nn_loss_derivative(nn.loss, MAT_AT(a, 0, j), y);
-        mixed += MAT_AT(d, 0, j) * MAT_AT(a, 0, j);
-        total += isnan(y) ? 0.0f : y;
+        sum_da_a += MAT_AT(d, 0, j) * MAT_AT(a, 0, j);
+        sum_y += isnan(y) ? 0.0f : y;
     }
     for (size_t j = 0; j < a.cols; j++) {
         float aj = MAT_AT(a, 0, j), zj = MAT_AT(z, 0, j), y = MAT_AT(sample_out, 0, j);
         if (nn.loss.kind == NN_CROSS_ENTROPY) {
-            MAT_AT(d, 0, j) = total * aj - (isnan(y) ? 0.0f : y);
+            MAT_AT(d, 0, j) = sum_y * aj - (isnan(y) ? 0.0f : y);
         } else if (nn.loss.kind == NN_BINARY_CROSS_ENTROPY) {
             MAT_AT(d, 0, j) = isnan(y) ? 0.0f : sigf(zj) - y;
-        } else if (function == NN_SOFTMAX) {
-            MAT_AT(d, 0, j) = aj * (MAT_AT(d, 0, j) - mixed);
+        } else if (activation_function == NN_SOFTMAX) {
+            MAT_AT(d, 0, j) = aj * (MAT_AT(d, 0, j) - sum_da_a);
         } else {
-            MAT_AT(d, 0, j) *= nn_derivative(function, zj, aj);
+            MAT_AT(d, 0, j) *= nn_activation_derivative(activation_function, zj, aj);
         }
     }
 }
 
-/* One sample's share. grad.activations[l] holds dC_i/dz of layer l, where z is what the function is taken of: a = f(z), and for
- * the sigmoid da/dz = a (1 - a). From the output, where dC_i/da = 2 (a - y) for the squared error, it goes backwards through the
- * weights. */
+/* grad.activations[l + 1] holds dC_i/dz of layer l. (The post stores the same product, dC/da da/dz, in this place.) */
 void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix sample_in, Matrix sample_out)
 {
-    /* Forward */
+    /* Forward pass */
     mat_cpy(NN_INPUT(nn), sample_in);
     nn_forward(nn);
 
     for (size_t l = 0; l < grad.num_layers; l++) {
         mat_fill(grad.activations[l], 0.0f);
     }
-    nn_output_derivative(nn, NN_OUTPUT(grad), sample_out);
+    nn_output_delta(nn, NN_OUTPUT(grad), sample_out);
 
-    /* Backward: l over the layers, j over the neurons of layer l, k over those of the previous one */
+    /* Backward pass: l over the layers, j over the neurons of a layer, k over the neurons of the previous layer */
     for (size_t l = nn.num_layers; l > 0; l--) {
         for (size_t j = 0; j < nn.activations[l].cols; j++) {
             float dC_dz = MAT_AT(grad.activations[l], 0, j);
@@ -767,8 +818,8 @@ void nn_sample_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix samp
             for (size_t k = 0; k < nn.activations[l - 1].cols; k++) {
                 float a = MAT_AT(nn.activations[l - 1], 0, k);
                 MAT_AT(grad.weights[l - 1], k, j) += dC_dz * a;
-                if (l > 1) { /* the input has nothing to learn */
-                    float da_dz = nn_derivative(nn.activation_functions[l - 2], MAT_AT(nn.sums[l - 2], 0, k), a);
+                if (l > 1) { /* the network's input has no dC/dz */
+                    float da_dz = nn_activation_derivative(nn.activation_functions[l - 2], MAT_AT(nn.sums[l - 2], 0, k), a);
                     MAT_AT(grad.activations[l - 1], 0, k) += dC_dz * MAT_AT(nn.weights[l - 1], k, j) * da_dz;
                 }
             }

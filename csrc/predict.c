@@ -1,224 +1,255 @@
-/* predict.c: outputs and costs, without a gradient. See engine.h.
+/* predict.c: outputs and losses without a gradient: nn_predict, nn_predict_one, nn_layer_outputs, nn_evaluate of engine.h.
  *
- * The threads share out the samples and go their own ways; each takes some samples at a time through all layers, few enough for
- * their activations to stay in the cache. */
+ * Each thread takes blocks of samples through all layers by itself, without barriers; a block is so small that its activations stay
+ * in the cache. A few samples are computed without packing the weights. */
 #include <string.h>
 
-#include "workspace.h"
+#include "monitor.h"
+#include "propagate.h"
+#include "samples.h"
 #include "team.h"
 
-#define BLOCK 96      /* samples at a time, a multiple of the rows of a tile; what costs are summed by, too */
-#define FEW_SAMPLES 8 /* up to so many go straight through the weights as they lie: packing would take longer */
-
-#define SCRATCH 512   /* floats on the stack, for the activations of a layer of few samples */
+#define BLOCK 96           /* samples: a multiple of NN_TILE_ROWS. The losses are summed in blocks, so it is part of the result */
+#define MAX_UNPACKED 8     /* up to so many samples packing would take longer than it saves */
+#define STACK_LAYER 512    /* floats: wider layers need memory from malloc in predict_unpacked */
 
 typedef struct {
-    NNWorkspace plan; /* with a block of samples for each thread */
+    NNWorkspace ws;         /* with BLOCK rows for each thread */
     NNSamples samples;
-    Matrix out;    /* n x outputs; its data is NULL where nobody wants them */
-    const Matrix *layers; /* of nn_layer_outputs, or NULL */
+    Matrix out;             /* (n, outputs): written; data is NULL if the outputs are not wanted */
+    const Matrix *layers;   /* nn_layer_outputs: layers[l] is (n, archi[l + 1]), written; else NULL */
     const NNScaler *scaler; /* of the inputs, or NULL */
-    float *scaled; /* inputs after scaling, BLOCK rows for each thread; NULL without a scaler */
-    double *costs; /* of nn_evaluate, of each block, or NULL */
+    float *scaled;          /* (threads * BLOCK, inputs): the scaled inputs; NULL without a scaler */
+    double *block_losses;   /* nn_evaluate: (blocks,), the sum of the losses of each block; else NULL */
     NNMonitor *monitor;
-    int stop; /* a code, written by any thread, read by all when they look */
+    int stop_code;          /* NN_OK or why to stop; set by any thread, all look at it after each block */
 } Prediction;
 
-/* The cost of a sample, or its outputs, from the sums of the last layer. */
-static double finish(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, float *z, size_t sample)
+static size_t num_blocks(size_t num_samples)
 {
-    int function = nn.activation_functions[nn.num_layers - 1];
-    size_t num_columns = nn.archi[nn.num_layers];
-    if (p->costs != NULL) {
-        const float *y = p->samples.y.data == NULL ? NULL : nn_row(p->samples.y, sample);
-        size_t label = y == NULL ? (size_t)p->samples.labels[sample] : 0;
-        float cost = kernels->output(function, nn.loss, z, y, label, 0, NULL, num_columns);
-        float weight = p->samples.sample_weights == NULL ? 1.0f : p->samples.sample_weights[sample];
-        if (p->out.data != NULL) {
-            memcpy(&MAT_AT(p->out, sample, 0), z, num_columns * sizeof(float));
-        }
-        return weight > 0 ? (double)(weight * cost) : 0; /* whatever a sample that does not count costs */
-    }
-    kernels->activate(function, z, num_columns);
-    if (p->out.data != NULL) {
-        memcpy(&MAT_AT(p->out, sample, 0), z, num_columns * sizeof(float));
-    }
-    return 0;
+    return nn_divide_up(num_samples, BLOCK);
 }
 
-/* The inputs of a sample as the first layer takes them: where they are or, with a scaler, scaled into row. */
-static const float *scaled_row(const Prediction *p, size_t sample, float *row)
+/* The inputs of a sample, (inputs,): those in memory or, with a scaler, scaled and stored in `scaled`. */
+static const float *scaled_inputs(const Prediction *p, size_t sample, float *scaled)
 {
     const float *x = nn_row(p->samples.x, sample);
     if (p->scaler == NULL) {
         return x;
     }
     for (size_t k = 0; k < p->samples.x.cols; k++) {
-        row[k] = (float)(((double)x[k] - p->scaler->x_mean[k]) / p->scaler->x_scale[k]);
+        scaled[k] = (float)(((double)x[k] - p->scaler->x_mean[k]) / p->scaler->x_scale[k]);
     }
-    return row;
+    return scaled;
 }
 
-/* A code. */
-static int do_block(const Prediction *p, size_t first, size_t num, int number)
+/* The output layer of one sample: turns z, (outputs,) padded, into the outputs, copies them to p->out, and returns the weighted
+ * loss of the sample if p computes losses, else 0. */
+static double finish_sample(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, float *z, size_t sample)
 {
-    const NNWorkspace *plan = &p->plan;
-    const NNLayer *last = &plan->layers[plan->num_layers - 1];
-    size_t own = (size_t)number * BLOCK; /* the thread's samples in the workspace */
-    const float **x_rows = plan->x_rows + own;
-    double cost = 0;
+    int activation = nn.activation_functions[nn.num_layers - 1];
+    size_t num_outputs = nn.archi[nn.num_layers];
+    float weighted_loss = 0;
+    if (p->block_losses != NULL) {
+        float loss = kernels->output_layer_loss(activation, nn.loss, z, nn_targets(&p->samples, sample),
+                                                nn_label(&p->samples, sample), 0, NULL, num_outputs);
+        weighted_loss = nn_weighted_loss(nn_sample_weight(&p->samples, sample), loss);
+    } else {
+        kernels->activate_row(activation, z, num_outputs);
+    }
+    if (p->out.data != NULL) {
+        memcpy(&MAT_AT(p->out, sample, 0), z, num_outputs * sizeof(float));
+    }
+    return (double)weighted_loss;
+}
+
+/* ---- Many samples, with packed weights ---- */
+
+/* Copies the activations of every layer, of `num` samples from row `first_row` of the workspace on. */
+static void copy_layer_outputs(const Prediction *p, size_t first_sample, size_t first_row, size_t num)
+{
+    for (size_t l = 0; l < p->ws.num_layers; l++) {
+        const NNLayer *layer = &p->ws.layers[l];
+        for (size_t i = 0; i < num; i++) {
+            memcpy(&MAT_AT(p->layers[l], first_sample + i, 0), layer->a_rows[first_row + i], layer->num_outputs * sizeof(float));
+        }
+    }
+}
+
+/* Samples first to first + num - 1, one block. Returns NN_OK or NN_NOT_FINITE. */
+static int predict_block(const Prediction *p, size_t first, size_t num, int thread_index)
+{
+    const NNWorkspace *ws = &p->ws;
+    const NNLayer *last = &ws->layers[ws->num_layers - 1];
+    size_t first_row = (size_t)thread_index * BLOCK; /* of this thread's rows in the workspace */
+    const float **x = ws->x_rows + first_row;
+    double sum_losses = 0;
 
     for (size_t i = 0; i < num; i++) {
-        x_rows[i] = scaled_row(p, first + i, p->scaled == NULL ? NULL : p->scaled + (own + i) * p->samples.x.cols);
-        if (!plan->kernels->are_finite(x_rows[i], p->samples.x.cols)) {
+        x[i] = scaled_inputs(p, first + i, p->scaled == NULL ? NULL : p->scaled + (first_row + i) * p->samples.x.cols);
+        if (!ws->kernels->all_finite(x[i], p->samples.x.cols)) {
             return NN_NOT_FINITE;
         }
     }
-    nn_forward_rows(plan, x_rows, own, num);
+    nn_forward_layers(ws, x, first_row, num);
     for (size_t i = 0; i < num; i++) {
-        cost += finish(p, plan->nn, plan->kernels, last->a + (own + i) * last->stride, first + i);
+        sum_losses += finish_sample(p, ws->nn, ws->kernels, last->a + (first_row + i) * last->stride, first + i);
     }
-    for (size_t l = 0; p->layers != NULL && l < plan->num_layers; l++) {
-        for (size_t i = 0; i < num; i++) {
-            memcpy(&MAT_AT(p->layers[l], first + i, 0), plan->layers[l].a_rows[own + i], plan->layers[l].cols * sizeof(float));
-        }
+    if (p->layers != NULL) {
+        copy_layer_outputs(p, first, first_row, num);
     }
-    if (p->costs != NULL) {
-        p->costs[first / BLOCK] = cost;
+    if (p->block_losses != NULL) {
+        p->block_losses[first / BLOCK] = sum_losses;
     }
     return NN_OK;
 }
 
-static void predict(void *context, NNTeam *team, int number)
+/* The NNTeamFunction: a thread's share of the blocks. */
+static void predict_blocks(void *context, NNTeam *team, int thread_index)
 {
     Prediction *p = (Prediction *)context;
-    size_t num = p->samples.x.rows;
-    NNRange range = nn_share((num + BLOCK - 1) / BLOCK, number, team->size);
-    for (size_t i = range.first; i < range.last; i++) {
-        size_t first = i * BLOCK, size = num - first < BLOCK ? num - first : BLOCK;
-        int code = do_block(p, first, size, number);
-        if (code == NN_OK && number == 0 && nn_poll(p->monitor, size * nn_work(p->plan.nn))) {
+    size_t num_samples = p->samples.x.rows;
+    NNRange share = nn_share(num_blocks(num_samples), thread_index, team->size);
+    for (size_t i = share.first; i < share.last; i++) {
+        size_t first = i * BLOCK, num = nn_min(num_samples - first, BLOCK);
+        int code = predict_block(p, first, num, thread_index);
+        if (code == NN_OK && thread_index == 0 && nn_poll(p->monitor, num * nn_work_per_sample(p->ws.nn))) {
             code = NN_STOPPED;
         }
         if (code != NN_OK) {
-            nn_set_flag(&p->stop, code);
+            nn_flag_set(&p->stop_code, code);
         }
-        if (nn_flag(&p->stop) != NN_OK) {
+        if (nn_flag_get(&p->stop_code) != NN_OK) {
             return;
         }
     }
 }
 
-/* The few samples one by one, through the weights as they lie in the network. scaled_out: where nn_predict_one wants outputs in
- * double precision, else NULL. */
-static int predict_few(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, double *scaled_out)
+/* Allocates the memory and runs the threads. */
+static int predict_packed(Prediction *p, NeuralNetwork nn, NNBackend backend)
 {
-    size_t num_inputs = p->samples.x.cols, num_outputs = nn.archi[nn.num_layers], widest = p->scaler == NULL ? 0 : num_inputs;
-    float on_stack[3 * SCRATCH], *scratch = on_stack, *scaled;
-    double loss = 0;
-    int code = NN_OK;
+    const NNKernels *kernels = nn_kernels_available(backend.isa);
+    size_t num = p->samples.x.rows, num_rows;
+    int num_threads = nn_worthwhile_threads(nn_work_per_sample(nn), BLOCK, num, backend.num_threads);
 
+    num_threads = (int)nn_min((size_t)num_threads, num_blocks(num));
+    num_rows = BLOCK * (size_t)num_threads;
+    if (p->scaler != NULL) {
+        size_t count, size;
+        int fits = nn_multiply(num_rows, nn.archi[0], &count) && nn_multiply(count, sizeof(float), &size);
+        p->scaled = fits ? (float *)malloc(size) : NULL;
+        if (p->scaled == NULL) {
+            return NN_NO_MEMORY;
+        }
+    }
+    p->ws = nn_workspace_alloc(nn, kernels, num_rows, 1, 0); /* one array of rows for all threads */
+    if (p->ws.memory == NULL) {
+        p->stop_code = NN_NO_MEMORY;
+    } else {
+        nn_team_run(num_threads, predict_blocks, p);
+    }
+    nn_workspace_free(&p->ws);
+    free(p->scaled);
+    return p->stop_code;
+}
+
+/* ---- A few samples, one by one, with the weights where they lie in the network ---- */
+
+/* The number of floats that one layer of scratch memory needs. */
+static size_t scratch_stride(const Prediction *p, NeuralNetwork nn)
+{
+    size_t widest = p->scaler == NULL ? 0 : nn.archi[0];
     for (size_t l = 1; l <= nn.num_layers; l++) {
         widest = nn.archi[l] > widest ? nn.archi[l] : widest;
     }
-    widest += NN_PAD;
-    if (widest > SCRATCH && (scratch = (float *)malloc(3 * widest * sizeof(float))) == NULL) {
+    return widest + NN_PAD;
+}
+
+/* scaled_out: (outputs,), the outputs of one sample scaled back in double precision, for nn_predict_one; or NULL. */
+static int predict_unpacked(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, double *scaled_out)
+{
+    size_t num_inputs = p->samples.x.cols, num_outputs = nn.archi[nn.num_layers], stride = scratch_stride(p, nn);
+    float stack[3 * STACK_LAYER], *scratch = stack; /* (3, stride): two layers and the scaled inputs */
+    double sum_losses = 0;
+    int code = NN_OK;
+
+    if (stride > STACK_LAYER && (scratch = (float *)malloc(3 * stride * sizeof(float))) == NULL) {
         return NN_NO_MEMORY;
     }
-    scaled = scratch + 2 * widest;
-    for (size_t i = 0; i < p->samples.x.rows && code == NN_OK; i++) {
-        const float *x = scaled_row(p, i, scaled);
+    for (size_t i = 0; i < p->samples.x.rows; i++) {
+        const float *x = scaled_inputs(p, i, scratch + 2 * stride);
         float *z;
-        if (!kernels->are_finite(x, num_inputs)) {
+        if (!kernels->all_finite(x, num_inputs)) {
             code = NN_NOT_FINITE;
             break;
         }
-        z = kernels->forward_direct(nn, x, scratch, widest);
-        loss += finish(p, nn, kernels, z, i);
+        z = kernels->forward_unpacked(nn, x, scratch, stride);
+        sum_losses += finish_sample(p, nn, kernels, z, i);
         for (size_t j = 0; scaled_out != NULL && j < num_outputs; j++) {
             scaled_out[j] = (double)z[j] * p->scaler->y_scale[j] + p->scaler->y_mean[j];
         }
     }
-    if (p->costs != NULL) {
-        p->costs[0] = loss;
+    if (p->block_losses != NULL) {
+        p->block_losses[0] = sum_losses;
     }
-    if (scratch != on_stack) {
+    if (scratch != stack) {
         free(scratch);
     }
     return code;
 }
 
-int nn_predict_one(const NeuralNetwork *nn, const NNScaler *scaler, const void *x, void *out, int isa)
-{
-    size_t inputs = nn->archi[0], outputs = nn->archi[nn->num_layers];
-    int is_scaled = scaler != NULL && scaler->y_scale != NULL;
-    Matrix in = {1, inputs, inputs, (float *)(uintptr_t)x}; /* only read */
-    Matrix result = {1, outputs, outputs, is_scaled ? NULL : (float *)out};
-    Prediction p = {.samples = {.x = in}, .out = result, .scaler = scaler};
-    if ((uintptr_t)x % sizeof(float) != 0) {
-        return NN_NOT_FINITE; /* C must not read unaligned floats */
-    }
-    return predict_few(&p, *nn, nn_kernels_available(isa), is_scaled ? (double *)out : NULL);
-}
+/* ---- The functions of engine.h ---- */
 
-static int run(Prediction *p, NeuralNetwork nn, NNBackend backend)
+static int predict(Prediction *p, NeuralNetwork nn, NNBackend backend)
 {
-    const NNKernels *kernels = nn_kernels_available(backend.isa);
-    size_t num = p->samples.x.rows, num_rows;
-    size_t num_blocks = (num + BLOCK - 1) / BLOCK;
-    int num_threads = nn_worthwhile_threads(nn, BLOCK, num, backend.num_threads);
-
-    if (num <= FEW_SAMPLES && p->layers == NULL) {
-        return predict_few(p, nn, kernels, NULL);
+    if (p->samples.x.rows <= MAX_UNPACKED && p->layers == NULL) {
+        return predict_unpacked(p, nn, nn_kernels_available(backend.isa), NULL);
     }
-    num_threads = (size_t)num_threads < num_blocks ? num_threads : (int)num_blocks;
-    num_rows = BLOCK * (size_t)num_threads;
-    if (p->scaler != NULL) {
-        p->scaled = nn.archi[0] > SIZE_MAX / sizeof(float) / num_rows ? NULL : (float *)malloc(num_rows * nn.archi[0] * sizeof(float));
-        if (p->scaled == NULL) {
-            return NN_NO_MEMORY;
-        }
-    }
-    p->plan = nn_workspace_alloc(nn, kernels, num_rows, 1, 0); /* the threads' rows lie in one block */
-    if (p->plan.memory == NULL) {
-        p->stop = NN_NO_MEMORY;
-    } else {
-        nn_team_run(num_threads, predict, p);
-    }
-    nn_workspace_free(&p->plan);
-    free(p->scaled);
-    return p->stop;
+    return predict_packed(p, nn, backend);
 }
 
 int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, NNBackend backend, NNMonitor *monitor)
 {
     Prediction p = {.samples = {.x = in}, .out = out, .scaler = scaler, .monitor = monitor};
-    return run(&p, nn, backend);
+    return predict(&p, nn, backend);
+}
+
+int nn_predict_one(const NeuralNetwork *nn, const NNScaler *scaler, const void *x, void *out, int isa)
+{
+    size_t num_inputs = nn->archi[0], num_outputs = nn->archi[nn->num_layers];
+    int scales_outputs = scaler != NULL && scaler->y_scale != NULL;
+    Matrix in = {1, num_inputs, num_inputs, (float *)(uintptr_t)x}; /* the cast removes const; x is only read */
+    Matrix float_out = {1, num_outputs, num_outputs, scales_outputs ? NULL : (float *)out};
+    Prediction p = {.samples = {.x = in}, .out = float_out, .scaler = scaler};
+    if ((uintptr_t)x % sizeof(float) != 0) {
+        return NN_NOT_FINITE; /* C does not allow to read unaligned floats */
+    }
+    return predict_unpacked(&p, *nn, nn_kernels_available(isa), scales_outputs ? (double *)out : NULL);
 }
 
 int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const Matrix *layers, NNBackend backend,
                      NNMonitor *monitor)
 {
     Prediction p = {.samples = {.x = in}, .layers = layers, .scaler = scaler, .monitor = monitor};
-    return run(&p, nn, backend);
+    return predict(&p, nn, backend);
 }
 
 int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend, NNMonitor *monitor)
 {
     Prediction p = {.samples = samples, .out = out, .monitor = monitor};
-    size_t num = samples.x.rows, num_blocks = (num + BLOCK - 1) / BLOCK;
+    size_t num = samples.x.rows;
     double sum = 0;
     int code;
 
-    p.costs = (double *)malloc(num_blocks * sizeof(double));
-    if (p.costs == NULL) {
+    p.block_losses = (double *)malloc(num_blocks(num) * sizeof(double));
+    if (p.block_losses == NULL) {
         return NN_NO_MEMORY;
     }
-    code = run(&p, nn, backend);
-    for (size_t i = 0; i < num_blocks && code == NN_OK; i++) {
-        sum += p.costs[i];
+    code = predict(&p, nn, backend);
+    for (size_t i = 0; i < num_blocks(num) && code == NN_OK; i++) {
+        sum += p.block_losses[i];
     }
     *loss = sum / (double)num;
-    free(p.costs);
+    free(p.block_losses);
     return code;
 }

@@ -1,19 +1,18 @@
-/* samples.c: what is computed of samples before they get to a network. See engine.h. */
-#include "engine.h"
+/* samples.c: what engine.h offers for samples before they reach a network: the check for NaN and infinity, the moments of columns,
+ * the shuffle. */
+#include "samples.h"
 
 #include <math.h>
-
-#include "workspace.h"
 
 size_t nn_first_nonfinite(Matrix m)
 {
     for (size_t i = 0; i < m.rows; i++) {
         const float *row = nn_row(m, i);
-        int finite = 1;
-        for (size_t j = 0; j < m.cols; j++) { /* without a branch, so that it vectorises */
-            finite &= fabsf(row[j]) < INFINITY;
+        int all_finite = 1;
+        for (size_t j = 0; j < m.cols; j++) { /* without a branch, so that the compiler vectorises it */
+            all_finite &= fabsf(row[j]) < INFINITY;
         }
-        for (size_t j = 0; !finite; j++) {
+        for (size_t j = 0; !all_finite; j++) {
             if (!(fabsf(row[j]) < INFINITY)) {
                 return i * m.cols + j;
             }
@@ -27,10 +26,10 @@ void nn_column_moments(const double *x, size_t rows, size_t cols, const double *
 {
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < cols; j++) {
-            double d = x[i * cols + j] - center[j];
-            int is_number = !isnan(d);
-            sums[j] += is_number ? d : 0;
-            squares[j] += is_number ? d * d : 0;
+            double difference = x[i * cols + j] - center[j];
+            int is_number = !isnan(difference);
+            sums[j] += is_number ? difference : 0;
+            squares[j] += is_number ? difference * difference : 0;
             counts[j] += is_number;
         }
     }
@@ -38,15 +37,15 @@ void nn_column_moments(const double *x, size_t rows, size_t cols, const double *
 
 void nn_shuffle(size_t *order, size_t num, uint64_t seed, uint64_t epoch)
 {
-    uint64_t seed_of_epoch = nn_random(seed, epoch);
+    uint64_t epoch_seed = nn_random(seed, epoch);
     for (size_t i = 0; i < num; i++) {
         order[i] = i;
     }
-    for (size_t i = num; i > 1; i--) {
-        uint64_t high = nn_random(seed_of_epoch, i) >> 32;
-        size_t j = i <= UINT32_MAX ? (size_t)(high * i >> 32) : (size_t)(nn_random(seed_of_epoch, i) % i);
-        size_t swapped = order[i - 1];
+    for (size_t i = num; i > 1; i--) { /* swap the last of the first i with a random one of them */
+        uint64_t high = nn_random(epoch_seed, i) >> 32;
+        size_t j = i <= UINT32_MAX ? (size_t)(high * i >> 32) : (size_t)(nn_random(epoch_seed, i) % i);
+        size_t last = order[i - 1];
         order[i - 1] = order[j];
-        order[j] = swapped;
+        order[j] = last;
     }
 }

@@ -1,390 +1,364 @@
-/* step.c: see step.h. */
+/* step.c: see step.h. The passes through the layers are in propagate.c. */
 #include "step.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-#define LINE_FLOATS 16    /* in a cache line */
-#define ROWS_PER_FETCH 48 /* rows of the weights that are updated between two looks ahead */
+#include "monitor.h"
+#include "propagate.h"
+#include "samples.h"
 
-static size_t sample_at(const Training *t, size_t i)
-{
-    return t->order == NULL ? i : t->order[i];
-}
+#define FLOATS_PER_CACHE_LINE 16
+#define ROWS_PER_PREFETCH 48 /* rows of weights that are updated between two prefetches */
 
-/* ---- The phases of a block: num samples, the first of them number `first` of the order ---- */
-
-/* A thread's share of the tiles of a product, panel by panel: rows of one panel at a time. */
+/* The part of a mini-batch that goes through the phases together. */
 typedef struct {
-    size_t padded_columns, num_rows;
-    size_t position, end;                /* in tiles of all panels, one after another */
-    size_t column, width, row, last_row; /* the panel, and what is to be done of it now */
-} Tiles;
+    size_t first;          /* its first sample is order[first]; row i of the workspace is sample order[first + i] */
+    size_t num;
+    int is_first, is_last; /* of the mini-batch */
+} Block;
 
-static Tiles share_tiles(size_t padded_columns, size_t num_rows, int number, int team_size)
+int nn_can_update_in_place(const NNOptimizer *o)
 {
-    size_t per_panel = (num_rows + NN_TILE_ROWS - 1) / NN_TILE_ROWS;
-    NNRange range = nn_share((padded_columns + NN_PANEL - 1) / NN_PANEL * per_panel, number, team_size);
-    Tiles tiles = {padded_columns, num_rows, range.first, range.last, 0, 0, 0, 0};
-    return tiles;
+    return o->kind == NN_SGD && o->beta1 == 0 && o->l2 == 0 && o->weight_decay == 0 && o->clip_norm == 0;
 }
 
-static int next_tiles(Tiles *tiles)
+static size_t sample_at(const NNStepContext *c, size_t position)
 {
-    size_t per_panel = (tiles->num_rows + NN_TILE_ROWS - 1) / NN_TILE_ROWS, first, last;
-    if (tiles->position >= tiles->end) {
-        return 0;
-    }
-    first = tiles->position % per_panel;
-    last = first + (tiles->end - tiles->position);
-    last = last < per_panel ? last : per_panel;
-    tiles->column = tiles->position / per_panel * NN_PANEL;
-    tiles->width = tiles->padded_columns - tiles->column;
-    tiles->width = tiles->width < NN_PANEL ? tiles->width : NN_PANEL;
-    tiles->row = first * NN_TILE_ROWS;
-    tiles->last_row = last < per_panel ? last * NN_TILE_ROWS : tiles->num_rows;
-    tiles->position += last - first;
-    return 1;
+    return c->order == NULL ? position : c->order[position];
 }
 
-/* Leaves activations out by chance, and makes the others larger, so that their expected value stays. A number of 16 bits decides
- * for each: it belongs to the seed, the layer, the place of the sample in the epoch and the neuron. `first` is the place of the
- * block's first sample. */
-static void drop(const Training *t, size_t l, size_t first, const Tiles *tiles)
-{
-    NNLayer *layer = &t->plan.layers[l];
-    uint32_t limit = (uint32_t)(t->dropout[l] * 65536 + 0.5);
-    float scale = 65536.0f / (float)(65536 - limit);
-    uint64_t seed = nn_random(t->dropout_seed, l);
+/* ---- Forward ---- */
 
-    for (size_t i = tiles->row; i < tiles->last_row; i++) {
-        float *a = layer->a + i * layer->stride + tiles->column, *mask = layer->mask + i * layer->stride + tiles->column;
-        uint64_t place = ((uint64_t)(first + i) * layer->padded + tiles->column) / 4;
-        for (size_t j = 0; j < tiles->width; j += 4) {
-            uint64_t bits = nn_random(seed, place + j / 4);
+/* Inverted dropout, on some tiles of the activations of layer l: an activation becomes 0 with the drop probability, and the others
+ * are divided by 1 - drop probability, so that the expected value stays the same. 16 random bits decide about each activation. They
+ * come from a counter-based generator: they depend on the seed of the epoch, the layer, the position of the sample in the epoch and
+ * the neuron, not on threads or blocks. Writes the factors to dropout_mask. */
+static void apply_dropout(const NNStepContext *c, size_t l, size_t first, NNTiles tiles)
+{
+    const NNLayer *layer = &c->ws.layers[l];
+    uint32_t drop_below = (uint32_t)(c->dropout[l] * 65536 + 0.5);
+    float kept_factor = 65536.0f / (float)(65536 - drop_below);
+    uint64_t layer_seed = nn_random(c->dropout_seed, l);
+
+    for (size_t i = tiles.first_row; i < tiles.last_row; i++) {
+        float *a = layer->a + i * layer->stride + tiles.column, *mask = layer->dropout_mask + i * layer->stride + tiles.column;
+        uint64_t counter = ((uint64_t)(first + i) * layer->padded_outputs + tiles.column) / 4;
+        for (size_t j = 0; j < tiles.width; j += 4) {
+            uint64_t bits = nn_random(layer_seed, counter + j / 4);
             for (size_t q = 0; q < 4; q++) {
-                mask[j + q] = (bits >> (16 * q) & 0xffff) < limit ? 0.0f : scale;
+                mask[j + q] = (bits >> (16 * q) & 0xffff) < drop_below ? 0.0f : kept_factor;
                 a[j + q] *= mask[j + q];
             }
         }
     }
 }
 
-static void forward_phase(Training *t, size_t l, const float *const *a, size_t first, size_t num, int number, int team_size)
+/* Phase: the forward pass of layer l. x: row pointers of (block.num, inputs of the layer). */
+static void forward_phase(NNStepContext *c, size_t l, const float *const *x, Block block, int thread_index, int num_threads)
 {
-    NNLayer *layer = &t->plan.layers[l];
-    Tiles tiles = share_tiles(layer->padded, num, number, team_size);
-    while (next_tiles(&tiles)) {
-        size_t at = tiles.row * layer->stride + tiles.column;
-        t->plan.kernels->forward(layer->function, a + tiles.row, tiles.last_row - tiles.row, layer->rows,
-                                 layer->w + tiles.column * layer->rows, tiles.width, layer->b + tiles.column, layer->a + at,
-                                 layer->saved == NULL ? NULL : layer->saved + at, layer->stride);
-        if (layer->mask != NULL) {
-            drop(t, l, first, &tiles);
+    const NNLayer *layer = &c->ws.layers[l];
+    NNTileIterator it = nn_share_tiles(block.num, layer->padded_outputs, thread_index, num_threads);
+    while (nn_next_tiles(&it)) {
+        nn_forward_tiles(&c->ws, l, x + it.tiles.first_row, it.tiles);
+        if (layer->dropout_mask != NULL) {
+            apply_dropout(c, l, block.first, it.tiles);
         }
     }
 }
 
-static void output_phase(Training *t, size_t first, size_t num, float scale, int number, int team_size)
+/* Phase: activations, losses and deltas of the output layer. */
+static void output_phase(NNStepContext *c, Block block, float delta_scale, int thread_index, int num_threads)
 {
-    const NNWorkspace *plan = &t->plan;
-    NNLayer *layer = &plan->layers[plan->num_layers - 1];
-    NNRange range = nn_share(num, number, team_size);
-    for (size_t i = range.first; i < range.last; i++) {
-        size_t sample = sample_at(t, first + i);
-        float *z = layer->a + i * layer->stride, *d = layer->d + i * layer->stride;
-        const float *y = t->samples.y.data == NULL ? NULL : nn_row(t->samples.y, sample);
-        size_t label = y == NULL ? (size_t)t->samples.labels[sample] : 0;
-        float weight = t->samples.sample_weights == NULL ? 1.0f : t->samples.sample_weights[sample];
-        plan->costs[i] = plan->kernels->output(plan->output_function, plan->nn.loss, z, y, label, scale * weight, d, layer->cols);
-        plan->costs[i] = weight > 0 ? plan->costs[i] * weight : 0; /* whatever a sample that does not count costs */
-        if (!(fabsf(plan->costs[i]) <= 3.402823466e38f)) {
-            nn_set_flag(&t->diverged, 1); /* read after a barrier */
+    const NNWorkspace *ws = &c->ws;
+    const NNLayer *layer = &ws->layers[ws->num_layers - 1];
+    NNRange share = nn_share(block.num, thread_index, num_threads);
+    for (size_t i = share.first; i < share.last; i++) {
+        size_t sample = sample_at(c, block.first + i);
+        float weight = nn_sample_weight(&c->samples, sample);
+        float loss = ws->kernels->output_layer_loss(ws->output_activation, ws->nn.loss, layer->a + i * layer->stride,
+                                                    nn_targets(&c->samples, sample), nn_label(&c->samples, sample),
+                                                    delta_scale * weight, layer->delta + i * layer->stride, layer->num_outputs);
+        ws->losses[i] = nn_weighted_loss(weight, loss);
+        if (!(fabsf(ws->losses[i]) <= FLT_MAX)) {
+            nn_flag_set(&c->has_diverged, 1); /* read after a barrier */
         }
     }
 }
 
-/* Rows of a panel of w become columns of wt, of each panel that they fall into. */
-static void transpose_tiles(const NNKernels *kernels, NNLayer *layer, const Tiles *tiles)
-{
-    size_t padded_rows = (layer->rows + NN_PAD - 1) / NN_PAD * NN_PAD;
-    size_t cols = layer->cols - tiles->column < tiles->width ? layer->cols - tiles->column : tiles->width;
-    for (size_t k = tiles->row, end; k < tiles->last_row; k = end) {
-        size_t panel = k / NN_PANEL * NN_PANEL;
-        size_t width = padded_rows - panel < NN_PANEL ? padded_rows - panel : NN_PANEL;
-        const float *from = layer->w + tiles->column * layer->rows + k * tiles->width;
-        float *to = layer->wt + panel * layer->cols + tiles->column * width + (k - panel);
-        end = panel + NN_PANEL < tiles->last_row ? panel + NN_PANEL : tiles->last_row;
-        kernels->transpose(from, tiles->width, end - k, cols, to, width);
-    }
-}
+/* ---- Backward ---- */
 
-void nn_transpose_weights(const NNWorkspace *plan, int number, int team_size)
+/* delta *= dropout_mask, on some tiles. */
+static void apply_dropout_mask(const NNLayer *layer, NNTiles tiles)
 {
-    for (size_t l = 0; l < plan->num_layers; l++) {
-        NNLayer *layer = &plan->layers[l];
-        Tiles tiles = share_tiles(layer->padded, layer->rows, number, team_size);
-        while (layer->wt != NULL && next_tiles(&tiles)) {
-            transpose_tiles(plan->kernels, layer, &tiles);
+    for (size_t i = tiles.first_row; i < tiles.last_row; i++) {
+        size_t at = i * layer->stride + tiles.column;
+        float *delta = layer->delta + at, *mask = layer->dropout_mask + at;
+        for (size_t j = 0; j < tiles.width; j++) {
+            delta[j] *= mask[j];
         }
     }
 }
 
-/* Back through the weights of layer l to the deltas of the one before it. */
-static void delta_phase(Training *t, size_t l, size_t num, int number, int team_size)
+/* Part of a phase: the backward pass from layer l to the delta of layer l - 1. */
+static void backward_phase(NNStepContext *c, size_t l, Block block, int thread_index, int num_threads)
 {
-    NNLayer *next = &t->plan.layers[l], *layer = next - 1;
-    const float *act = layer->saved == NULL ? layer->a : layer->saved;
-    Tiles tiles = share_tiles(layer->padded, num, number, team_size);
-    while (next_tiles(&tiles)) {
-        size_t at = tiles.row * layer->stride + tiles.column;
-        t->plan.kernels->delta(layer->function, next->d_rows + tiles.row, tiles.last_row - tiles.row, next->cols,
-                               next->wt + tiles.column * next->cols, tiles.width, act + at, layer->d + at, layer->stride);
-        for (size_t i = tiles.row; layer->mask != NULL && i < tiles.last_row; i++) {
-            float *d = layer->d + i * layer->stride + tiles.column, *mask = layer->mask + i * layer->stride + tiles.column;
-            for (size_t j = 0; j < tiles.width; j++) {
-                d[j] *= mask[j];
-            }
+    const NNLayer *layer = &c->ws.layers[l - 1];
+    NNTileIterator it = nn_share_tiles(block.num, layer->padded_outputs, thread_index, num_threads);
+    while (nn_next_tiles(&it)) {
+        nn_backward_tiles(&c->ws, l, it.tiles);
+        if (layer->dropout_mask != NULL) {
+            apply_dropout_mask(layer, it.tiles);
         }
     }
 }
 
-/* And to the inputs. The samples are shared out, not the tiles, so that each thread can copy what it has computed. */
-static void input_delta_phase(Training *t, size_t first, size_t num, int number, int team_size)
+/* Phase: the backward pass to the inputs. The threads divide the samples, so that each copies what it has computed. */
+static void input_gradient_phase(NNStepContext *c, Block block, int thread_index, int num_threads)
 {
-    const NNWorkspace *plan = &t->plan;
-    NNLayer *next = &plan->layers[0];
-    size_t padded_inputs = (next->rows + NN_PAD - 1) / NN_PAD * NN_PAD;
-    NNRange range = nn_share(num, number, team_size);
-    float *d = plan->input_d + range.first * plan->input_stride;
-    for (size_t j = 0; j < padded_inputs; j += NN_PANEL) {
-        size_t width = padded_inputs - j < NN_PANEL ? padded_inputs - j : NN_PANEL;
-        plan->kernels->delta(NN_LINEAR, next->d_rows + range.first, range.last - range.first, next->cols,
-                             next->wt + j * next->cols, width, NULL, d + j, plan->input_stride);
-    }
-    for (size_t i = range.first; i < range.last; i++) {
-        memcpy(&MAT_AT(t->input_grad, first + i, 0), plan->input_d + i * plan->input_stride, next->rows * sizeof(float));
+    const NNWorkspace *ws = &c->ws;
+    NNRange share = nn_share(block.num, thread_index, num_threads);
+    NNTiles rows = {share.first, share.last, 0, 0};
+    nn_backward_to_inputs(ws, rows);
+    for (size_t i = share.first; i < share.last; i++) {
+        memcpy(&MAT_AT(c->input_grad, block.first + i, 0), ws->input_delta + i * ws->input_stride,
+               ws->nn.archi[0] * sizeof(float));
     }
 }
 
-/* Asks for the rows of samples that come next, number first to last of the order, to be brought into the cache. */
-static void fetch(const Training *t, size_t first, size_t last)
+/* Prefetches the inputs of the samples order[first], ..., order[last - 1] into the second-level cache. */
+static void prefetch_inputs(const NNStepContext *c, size_t first, size_t last)
 {
 #ifdef __GNUC__
     for (size_t i = first; i < last; i++) {
-        const float *row = nn_row(t->samples.x, sample_at(t, i));
-        for (size_t k = 0; k < t->samples.x.cols; k += LINE_FLOATS) {
+        const float *row = nn_row(c->samples.x, sample_at(c, i));
+        for (size_t k = 0; k < c->samples.x.cols; k += FLOATS_PER_CACHE_LINE) {
             __builtin_prefetch(row + k, 0, 2);
         }
-        __asm__ __volatile__(""); /* or GCC takes a function that only prefetches for one that does nothing */
+        __asm__ __volatile__(""); /* otherwise GCC sees no side effect and removes the calls of this function */
     }
 #else
-    (void)t, (void)first, (void)last;
+    (void)c, (void)first, (void)last;
 #endif
 }
 
-/* Of a step. */
-typedef struct {
-    size_t num; /* samples */
-    int is_first, is_last;
-} Block;
-
-/* What the block adds to the parameters of a layer. On the last block of a step of plain gradient descent it goes into them at
- * once, otherwise it is summed up in grad_w and grad_b; the optimiser follows on the last, if it need not know all of the
- * gradient first. */
-static void update_tiles(Training *t, NNLayer *layer, const float *const *a, Block block, Tiles tiles)
+/* The gradient of some tiles of the weights of a layer from one block. On the last block of an in-place update it is added to the
+ * weights; otherwise it is summed in grad_w, and after the last block the optimiser step follows, unless clipping has to know the
+ * whole gradient first.
+ *
+ * x    row pointers of (block.num, inputs of the layer) */
+static void update_weights(NNStepContext *c, const NNLayer *layer, const float *const *x, Block block, NNTiles tiles)
 {
-    const NNKernels *kernels = t->plan.kernels;
-    int at_once = block.is_last && t->is_direct;
-    size_t panel = tiles.column * layer->rows, at = panel + tiles.row * tiles.width;
-    float *w = at_once ? layer->w + panel : NULL, *sum = block.is_first ? NULL : layer->grad_w + panel;
+    const NNKernels *kernels = c->ws.kernels;
+    int in_place = block.is_last && c->updates_in_place;
+    size_t panel = tiles.column * layer->num_inputs, at = panel + tiles.first_row * tiles.width;
+    float *w = in_place ? layer->w + panel : NULL, *sum = block.is_first ? NULL : layer->grad_w + panel;
 
-    kernels->update(a, block.num, tiles.row, tiles.last_row, layer->d + tiles.column, layer->stride, w, sum,
-                    at_once ? w : layer->grad_w + panel, tiles.width);
-    if (block.is_last && t->takes_steps && !at_once && t->clip == 0) {
-        kernels->step(&t->step, layer->grad_w + at, layer->m + at, layer->v + at, layer->w + at,
-                      (tiles.last_row - tiles.row) * tiles.width);
+    kernels->accumulate_weight_gradient(x, block.num, tiles.first_row, tiles.last_row, layer->delta + tiles.column, layer->stride,
+                                        w, sum, in_place ? w : layer->grad_w + panel, tiles.width);
+    if (block.is_last && c->updates_parameters && !in_place && c->clip_norm == 0) {
+        kernels->optimizer_step(&c->weight_update, layer->grad_w + at, layer->m + at, layer->v + at, layer->w + at,
+                                (tiles.last_row - tiles.first_row) * tiles.width);
     }
 }
 
-static void update_biases(Training *t, NNLayer *layer, Block block, int number, int team_size)
+/* The same for a thread's share of the biases of a layer. */
+static void update_biases(NNStepContext *c, const NNLayer *layer, Block block, int thread_index, int num_threads)
 {
-    int at_once = block.is_last && t->is_direct;
-    NNRange range = nn_share(layer->padded / NN_PAD, number, team_size);
-    size_t b = range.first * NN_PAD, num = (range.last - range.first) * NN_PAD, moment = layer->num_weights + b;
+    const NNKernels *kernels = c->ws.kernels;
+    int in_place = block.is_last && c->updates_in_place;
+    NNRange share = nn_share(layer->padded_outputs / NN_PAD, thread_index, num_threads);
+    size_t b = share.first * NN_PAD, num = (share.last - share.first) * NN_PAD, state = layer->num_weights + b;
 
-    t->plan.kernels->update_bias(layer->d + b, block.num, layer->stride, at_once ? layer->b + b : NULL,
-                                 block.is_first ? NULL : layer->grad_b + b, (at_once ? layer->b : layer->grad_b) + b, num);
-    if (block.is_last && t->takes_steps && !at_once && t->clip == 0) {
-        t->plan.kernels->step(&t->bias_step, layer->grad_b + b, layer->m + moment, layer->v + moment, layer->b + b, num);
+    kernels->accumulate_bias_gradient(layer->delta + b, block.num, layer->stride, in_place ? layer->b + b : NULL,
+                                      block.is_first ? NULL : layer->grad_b + b, (in_place ? layer->b : layer->grad_b) + b, num);
+    if (block.is_last && c->updates_parameters && !in_place && c->clip_norm == 0) {
+        kernels->optimizer_step(&c->bias_update, layer->grad_b + b, layer->m + state, layer->v + state, layer->b + b, num);
     }
 }
 
-/* On the way the thread fetches its share of the samples first to last, which the next block will begin with. */
-static void update_phase(Training *t, size_t l, const float *const *a, Block block, NNRange next, int number, int team_size)
+/* Part of a phase: the gradient and the parameter update of layer l. Between groups of rows the thread prefetches its share of the
+ * samples in `next`, the block that follows.
+ *
+ * x    row pointers of (block.num, inputs of the layer) */
+static void update_phase(NNStepContext *c, size_t l, const float *const *x, Block block, NNRange next, int thread_index,
+                         int num_threads)
 {
-    NNLayer *layer = &t->plan.layers[l];
-    Tiles tiles = share_tiles(layer->padded, layer->rows, number, team_size);
-    size_t num_left = (tiles.end - tiles.position) * NN_TILE_ROWS / ROWS_PER_FETCH + 1;
-    NNRange own = nn_share(next.last - next.first, number, team_size);
-    own.first += next.first;
-    own.last += next.first;
+    const NNLayer *layer = &c->ws.layers[l];
+    NNTileIterator it = nn_share_tiles(layer->num_inputs, layer->padded_outputs, thread_index, num_threads);
+    size_t prefetches_left = (it.end - it.next) * NN_TILE_ROWS / ROWS_PER_PREFETCH + 1;
+    NNRange to_prefetch = nn_share(next.last - next.first, thread_index, num_threads);
+    to_prefetch.first += next.first;
+    to_prefetch.last += next.first;
 
-    while (next_tiles(&tiles)) {
-        Tiles part = tiles;
-        for (; part.row < tiles.last_row; part.row = part.last_row) {
-            size_t now = (own.last - own.first) / num_left;
-            part.last_row = part.row + ROWS_PER_FETCH < tiles.last_row ? part.row + ROWS_PER_FETCH : tiles.last_row;
-            fetch(t, own.first, own.first + now);
-            own.first += now;
-            num_left -= num_left > 1;
-            update_tiles(t, layer, a, block, part);
+    while (nn_next_tiles(&it)) {
+        NNTiles part = it.tiles;
+        for (; part.first_row < it.tiles.last_row; part.first_row = part.last_row) {
+            size_t num = (to_prefetch.last - to_prefetch.first) / prefetches_left;
+            part.last_row = nn_min(part.first_row + ROWS_PER_PREFETCH, it.tiles.last_row);
+            prefetch_inputs(c, to_prefetch.first, to_prefetch.first + num);
+            to_prefetch.first += num;
+            prefetches_left -= prefetches_left > 1;
+            update_weights(c, layer, x, block, part);
         }
     }
-    fetch(t, own.first, own.last);
-    update_biases(t, layer, block, number, team_size);
+    prefetch_inputs(c, to_prefetch.first, to_prefetch.last);
+    update_biases(c, layer, block, thread_index, num_threads);
 }
 
-/* ---- Clipping: a step when all of the gradient is known ---- */
+/* ---- Gradient clipping: the optimiser step after the whole gradient is known ---- */
 
-/* The parts of an array whose numbers are from `number` on, of which own are the thread's; returns the number after. */
-static size_t square_parts(const Training *t, const float *x, size_t num, size_t number, NNRange own)
+/* Computes those parts of the norm of x, (num,), that are in `share`. The first part of x has the number first_part; returns the
+ * number after the last one. */
+static size_t sum_norm_parts(const NNWorkspace *ws, const float *x, size_t num, size_t first_part, NNRange share)
 {
-    for (size_t first = 0; first < num; first += NN_PART_OF_SQUARES, number++) {
-        size_t size = num - first < NN_PART_OF_SQUARES ? num - first : NN_PART_OF_SQUARES;
-        if (number >= own.first && number < own.last) {
-            t->plan.squares[number] = t->plan.kernels->sum_squares(x + first, size);
+    size_t part = first_part;
+    for (size_t first = 0; first < num; first += NN_NORM_PART_SIZE, part++) {
+        if (part >= share.first && part < share.last) {
+            ws->norm_parts[part] = ws->kernels->sum_squares(x + first, nn_min(num - first, NN_NORM_PART_SIZE));
         }
     }
-    return number;
+    return part;
 }
 
-/* The same in double precision, all by one thread, for a gradient whose squares are too large for single precision. */
-static double large_squares(const NNWorkspace *plan)
+/* The squared norm of the gradient in double precision, by one thread, in case it overflows single precision. */
+static double large_squared_norm(const NNWorkspace *ws)
 {
     double total = 0;
-    for (size_t l = 0; l < plan->num_layers; l++) {
-        const NNLayer *layer = &plan->layers[l];
+    for (size_t l = 0; l < ws->num_layers; l++) {
+        const NNLayer *layer = &ws->layers[l];
         for (size_t i = 0; i < layer->num_weights; i++) {
             total += (double)layer->grad_w[i] * (double)layer->grad_w[i];
         }
-        for (size_t j = 0; j < layer->padded; j++) {
+        for (size_t j = 0; j < layer->padded_outputs; j++) {
             total += (double)layer->grad_b[j] * (double)layer->grad_b[j];
         }
     }
     return total;
 }
 
-/* Rescaled to the largest norm that is allowed, the gradient goes to the optimiser. */
-static void clipped_step(Training *t, NNTeam *team, int number)
+/* The squared norm of the gradient; every thread of the team calls it and gets the same bits. */
+static double squared_norm(const NNWorkspace *ws, NNTeam *team, int thread_index)
 {
-    const NNWorkspace *plan = &t->plan;
-    NNStep step = t->step, bias_step = t->bias_step;
     size_t num_parts = 0, part = 0;
-    NNRange own;
+    NNRange share;
     double total = 0;
-
-    for (size_t l = 0; l < plan->num_layers; l++) {
-        num_parts += nn_num_parts(plan->layers[l].num_weights) + nn_num_parts(plan->layers[l].padded);
+    for (size_t l = 0; l < ws->num_layers; l++) {
+        num_parts += nn_num_norm_parts(ws->layers[l].num_weights) + nn_num_norm_parts(ws->layers[l].padded_outputs);
     }
-    own = nn_share(num_parts, number, team->size);
-    for (size_t l = 0; l < plan->num_layers; l++) {
-        const NNLayer *layer = &plan->layers[l];
-        part = square_parts(t, layer->grad_w, layer->num_weights, part, own);
-        part = square_parts(t, layer->grad_b, layer->padded, part, own);
+    share = nn_share(num_parts, thread_index, team->size);
+    for (size_t l = 0; l < ws->num_layers; l++) {
+        const NNLayer *layer = &ws->layers[l];
+        part = sum_norm_parts(ws, layer->grad_w, layer->num_weights, part, share);
+        part = sum_norm_parts(ws, layer->grad_b, layer->padded_outputs, part, share);
     }
-    nn_team_wait(team);
-    for (size_t p = 0; p < num_parts; p++) {
-        total += plan->squares[p];
+    nn_team_barrier(team);
+    for (part = 0; part < num_parts; part++) {
+        total += ws->norm_parts[part];
     }
-    total = total <= DBL_MAX ? total : large_squares(plan);
-    if (total > t->clip * t->clip) {
-        step.scale = bias_step.scale = (float)(t->clip / sqrt(total));
-    }
-    for (size_t l = 0; l < plan->num_layers; l++) {
-        const NNLayer *layer = &plan->layers[l];
-        NNRange w = nn_share(layer->num_weights / NN_PAD, number, team->size), b = nn_share(layer->padded / NN_PAD, number, team->size);
-        size_t at = w.first * NN_PAD, bias_at = b.first * NN_PAD, moment = layer->num_weights + bias_at;
-        plan->kernels->step(&step, layer->grad_w + at, layer->m + at, layer->v + at, layer->w + at, (w.last - w.first) * NN_PAD);
-        plan->kernels->step(&bias_step, layer->grad_b + bias_at, layer->m + moment, layer->v + moment, layer->b + bias_at,
-                            (b.last - b.first) * NN_PAD);
-    }
-    nn_team_wait(team);
+    return total <= DBL_MAX ? total : large_squared_norm(ws);
 }
 
-/* ---- A step ---- */
-
-static void check_inputs(Training *t, const float *const *x, size_t num, int number, int team_size)
+/* Phase: the optimiser step with the gradient scaled down to clip_norm, if its norm is larger. */
+static void clipped_update_phase(NNStepContext *c, NNTeam *team, int thread_index)
 {
-    NNRange range = nn_share(num, number, team_size);
-    for (size_t i = range.first; i < range.last; i++) {
-        if (!t->plan.kernels->are_finite(x[i], t->samples.x.cols)) {
-            nn_set_flag(&t->not_finite, 1); /* read after a barrier */
+    const NNWorkspace *ws = &c->ws;
+    NNUpdateConstants weight_update = c->weight_update, bias_update = c->bias_update;
+    double norm2 = squared_norm(ws, team, thread_index);
+    if (norm2 > c->clip_norm * c->clip_norm) {
+        weight_update.gradient_scale = bias_update.gradient_scale = (float)(c->clip_norm / sqrt(norm2));
+    }
+    for (size_t l = 0; l < ws->num_layers; l++) {
+        const NNLayer *layer = &ws->layers[l];
+        NNRange weights = nn_share(layer->num_weights / NN_PAD, thread_index, team->size);
+        NNRange biases = nn_share(layer->padded_outputs / NN_PAD, thread_index, team->size);
+        size_t w = weights.first * NN_PAD, b = biases.first * NN_PAD, state = layer->num_weights + b;
+        ws->kernels->optimizer_step(&weight_update, layer->grad_w + w, layer->m + w, layer->v + w, layer->w + w,
+                                    (weights.last - weights.first) * NN_PAD);
+        ws->kernels->optimizer_step(&bias_update, layer->grad_b + b, layer->m + state, layer->v + state, layer->b + b,
+                                    (biases.last - biases.first) * NN_PAD);
+    }
+}
+
+/* ---- The step ---- */
+
+/* Sets has_nonfinite_input if an input in this thread's share of x, (num, inputs) by row pointers, is NaN or infinite. */
+static void check_inputs(NNStepContext *c, const float *const *x, size_t num, int thread_index, int num_threads)
+{
+    NNRange share = nn_share(num, thread_index, num_threads);
+    for (size_t i = share.first; i < share.last; i++) {
+        if (!c->ws.kernels->all_finite(x[i], c->samples.x.cols)) {
+            nn_flag_set(&c->has_nonfinite_input, 1); /* read after a barrier */
         }
     }
 }
 
-/* As nn_do_step. */
-static int do_block(Training *t, Step step, size_t done, double *cost, NNTeam *team, int number)
+/* The phases of the forward pass, up to the deltas of the output layer. Returns 0, or 1 as nn_take_step does. */
+static int forward_block(NNStepContext *c, const float *const *x, Block block, float delta_scale, NNTeam *team, int thread_index)
 {
-    NNWorkspace *plan = &t->plan;
-    size_t first = step.first + done, left = step.size - done, num = left < plan->block ? left : plan->block;
-    const float **x_rows = plan->x_rows + (size_t)number * plan->block; /* each thread has its own */
-    const float *const *a = x_rows;
-    Block block = {num, done == 0, done + num == step.size};
-    NNRange next = {first + num, first + num + plan->block}, nothing = {0, 0};
-
-    next.last = next.last < t->samples.x.rows ? next.last : t->samples.x.rows;
-    for (size_t i = 0; i < num; i++) {
-        x_rows[i] = nn_row(t->samples.x, sample_at(t, first + i));
+    NNWorkspace *ws = &c->ws;
+    if (c->checks_inputs) {
+        check_inputs(c, x, block.num, thread_index, team->size);
     }
-    if (t->unchecked) {
-        check_inputs(t, a, num, number, team->size);
+    for (size_t l = 0; l < ws->num_layers; l++) {
+        forward_phase(c, l, x, block, thread_index, team->size);
+        nn_team_barrier(team);
+        x = ws->layers[l].a_rows;
     }
-    for (size_t l = 0; l < plan->num_layers; l++) {
-        forward_phase(t, l, a, first, num, number, team->size);
-        nn_team_wait(team);
-        a = plan->layers[l].a_rows;
+    output_phase(c, block, delta_scale, thread_index, team->size);
+    nn_transpose_weights(ws, thread_index, team->size);
+    if (thread_index == 0) {
+        size_t work = 3 * block.num * nn_work_per_sample(ws->nn); /* forward, backward and gradient */
+        c->stop_code = nn_poll(c->monitor, work) ? NN_STOPPED : NN_OK;
+        c->stop_code = c->has_nonfinite_input ? NN_NOT_FINITE : c->stop_code;
     }
-    output_phase(t, first, num, step.scale, number, team->size);
-    nn_transpose_weights(plan, number, team->size);
-    if (number == 0) {
-        t->stop = nn_poll(t->monitor, 3 * num * nn_work(plan->nn)) ? NN_STOPPED : NN_OK;
-        t->stop = t->not_finite ? NN_NOT_FINITE : t->stop;
-    }
-    nn_team_wait(team);
-    if (t->stop || (t->takes_steps && nn_flag(&t->diverged))) {
-        return 1;
-    }
-    for (size_t i = 0; i < num && number == 0 && cost != NULL; i++) {
-        *cost += (double)plan->costs[i];
-    }
-    for (size_t l = plan->num_layers; l-- > 0;) {
-        if (l > 0) {
-            delta_phase(t, l, num, number, team->size);
-            update_phase(t, l, plan->layers[l - 1].a_rows, block, nothing, number, team->size);
-        } else {
-            update_phase(t, l, x_rows, block, next, number, team->size);
-        }
-        nn_team_wait(team);
-    }
-    if (t->input_grad.data != NULL) {
-        input_delta_phase(t, first, num, number, team->size);
-        nn_team_wait(team); /* before the deltas are overwritten */
-    }
-    return 0;
+    nn_team_barrier(team);
+    return c->stop_code != NN_OK || (c->updates_parameters && nn_flag_get(&c->has_diverged));
 }
 
-int nn_do_step(Training *t, Step step, double *cost, NNTeam *team, int number)
+/* The phases of the backward pass, with gradients and parameter updates. */
+static void backward_block(NNStepContext *c, const float *const *x, Block block, NNRange next, NNTeam *team, int thread_index)
 {
-    for (size_t done = 0; done < step.size; done += t->plan.block) {
-        if (do_block(t, step, done, cost, team, number)) {
+    NNWorkspace *ws = &c->ws;
+    NNRange nothing = {0, 0};
+    for (size_t l = ws->num_layers - 1; l > 0; l--) {
+        backward_phase(c, l, block, thread_index, team->size);
+        update_phase(c, l, ws->layers[l - 1].a_rows, block, nothing, thread_index, team->size);
+        nn_team_barrier(team);
+    }
+    update_phase(c, 0, x, block, next, thread_index, team->size);
+    nn_team_barrier(team);
+    if (c->input_grad.data != NULL) {
+        input_gradient_phase(c, block, thread_index, team->size);
+        nn_team_barrier(team); /* the next block overwrites the deltas */
+    }
+}
+
+int nn_take_step(NNStepContext *c, NNMiniBatch batch, double *sum_losses, NNTeam *team, int thread_index)
+{
+    NNWorkspace *ws = &c->ws;
+    const float **x = ws->x_rows + (size_t)thread_index * ws->block;
+    for (size_t done = 0, num; done < batch.size; done += num) {
+        size_t first = batch.first + done, end;
+        num = nn_min(batch.size - done, ws->block);
+        end = first + num;
+        Block block = {first, num, done == 0, done + num == batch.size};
+        NNRange next = {end, nn_min(end + ws->block, c->samples.x.rows)};
+        for (size_t i = 0; i < num; i++) {
+            x[i] = nn_row(c->samples.x, sample_at(c, first + i));
+        }
+        if (forward_block(c, x, block, batch.delta_scale, team, thread_index)) {
             return 1;
         }
+        for (size_t i = 0; i < num && thread_index == 0 && sum_losses != NULL; i++) {
+            *sum_losses += (double)ws->losses[i];
+        }
+        backward_block(c, x, block, next, team, thread_index);
     }
-    if (t->takes_steps && t->clip > 0) {
-        clipped_step(t, team, number);
+    if (c->updates_parameters && c->clip_norm > 0) {
+        clipped_update_phase(c, team, thread_index);
+        nn_team_barrier(team);
     }
     return 0;
 }

@@ -1,45 +1,46 @@
-/* step.h: one step of training, or the gradient, by a team of threads. For train.c and the files that need a gradient.
+/* step.h: one training step, or one computation of the gradient, by a team of threads. For train.c.
  *
- * A step goes through phases with a barrier after each: forward through every layer; the cost, the delta of the output and, beside
- * it, the transposed weights; then backward, for every layer the delta of the layer before it and the update of its parameters.
- * In a phase the threads share the tiles of what it computes, always the same ones for the same shape, so that weights stay in the
- * cache of the thread that last changed them. */
-#ifndef NN_PHASES_H_
-#define NN_PHASES_H_
+ * A step goes through phases with a barrier after each: the forward pass, layer by layer; the output layer with its loss, beside
+ * the transposes of the weights; the backward pass, where each layer computes the delta of the layer before it, then its gradient
+ * and the parameter update. Within a phase the threads divide the tiles of the results, never a sum. A mini-batch that is larger
+ * than the workspace's block goes through the phases in blocks. */
+#ifndef NN_STEP_H_
+#define NN_STEP_H_
 
-#include "workspace.h"
 #include "team.h"
+#include "workspace.h"
 
-/* A call to nn_train or nn_gradient, as its threads see it. */
+/* What the threads of a call of nn_train or nn_gradient share. */
 typedef struct {
-    NNWorkspace plan;
+    NNWorkspace ws;
     NNSamples samples;
     NNMonitor *monitor;
-    size_t *order;          /* of the samples, where they are shuffled; else NULL */
-    int takes_steps;        /* not if only the gradient is wanted */
-    int is_direct;          /* a step of plain gradient descent: the products go into the parameters at once */
-    double clip;            /* the largest norm of the gradient, or 0 */
-    NNStep step, bias_step; /* written by thread 0 before a step */
-    const double *dropout;  /* of each hidden layer, or NULL */
-    uint64_t dropout_seed;  /* of the epoch */
-    Matrix input_grad;      /* the gradient by the inputs, where it has data */
-    int stop;               /* a code, written by thread 0 between two barriers, read by all after */
-    int unchecked;          /* whether inputs are still to be looked at: in the first epoch */
-    int not_finite;         /* an input, written by any thread that sees one */
-    int diverged;           /* the cost of a sample is not finite, written by any thread that sees one */
-} Training;
+    size_t *order;          /* (n,): the shuffled order of the samples; NULL without shuffling */
+    int updates_parameters; /* 0 if only the gradient is wanted */
+    int updates_in_place;   /* plain gradient descent: products are added to the parameters directly; see nn_can_update_in_place */
+    double clip_norm;       /* the largest norm of the gradient, or 0 for no clipping */
+    NNUpdateConstants weight_update, bias_update; /* written by thread 0 before a step */
+    const double *dropout;  /* (hidden layers,): drop probabilities, or NULL */
+    uint64_t dropout_seed;  /* a new one for each epoch */
+    Matrix input_grad;      /* (n, inputs): dC/dx, written if it has data */
+    int checks_inputs;      /* inputs have to be checked for NaN and infinity: in the first epoch */
+    int stop_code;          /* NN_OK or why to stop; written by thread 0 between two barriers */
+    int has_nonfinite_input; /* set by any thread */
+    int has_diverged;       /* a loss is not finite; set by any thread */
+} NNStepContext;
 
-/* One step: `size` samples of the order from `first` on, in blocks. */
+/* The samples order[first], ..., order[first + size - 1]. */
 typedef struct {
     size_t first, size;
-    float scale; /* of the delta: what dC_i/dz is multiplied with, or half of that for the squared error */
-} Step;
+    float delta_scale; /* dC_i/dz is multiplied with it (for NN_MSE, half of dC_i/dz) */
+} NNMiniBatch;
 
-/* By all threads of the team. Not 0 if the call is to stop, for t->stop or because the cost is not finite; the parameters are as
- * before the step then. *cost, if it is not NULL, is added to by thread 0. */
-int nn_do_step(Training *t, Step step, double *cost, NNTeam *team, int number);
+/* Plain gradient descent, w -= learning_rate g and nothing else: its products can be added to the parameters directly. */
+int nn_can_update_in_place(const NNOptimizer *optimizer);
 
-/* A thread's share of the weights' transposes, of all layers that have room for one. */
-void nn_transpose_weights(const NNWorkspace *plan, int number, int team_size);
+/* Takes one step on a mini-batch (or adds up the gradient); every thread of the team calls it. Thread 0 adds the losses of the
+ * samples to *sum_losses unless that is NULL. Returns 0; or 1 if the call is to stop (context->stop_code, or a loss that is not
+ * finite), and then the parameters are as before the step. */
+int nn_take_step(NNStepContext *context, NNMiniBatch batch, double *sum_losses, NNTeam *team, int thread_index);
 
-#endif /* NN_PHASES_H_ */
+#endif /* NN_STEP_H_ */

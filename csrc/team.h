@@ -1,35 +1,55 @@
-/* team.h: threads that work on one call together, and the barrier between their phases. */
+/* team.h: a team of threads that work on one call of the engine together: how to start it, its barrier, how the threads share work,
+ * and how many are worth starting. Knows nothing of networks. */
 #ifndef NN_TEAM_H_
 #define NN_TEAM_H_
 
+#include <stddef.h>
+
 typedef struct {
-    int size;       /* threads, the caller's among them */
-    int waiting;    /* at the barrier */
-    unsigned int generation; /* of the barrier */
+    int size;                /* threads, the caller's included; 0 until it is known */
+    int num_waiting;         /* threads at the barrier */
+    unsigned int generation; /* how often the barrier has opened */
 } NNTeam;
 
-/* Whether this build has threads. */
-extern const int nn_has_threads;
+/* The function that every thread of a team runs. thread_index is 0 for the caller's thread, up to team->size - 1. */
+typedef void NNTeamFunction(void *context, NNTeam *team, int thread_index);
 
-/* work(context, team, number) on `size` threads, or on as many as can be had, with numbers from 0, the caller's; returns when
- * all have. Each call starts its threads and ends them, so that there are none to be lost by fork, to spin when there is nothing
- * to do, or to belong to another of the caller's threads; that costs some 20 us. */
-void nn_team_run(int size, void (*work)(void *context, NNTeam *team, int number), void *context);
+/* Runs function(context, team, thread_index) on num_threads threads, or on as many as the system grants, and returns when all have
+ * returned. Each call starts and joins its own threads (about 20 us). A pool would save that, but would not survive fork, would
+ * use the processor while idle, and would have to be shared by the caller's threads. */
+void nn_team_run(int num_threads, NNTeamFunction *function, void *context);
 
-/* Returns when every thread of the team has come here. What they wrote before is seen by all after. */
-void nn_team_wait(NNTeam *team);
+/* The barrier: returns when every thread of the team has called it. Writes before it are visible to all threads after it. */
+void nn_team_barrier(NNTeam *team);
 
-/* A number that several threads write and read, without any order to what else they do. */
-static inline void nn_set_flag(int *flag, int value)
+/* The most threads that pay off, at most max_threads, for a call on num_samples samples with a barrier after each
+ * samples_per_step of them. work_per_sample is in multiply-adds (see monitor.h). A negative max_threads forces that many. */
+int nn_worthwhile_threads(size_t work_per_sample, size_t samples_per_step, size_t num_samples, int max_threads);
+
+/* The items first, first + 1, ..., last - 1. */
+typedef struct {
+    size_t first, last;
+} NNRange;
+
+/* The share of one thread when num_threads threads divide num_items items; the same for the same arguments. */
+static inline NNRange nn_share(size_t num_items, int thread_index, int num_threads)
+{
+    NNRange range = {num_items * (size_t)thread_index / (size_t)num_threads,
+                     num_items * (size_t)(thread_index + 1) / (size_t)num_threads};
+    return range;
+}
+
+/* A flag that several threads write and read without ordering anything else (relaxed atomics). */
+static inline void nn_flag_set(int *flag, int value)
 {
 #ifdef __GNUC__
     __atomic_store_n(flag, value, __ATOMIC_RELAXED);
 #else
-    *flag = value; /* there is one thread */
+    *flag = value; /* such a build has one thread */
 #endif
 }
 
-static inline int nn_flag(const int *flag)
+static inline int nn_flag_get(const int *flag)
 {
 #ifdef __GNUC__
     return __atomic_load_n(flag, __ATOMIC_RELAXED);

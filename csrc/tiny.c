@@ -1,48 +1,55 @@
-/* tiny.c: see tiny.h; the loops are in tiny_impl.h. */
+/* tiny.c: see tiny.h. Which trainings are tiny, the transposed copies of the samples, and the loop that polls the monitor. */
 #include "tiny.h"
 
 #include <string.h>
 
 #include "kernels/kernels.h"
-#include "workspace.h"
+#include "monitor.h"
+#include "step.h"
 
-#define MAX_WEIGHTS 256
+#define MAX_WEIGHTS 256 /* also of neurons in a layer */
 #define MAX_SAMPLES 64
-#define LONGEST_VECTOR 16
+#define LONGEST_VECTOR 16                  /* floats */
+#define WORK_PER_POLL ((size_t)1 << 22)    /* multiply-adds, as nn_work_per_sample counts */
+#define WORK_PER_ITERATION 64              /* what an iteration costs beside its multiply-adds */
 
-#if defined(__x86_64__) && defined(__GNUC__)
-void nn_train_tiny_avx2_128(const NNTiny *tiny, size_t iterations);
-#endif
-
-/* The same rate in each step, on all samples as they are, and no word of the cost. */
-static int is_simple(const NNTrainOptions *options)
+/* The same learning rate in every step, all samples in their order, and no losses to report. */
+static int has_plain_options(const NNTrainOptions *options)
 {
     return options->learning_rates == NULL && options->dropout == NULL && options->losses == NULL && !options->shuffle;
 }
 
-int nn_is_tiny(const NNTraining *call)
+static int has_tiny_layers(NeuralNetwork nn)
 {
-    NeuralNetwork nn = call->nn;
     size_t num_weights = 0;
-    if (nn.num_layers > NN_TINY_LAYERS || nn.loss.kind != NN_MSE || call->samples.sample_weights != NULL) {
+    if (nn.num_layers > NN_TINY_MAX_LAYERS) {
         return 0;
     }
     for (size_t l = 0; l < nn.num_layers; l++) {
         if (nn.archi[l] > MAX_WEIGHTS || nn.archi[l + 1] > MAX_WEIGHTS) {
             return 0;
         }
-        if (nn.activation_functions[l] > NN_LINEAR) { /* neither sigmoid, tanh, relu nor linear */
+        if (nn.activation_functions[l] > NN_LINEAR) { /* only sigmoid, tanh, relu and linear */
             return 0;
         }
         num_weights += nn.archi[l] * nn.archi[l + 1];
     }
-    return num_weights <= MAX_WEIGHTS && call->samples.x.rows <= MAX_SAMPLES &&
-           call->options.batch_size >= call->samples.x.rows && nn_is_plain(call->optimizer) && is_simple(&call->options) &&
-           nn_first_nonfinite(call->samples.y) == call->samples.y.rows * call->samples.y.cols; /* no target is missing */
+    return num_weights <= MAX_WEIGHTS;
 }
 
-/* Units as rows, samples next to each other. */
-static void turn(Matrix from, float *to, size_t stride)
+int nn_is_tiny(const NNTrainCall *call)
+{
+    const NNSamples *samples = &call->samples;
+    return has_tiny_layers(call->nn) && call->nn.loss.kind == NN_MSE && samples->sample_weights == NULL &&
+           samples->x.rows <= MAX_SAMPLES && call->options.batch_size >= samples->x.rows &&
+           nn_can_update_in_place(call->optimizer) && has_plain_options(&call->options) &&
+           nn_first_nonfinite(samples->y) == samples->y.rows * samples->y.cols; /* no missing targets */
+}
+
+/* to[j][i] = from[i][j].
+ *
+ * to     (from.cols, from.rows), rows `stride` apart */
+static void transpose_samples(Matrix from, float *to, size_t stride)
 {
     for (size_t i = 0; i < from.rows; i++) {
         for (size_t j = 0; j < from.cols; j++) {
@@ -51,69 +58,78 @@ static void turn(Matrix from, float *to, size_t stride)
     }
 }
 
-/* Where everything lies, in one block; NULL if there is no memory for it. */
-static float *lay_out(NNTiny *tiny, const NNTraining *call, size_t lanes)
+/* Allocates one block of memory for activations, deltas and targets, with rows padded to a multiple of vector_length, points
+ * `training` into it and copies the samples. Returns the block, or NULL if memory ran out. */
+static float *allocate(NNTinyTraining *training, const NNTrainCall *call, size_t vector_length)
 {
     NeuralNetwork nn = call->nn;
-    size_t num_units = nn.archi[nn.num_layers];
-    float *memory, *at;
-    tiny->stride = (tiny->num_samples + lanes - 1) / lanes * lanes;
+    size_t num_rows = nn.archi[nn.num_layers]; /* targets */
+    float *memory, *place;
+    training->stride = nn_round_up(training->num_samples, vector_length);
     for (size_t l = 0; l <= nn.num_layers; l++) {
-        num_units += 2 * nn.archi[l];
+        num_rows += 2 * nn.archi[l]; /* activations and deltas */
     }
-    at = memory = (float *)calloc(num_units * tiny->stride, sizeof(float));
+    place = memory = (float *)calloc(num_rows * training->stride, sizeof(float));
     if (memory == NULL) {
         return NULL;
     }
     for (size_t l = 0; l <= nn.num_layers; l++) {
-        tiny->activations[l] = at;
-        tiny->deltas[l] = at + nn.archi[l] * tiny->stride;
-        at += 2 * nn.archi[l] * tiny->stride;
+        training->activations[l] = place;
+        training->deltas[l] = place + nn.archi[l] * training->stride;
+        place += 2 * nn.archi[l] * training->stride;
     }
-    turn(call->samples.x, tiny->activations[0], tiny->stride);
-    turn(call->samples.y, at, tiny->stride);
-    tiny->targets = at;
+    transpose_samples(call->samples.x, training->activations[0], training->stride);
+    transpose_samples(call->samples.y, place, training->stride);
+    training->targets = place;
     return memory;
 }
 
-int nn_attempt_tiny(const NNTraining *call, size_t limit, int keep, int *finite, NNMonitor *monitor)
+/* Trains in portions between which the monitor is polled. Parameters that are not finite stay so: there it ends early. */
+static int run_iterations(const NNTinyTraining *training, void (*train)(const NNTinyTraining *training, size_t iterations),
+                          const NNKernels *kernels, size_t num_epochs, NNMonitor *monitor)
+{
+    size_t work = nn_work_per_sample(training->nn) * 3 * training->num_samples, num_parameters = nn_num_parameters(training->nn);
+    size_t iterations_per_poll = WORK_PER_POLL / (work + WORK_PER_ITERATION) + 1;
+    int code = NN_OK, is_finite = 1;
+    while (code == NN_OK && is_finite && monitor->done < num_epochs) {
+        size_t iterations = nn_min(num_epochs - monitor->done, iterations_per_poll);
+        train(training, iterations);
+        monitor->done = monitor->num_steps = monitor->done + iterations;
+        code = nn_poll(monitor, iterations * work) ? NN_STOPPED : NN_OK;
+        is_finite = kernels->all_finite(training->nn.weights[0].data, num_parameters);
+    }
+    return code;
+}
+
+int nn_train_tiny(const NNTrainCall *call, NNAttempt *attempt, NNMonitor *monitor)
 {
     const NNKernels *kernels = nn_kernels_available(call->backend.isa);
-    void (*descend)(const NNTiny *tiny, size_t iterations) = kernels->descend_tiny;
+    void (*train)(const NNTinyTraining *training, size_t iterations) = kernels->train_tiny;
     NeuralNetwork nn = call->nn;
-    size_t num = call->samples.x.rows, lanes = LONGEST_VECTOR, work = nn_work(nn) * 3 * num;
-    size_t num_epochs = call->options.num_epochs < limit ? call->options.num_epochs : limit;
-    size_t iterations_per_poll = ((size_t)1 << 22) / (work + 64) + 1, num_parameters = nn_num_parameters(nn);
-    NNTiny tiny = {.nn = nn, .num_samples = num, .scale = (float)(-2 * call->optimizer->learning_rate / (double)num)};
-    float *parameters = nn.weights[0].data, *memory, before[(NN_TINY_LAYERS + 1) * MAX_WEIGHTS];
-    int code = NN_OK;
+    size_t num_samples = call->samples.x.rows, num_parameters = nn_num_parameters(nn), vector_length = LONGEST_VECTOR;
+    NNTinyTraining training = {.nn = nn, .num_samples = num_samples,
+                               .delta_scale = (float)(-2 * call->optimizer->learning_rate / (double)num_samples)};
+    float *parameters = nn.weights[0].data, *memory, before[(NN_TINY_MAX_LAYERS + 1) * MAX_WEIGHTS];
+    int code;
 
-    *finite = 1;
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (num <= 4 && !kernels->is_slow) {
-        descend = nn_train_tiny_avx2_128;
-        lanes = 4;
+    attempt->is_finite = 1;
+#if NN_HAS_TINY_128
+    if (num_samples <= 4 && !kernels->is_slow) {
+        train = nn_train_tiny_avx2_128;
+        vector_length = 4;
     }
 #endif
-    if (nn_first_nonfinite(call->samples.x) < num * call->samples.x.cols) {
+    if (nn_first_nonfinite(call->samples.x) < num_samples * call->samples.x.cols) {
         return NN_NOT_FINITE;
     }
-    memory = lay_out(&tiny, call, lanes);
+    memory = allocate(&training, call, vector_length);
     if (memory == NULL) {
         return NN_NO_MEMORY;
     }
     memcpy(before, parameters, num_parameters * sizeof(float));
-    while (code == NN_OK && monitor->done < num_epochs) {
-        size_t left = num_epochs - monitor->done, now = left < iterations_per_poll ? left : iterations_per_poll;
-        descend(&tiny, now);
-        monitor->done = monitor->num_steps = monitor->done + now;
-        code = nn_poll(monitor, now * work) ? NN_STOPPED : NN_OK;
-        if (!kernels->are_finite(parameters, num_parameters)) {
-            break; /* it stays so */
-        }
-    }
-    *finite = kernels->are_finite(parameters, num_parameters);
-    if (!keep || !*finite) {
+    code = run_iterations(&training, train, kernels, nn_min(call->options.num_epochs, attempt->max_steps), monitor);
+    attempt->is_finite = kernels->all_finite(parameters, num_parameters);
+    if (!attempt->keeps_result || !attempt->is_finite) {
         memcpy(parameters, before, num_parameters * sizeof(float));
     }
     free(memory);

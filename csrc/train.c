@@ -1,266 +1,297 @@
-/* train.c: gradients and training, by batches. See engine.h; the steps are in step.c, the tiny networks of tiny.h are trained in
- * tiny.c. */
+/* train.c: nn_gradient and nn_train of engine.h: the loop over epochs and mini-batches, and what happens when a training diverges.
+ * A step is in step.c; trainings of tiny networks go to tiny.c. */
 #include <math.h>
 #include <string.h>
 
+#include "monitor.h"
 #include "step.h"
 #include "tiny.h"
 
-#ifndef MAX_BLOCK /* the tests make do with a few */
+#ifndef MAX_BLOCK /* tests define smaller blocks */
 #define MAX_BLOCK 1024
 #define MIN_BLOCK 64
 #endif
-#define WORK_OF_A_BLOCK ((size_t)3 << 29) /* multiply-adds of a forward pass: a poll comes often enough */
+#define WORK_PER_BLOCK ((size_t)3 << 29)     /* multiply-adds of its forward pass at most, so that polls are frequent enough */
+#define SLOW_FACTOR 64                       /* how much slower kernels are with emulated fused multiply-adds */
+#define EPOCHS_WORTH_THREADS ((size_t)1000)  /* more epochs do not make threads more worthwhile; avoids an overflow */
 
-/* ---- What is the same for all threads ---- */
-
-/* The constants of a step. The powers are products in double precision: pow is each library's own. */
-static void prepare_step(Training *t, NNOptimizer *o, double rate)
+/* The factor of dC_i/dz in a mini-batch of batch_size samples: 1 / batch_size, and -learning_rate for an update in place. The
+ * kernel leaves out the factor 2 in the derivative of the squared error. */
+static float delta_scale(const NNStepContext *c, size_t batch_size, double learning_rate)
 {
-    NNStep step = {.kind = o->kind, .nesterov = o->nesterov, .scale = 1, .l2 = (float)o->l2, .keep = (float)(1 - rate * o->weight_decay),
-                   .rate = (float)rate, .epsilon = (float)o->epsilon, .beta1 = (float)o->beta1, .beta2 = (float)o->beta2,
-                   .one_minus_beta1 = (float)(1 - o->beta1), .one_minus_beta2 = (float)(1 - o->beta2), .eta_minus = (float)o->eta_minus,
-                   .eta_plus = (float)o->eta_plus, .min_step = (float)o->min_step, .max_step = (float)o->max_step};
-    if (o->kind == NN_ADAM) {
-        o->beta1_power *= o->beta1;
-        o->beta2_power *= o->beta2;
-        step.rate = (float)(rate / (1 - o->beta1_power));
-        step.root = (float)(1 / sqrt(1 - o->beta2_power));
-    }
-    t->step = t->bias_step = step;
-    t->bias_step.l2 = 0;
-    t->bias_step.keep = 1;
+    double factor = c->ws.nn.loss.kind == NN_MSE ? 2 : 1;
+    return (float)(factor * (c->updates_in_place ? -learning_rate : 1) / (double)batch_size);
 }
 
-/* What the derivative of a sample's cost is multiplied with. The kernel leaves out the 2 of the squared error. */
-static float scale_of(const Training *t, size_t num, double rate)
+/* The number of samples to process together: a mini-batch, if it is not so large that polls would be rare. */
+static size_t choose_block(NeuralNetwork nn, size_t batch_size, const NNKernels *kernels)
 {
-    double factor = t->plan.nn.loss.kind == NN_MSE ? 2 : 1;
-    return (float)(factor * (t->is_direct ? -rate : 1) / (double)num);
-}
-
-/* As many samples at a time as a step has, but not so many that a poll would come late. */
-static size_t block_for(NeuralNetwork nn, size_t step_size, const NNKernels *kernels)
-{
-    size_t work = kernels->is_slow ? WORK_OF_A_BLOCK / 64 : WORK_OF_A_BLOCK;
-    size_t block = work / nn_work(nn);
-    block = block < MIN_BLOCK ? MIN_BLOCK : block > MAX_BLOCK ? MAX_BLOCK : block;
-    return block < step_size ? block : step_size;
+    size_t block = (kernels->is_slow ? WORK_PER_BLOCK / SLOW_FACTOR : WORK_PER_BLOCK) / nn_work_per_sample(nn);
+    block = block < MIN_BLOCK ? MIN_BLOCK : nn_min(block, MAX_BLOCK);
+    return nn_min(block, batch_size);
 }
 
 /* ---- The gradient ---- */
 
 typedef struct {
-    Training t;
-    double cost; /* summed up */
-} Gradient;
+    NNStepContext step;
+    double sum_losses;
+} GradientCall;
 
-static void gradient(void *context, NNTeam *team, int number)
+/* The NNTeamFunction of nn_gradient. */
+static void compute_gradient(void *context, NNTeam *team, int thread_index)
 {
-    Gradient *g = (Gradient *)context;
-    size_t num = g->t.samples.x.rows;
-    Step step = {0, num, scale_of(&g->t, num, 0)};
-    nn_do_step(&g->t, step, &g->cost, team, number);
+    GradientCall *call = (GradientCall *)context;
+    size_t num = call->step.samples.x.rows;
+    NNMiniBatch all = {0, num, delta_scale(&call->step, num, 0)};
+    nn_take_step(&call->step, all, &call->sum_losses, team, thread_index);
 }
 
-int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *cost, NNBackend backend,
+int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend backend,
                 NNMonitor *monitor)
 {
-    Gradient g = {.t = {.samples = samples, .monitor = monitor, .unchecked = 1, .input_grad = input_grad}};
+    GradientCall call = {.step = {.samples = samples, .monitor = monitor, .checks_inputs = 1, .input_grad = input_grad}};
     size_t num = samples.x.rows;
     const NNKernels *kernels = nn_kernels_available(backend.isa);
-    size_t block = block_for(nn, num, kernels);
-    int num_threads = nn_worthwhile_threads(nn, block, num, backend.num_threads);
-    int what = NN_WORKSPACE_DELTAS | NN_WORKSPACE_GRADIENT | (input_grad.data != NULL ? NN_WORKSPACE_INPUT_DELTA : 0);
+    size_t block = choose_block(nn, num, kernels);
+    int num_threads = nn_worthwhile_threads(nn_work_per_sample(nn), block, num, backend.num_threads);
+    int contents = NN_WORKSPACE_DELTAS | NN_WORKSPACE_GRADIENT | (input_grad.data != NULL ? NN_WORKSPACE_INPUT_DELTA : 0);
 
-    g.t.plan = nn_workspace_alloc(nn, kernels, block, num_threads, what);
-    if (g.t.plan.memory == NULL) {
+    call.step.ws = nn_workspace_alloc(nn, kernels, block, num_threads, contents);
+    if (call.step.ws.memory == NULL) {
         return NN_NO_MEMORY;
     }
-    nn_team_run(num_threads, gradient, &g);
-    if (!g.t.stop) {
-        nn_unpack(&g.t.plan, NN_PACK_GRADIENT, grad.weights[0].data);
-        *cost = g.cost / (double)num;
+    nn_team_run(num_threads, compute_gradient, &call);
+    if (call.step.stop_code == NN_OK) {
+        nn_unpack(&call.step.ws, NN_PACK_GRADIENT, grad.weights[0].data);
+        *loss = call.sum_losses / (double)num;
     }
-    nn_workspace_free(&g.t.plan);
-    return g.t.stop;
+    nn_workspace_free(&call.step.ws);
+    return call.step.stop_code;
 }
 
-/* ---- Training ---- */
+/* ---- The training loop ---- */
 
-/* A call of nn_train, as its threads see it; `limit` steps at the most. */
 typedef struct {
-    Training t;
+    NNStepContext step;
     NNOptimizer *optimizer;
     NNTrainOptions options;
-    size_t limit;
-} Run;
+    size_t max_steps;
+} TrainingLoop;
 
-static void begin_epoch(Run *r, size_t epoch)
+/* Advances the powers of beta1 and beta2 and sets the constants of the next parameter update. By thread 0; the others read the
+ * constants after the barriers of the forward pass. (The powers are products in double precision, because pow differs between C
+ * libraries.) */
+static void prepare_update(NNStepContext *c, NNOptimizer *o, double learning_rate)
 {
-    const NNTrainOptions *options = &r->options;
-    if (r->t.order != NULL) {
-        nn_shuffle(r->t.order, r->t.samples.x.rows, options->seed, options->first_epoch + epoch);
+    NNUpdateConstants update = {.kind = o->kind,
+                                .nesterov = o->nesterov,
+                                .gradient_scale = 1,
+                                .l2 = (float)o->l2,
+                                .weight_decay_factor = (float)(1 - learning_rate * o->weight_decay),
+                                .learning_rate = (float)learning_rate,
+                                .epsilon = (float)o->epsilon,
+                                .beta1 = (float)o->beta1,
+                                .one_minus_beta1 = (float)(1 - o->beta1),
+                                .beta2 = (float)o->beta2,
+                                .one_minus_beta2 = (float)(1 - o->beta2),
+                                .eta_minus = (float)o->eta_minus,
+                                .eta_plus = (float)o->eta_plus,
+                                .min_step = (float)o->min_step,
+                                .max_step = (float)o->max_step};
+    if (o->kind == NN_ADAM) { /* the bias correction of both moments */
+        o->beta1_power *= o->beta1;
+        o->beta2_power *= o->beta2;
+        update.learning_rate = (float)(learning_rate / (1 - o->beta1_power));
+        update.bias_correction2 = (float)(1 / sqrt(1 - o->beta2_power));
     }
-    r->t.dropout_seed = nn_random(~options->seed, options->first_epoch + epoch);
+    c->weight_update = c->bias_update = update;
+    c->bias_update.l2 = 0;
+    c->bias_update.weight_decay_factor = 1;
 }
 
-static void end_epoch(Run *r, size_t epoch, double cost)
+/* By thread 0. */
+static void begin_epoch(TrainingLoop *loop, size_t epoch)
 {
-    r->t.unchecked = 0;
-    r->t.monitor->done++;
-    if (r->options.losses != NULL) {
-        r->options.losses[epoch] = (float)(cost / (double)r->t.samples.x.rows);
+    const NNTrainOptions *options = &loop->options;
+    if (loop->step.order != NULL) {
+        nn_shuffle(loop->step.order, loop->step.samples.x.rows, options->seed, options->first_epoch + epoch);
+    }
+    loop->step.dropout_seed = nn_random(~options->seed, options->first_epoch + epoch);
+}
+
+/* By thread 0. */
+static void end_epoch(TrainingLoop *loop, size_t epoch, double sum_losses)
+{
+    loop->step.checks_inputs = 0;
+    loop->step.monitor->done++;
+    if (loop->options.losses != NULL) {
+        loop->options.losses[epoch] = (float)(sum_losses / (double)loop->step.samples.x.rows);
     }
 }
 
-static void train(void *context, NNTeam *team, int number)
+/* One step of the training, number num_steps, on up to batch_size samples from position `first` of the epoch on. Returns 0, or 1 if
+ * the training is to stop; then the step has not been taken. */
+static int train_step(TrainingLoop *loop, size_t first, size_t num_steps, double *sum_losses, NNTeam *team, int thread_index)
 {
-    Run *r = (Run *)context;
-    size_t num_samples = r->t.samples.x.rows, size = r->options.batch_size, num_steps = 0;
+    NNOptimizer *o = loop->optimizer;
+    double learning_rate = loop->options.learning_rates == NULL ? o->learning_rate : loop->options.learning_rates[num_steps];
+    double beta1_power = thread_index == 0 ? o->beta1_power : 0, beta2_power = thread_index == 0 ? o->beta2_power : 0;
+    NNMiniBatch batch = {first, nn_min(loop->step.samples.x.rows - first, loop->options.batch_size), 0};
 
-    for (size_t epoch = 0; epoch < r->options.num_epochs; epoch++) {
-        double cost = 0;
-        if (number == 0) {
-            begin_epoch(r, epoch);
+    batch.delta_scale = delta_scale(&loop->step, batch.size, learning_rate);
+    if (thread_index == 0 && !loop->step.updates_in_place) {
+        prepare_update(&loop->step, o, learning_rate);
+    }
+    if (nn_take_step(&loop->step, batch, sum_losses, team, thread_index)) {
+        if (thread_index == 0) {
+            o->beta1_power = beta1_power;
+            o->beta2_power = beta2_power;
         }
-        nn_team_wait(team);
-        for (size_t first = 0; first < num_samples; first += size) {
-            size_t left = num_samples - first;
-            double rate = r->options.learning_rates == NULL ? r->optimizer->learning_rate : r->options.learning_rates[num_steps];
-            double beta1_power = number == 0 ? r->optimizer->beta1_power : 0, beta2_power = number == 0 ? r->optimizer->beta2_power : 0;
-            Step step = {first, left < size ? left : size, 0};
-            if (num_steps == r->limit) {
-                return;
-            }
-            step.scale = scale_of(&r->t, step.size, rate);
-            if (number == 0 && !r->t.is_direct) {
-                prepare_step(&r->t, r->optimizer, rate); /* read after the barriers of the forward pass */
-            }
-            if (nn_do_step(&r->t, step, r->options.losses == NULL ? NULL : &cost, team, number)) {
-                if (number == 0) { /* the step is not taken */
-                    r->optimizer->beta1_power = beta1_power;
-                    r->optimizer->beta2_power = beta2_power;
-                }
+        return 1;
+    }
+    if (thread_index == 0) {
+        loop->step.monitor->num_steps = num_steps + 1;
+    }
+    return 0;
+}
+
+/* The NNTeamFunction of nn_train: every thread runs the same loop. */
+static void run_training_loop(void *context, NNTeam *team, int thread_index)
+{
+    TrainingLoop *loop = (TrainingLoop *)context;
+    size_t num_samples = loop->step.samples.x.rows, num_steps = 0;
+
+    for (size_t epoch = 0; epoch < loop->options.num_epochs; epoch++) {
+        double sum_losses = 0;
+        if (thread_index == 0) {
+            begin_epoch(loop, epoch);
+        }
+        nn_team_barrier(team);
+        for (size_t first = 0; first < num_samples; first += loop->options.batch_size) {
+            if (num_steps == loop->max_steps ||
+                train_step(loop, first, num_steps, loop->options.losses == NULL ? NULL : &sum_losses, team, thread_index)) {
                 return;
             }
             num_steps++;
-            if (number == 0) {
-                r->t.monitor->num_steps = num_steps;
-            }
         }
-        if (number == 0) {
-            end_epoch(r, epoch, cost);
+        if (thread_index == 0) {
+            end_epoch(loop, epoch, sum_losses);
         }
     }
 }
 
-static int are_finite(const NNWorkspace *plan)
-{
-    int finite = 1;
-    for (size_t l = 0; l < plan->num_layers; l++) {
-        const NNLayer *layer = &plan->layers[l];
-        finite = finite && plan->kernels->are_finite(layer->w, layer->num_weights);
-        finite = finite && plan->kernels->are_finite(layer->b, layer->padded);
-    }
-    return finite;
-}
+/* ---- Attempts at a training ---- */
 
-/* Makes a plan for the training; the order where there is one. NN_OK or NN_NO_MEMORY. */
-static int make_plan(Run *r, NeuralNetwork nn, NNBackend backend)
+/* Allocates the workspace and, for shuffling, the order of the samples; packs the optimiser's state. NN_OK or NN_NO_MEMORY. */
+static int allocate(TrainingLoop *loop, NeuralNetwork nn, NNBackend backend)
 {
-    const NNOptimizer *o = r->optimizer;
-    size_t num = r->t.samples.x.rows, step_size = r->options.batch_size < num ? r->options.batch_size : num;
+    NNStepContext *c = &loop->step;
+    const NNOptimizer *o = loop->optimizer;
+    size_t num = c->samples.x.rows, batch_size = nn_min(loop->options.batch_size, num);
     const NNKernels *kernels = nn_kernels_available(backend.isa);
-    size_t block = block_for(nn, step_size, kernels);
-    size_t num_epochs = r->options.num_epochs < 1000 ? r->options.num_epochs : 1000; /* that is enough to start threads for */
-    int num_threads = nn_worthwhile_threads(nn, block, num * num_epochs, backend.num_threads);
-    int what = NN_WORKSPACE_DELTAS;
+    size_t block = choose_block(nn, batch_size, kernels);
+    size_t num_epochs = nn_min(loop->options.num_epochs, EPOCHS_WORTH_THREADS);
+    int num_threads = nn_worthwhile_threads(nn_work_per_sample(nn), block, num * num_epochs, backend.num_threads);
+    int contents = NN_WORKSPACE_DELTAS;
 
-    what |= !r->t.is_direct ? NN_WORKSPACE_GRADIENT | NN_WORKSPACE_MOMENTS : block < step_size ? NN_WORKSPACE_GRADIENT : 0;
-    what |= r->t.dropout != NULL ? NN_WORKSPACE_DROPOUT : 0;
-    what |= r->t.clip > 0 ? NN_WORKSPACE_SQUARES : 0;
-    r->t.plan = nn_workspace_alloc(nn, kernels, block, num_threads, what);
-    if (r->options.shuffle) {
-        r->t.order = (size_t *)malloc(num * sizeof(size_t));
+    if (!c->updates_in_place) {
+        contents |= NN_WORKSPACE_GRADIENT | NN_WORKSPACE_STATE;
+    } else if (block < batch_size) {
+        contents |= NN_WORKSPACE_GRADIENT;
     }
-    if (r->t.plan.memory == NULL || (r->options.shuffle && r->t.order == NULL)) {
-        nn_workspace_free(&r->t.plan);
-        free(r->t.order);
+    contents |= c->dropout != NULL ? NN_WORKSPACE_DROPOUT : 0;
+    contents |= c->clip_norm > 0 ? NN_WORKSPACE_NORM : 0;
+    c->ws = nn_workspace_alloc(nn, kernels, block, num_threads, contents);
+    if (loop->options.shuffle) {
+        c->order = (size_t *)malloc(num * sizeof(size_t));
+    }
+    if (c->ws.memory == NULL || (loop->options.shuffle && c->order == NULL)) {
+        nn_workspace_free(&c->ws);
+        free(c->order);
         return NN_NO_MEMORY;
     }
-    if (!r->t.is_direct) {
-        nn_pack(&r->t.plan, NN_PACK_M, o->state);
-        nn_pack(&r->t.plan, NN_PACK_V, o->state + nn_num_parameters(nn));
+    if (!c->updates_in_place) {
+        nn_pack(&c->ws, NN_PACK_M, o->state);
+        nn_pack(&c->ws, NN_PACK_V, o->state + nn_num_parameters(nn));
     }
     return NN_OK;
 }
 
-/* Takes `limit` steps at the most. The network and the optimizer are changed if `keep` says so and the parameters are finite. */
-static int attempt(const NNTraining *call, size_t limit, int keep, int *finite, NNMonitor *monitor)
+/* Copies the parameters and the optimiser's state from the workspace to the caller. */
+static void store_result(const TrainingLoop *loop, NeuralNetwork nn)
+{
+    nn_unpack(&loop->step.ws, NN_PACK_PARAMETERS, nn.weights[0].data);
+    if (!loop->step.updates_in_place) {
+        nn_unpack(&loop->step.ws, NN_PACK_M, loop->optimizer->state);
+        nn_unpack(&loop->step.ws, NN_PACK_V, loop->optimizer->state + nn_num_parameters(nn));
+    }
+}
+
+/* Like nn_train_tiny, for every training. */
+static int train_in_batches(const NNTrainCall *call, NNAttempt *attempt, NNMonitor *monitor)
 {
     NNOptimizer *o = call->optimizer;
-    Run r = {.t = {.samples = call->samples, .monitor = monitor, .takes_steps = 1, .clip = o->clip_norm,
-                   .dropout = call->options.dropout, .unchecked = !call->options.inputs_checked},
-             .optimizer = o, .options = call->options, .limit = limit};
+    TrainingLoop loop = {.step = {.samples = call->samples, .monitor = monitor, .updates_parameters = 1,
+                                  .updates_in_place = nn_can_update_in_place(o), .clip_norm = o->clip_norm,
+                                  .dropout = call->options.dropout, .checks_inputs = !call->options.inputs_checked},
+                         .optimizer = o, .options = call->options, .max_steps = attempt->max_steps};
     double beta1_power = o->beta1_power, beta2_power = o->beta2_power;
 
-    r.t.is_direct = nn_is_plain(o);
-    *finite = 1;
-    if (make_plan(&r, call->nn, call->backend) != NN_OK) {
+    attempt->is_finite = 1;
+    if (allocate(&loop, call->nn, call->backend) != NN_OK) {
         return NN_NO_MEMORY;
     }
-    nn_team_run(r.t.plan.num_threads, train, &r);
-    if (r.t.stop != NN_NOT_FINITE) {
-        *finite = are_finite(&r.t.plan);
+    nn_team_run(loop.step.ws.num_threads, run_training_loop, &loop);
+    if (loop.step.stop_code != NN_NOT_FINITE) {
+        attempt->is_finite = nn_parameters_finite(&loop.step.ws);
     }
-    if (r.t.stop != NN_NOT_FINITE && keep && *finite) {
-        nn_unpack(&r.t.plan, NN_PACK_PARAMETERS, call->nn.weights[0].data);
-        if (!r.t.is_direct) {
-            nn_unpack(&r.t.plan, NN_PACK_M, o->state);
-            nn_unpack(&r.t.plan, NN_PACK_V, o->state + nn_num_parameters(call->nn));
-        }
+    if (loop.step.stop_code != NN_NOT_FINITE && attempt->keeps_result && attempt->is_finite) {
+        store_result(&loop, call->nn);
     } else {
         o->beta1_power = beta1_power;
         o->beta2_power = beta2_power;
     }
-    nn_workspace_free(&r.t.plan);
-    free(r.t.order);
-    return r.t.stop != NN_OK ? r.t.stop : r.t.diverged ? NN_DIVERGED : NN_OK;
+    nn_workspace_free(&loop.step.ws);
+    free(loop.step.order);
+    return loop.step.stop_code != NN_OK ? loop.step.stop_code : loop.step.has_diverged ? NN_DIVERGED : NN_OK;
 }
 
-static int any_attempt(const NNTraining *call, size_t limit, int keep, int *finite, NNMonitor *monitor)
+static int attempt_training(const NNTrainCall *call, NNAttempt *attempt, NNMonitor *monitor)
 {
-    int is_tiny = nn_is_tiny(call);
     monitor->done = monitor->num_steps = 0;
-    return (is_tiny ? nn_attempt_tiny : attempt)(call, limit, keep, finite, monitor);
+    return nn_is_tiny(call) ? nn_train_tiny(call, attempt, monitor) : train_in_batches(call, attempt, monitor);
 }
 
-/* After so many steps the parameters are no longer finite. A training can be repeated: look for the last step after which they
- * were, by going back in growing strides and then halving. What is not finite once stays so. */
-static int go_back(const NNTraining *call, size_t num_steps, NNMonitor *monitor)
+/* Called when the parameters are not finite after num_steps steps. Finds the last step after which they are finite and ends there.
+ * A training can be repeated with the same bits, and parameters that are not finite stay so: the search goes back from the end in
+ * growing strides and then bisects. */
+static int return_to_last_finite_step(const NNTrainCall *call, size_t num_steps, NNMonitor *monitor)
 {
-    size_t low = 0, high = num_steps, stride = 1; /* finite after low steps, not after high */
-    int finite, code;
-    while (high - low > 1) {
-        size_t half = (high - low + 1) / 2, probe = high - (stride < half ? stride : half);
-        code = any_attempt(call, probe, 0, &finite, monitor);
+    size_t finite_steps = 0, nonfinite_steps = num_steps, stride = 1;
+    NNAttempt last = {0, 1, 1};
+    int code;
+    while (nonfinite_steps - finite_steps > 1) {
+        size_t half = nn_divide_up(nonfinite_steps - finite_steps, 2);
+        NNAttempt probe = {nonfinite_steps - nn_min(stride, half), 0, 1};
+        code = attempt_training(call, &probe, monitor);
         if (code == NN_STOPPED || code == NN_NO_MEMORY) {
             monitor->done = monitor->num_steps = 0;
             return code;
         }
-        low = finite ? probe : low;
-        high = finite ? high : probe;
+        *(probe.is_finite ? &finite_steps : &nonfinite_steps) = probe.max_steps;
         stride *= 2;
     }
-    code = any_attempt(call, low, 1, &finite, monitor);
+    last.max_steps = finite_steps;
+    code = attempt_training(call, &last, monitor);
     return code == NN_STOPPED || code == NN_NO_MEMORY ? code : NN_DIVERGED;
 }
 
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor)
 {
-    NNTraining call = {nn, samples, optimizer, options, backend};
-    int finite, code = any_attempt(&call, SIZE_MAX, 1, &finite, monitor);
-    return finite ? code : go_back(&call, monitor->num_steps, monitor);
+    NNTrainCall call = {nn, samples, optimizer, options, backend};
+    NNAttempt whole = {SIZE_MAX, 1, 1};
+    int code = attempt_training(&call, &whole, monitor);
+    return whole.is_finite ? code : return_to_last_finite_step(&call, monitor->num_steps, monitor);
 }

@@ -3,226 +3,142 @@
 
 #include <string.h>
 
-#include "team.h"
+#define CACHE_LINE 64 /* bytes */
 
-#define LINE 64 /* bytes of a cache line */
-
-/* Between two polls: about as many multiply-adds as take 1 to 10 ms. */
-#define WORK_BETWEEN_POLLS ((size_t)1 << 24)
-
-/* Below these a second thread costs more than it brings. */
-#define WORK_OF_A_STEP ((size_t)1 << 20)
-#define WORK_OF_A_CALL ((size_t)1 << 23)
-
-int nn_poll(NNMonitor *monitor, size_t work)
-{
-    monitor->work += work;
-    if (monitor->work < WORK_BETWEEN_POLLS) {
-        return 0;
-    }
-    monitor->work = 0;
-    return monitor->poll(monitor->context, monitor->done);
-}
-
-size_t nn_work(NeuralNetwork nn)
-{
-    size_t work = 0;
-    for (size_t l = 0; l < nn.num_layers; l++) {
-        work += (nn.archi[l] + 10) * nn.archi[l + 1];
-    }
-    return work;
-}
-
-int nn_worthwhile_threads(NeuralNetwork nn, size_t samples_per_step, size_t samples, int limit)
-{
-    size_t work = nn_work(nn);
-    if (limit < 0) {
-        return -limit;
-    }
-    if (samples_per_step < WORK_OF_A_STEP / work || samples < WORK_OF_A_CALL / work) {
-        return 1;
-    }
-    return limit;
-}
-
-NNRange nn_share(size_t total, int number, int size)
-{
-    NNRange range = {total * (size_t)number / (size_t)size, total * (size_t)(number + 1) / (size_t)size};
-    return range;
-}
-
-int nn_is_plain(const NNOptimizer *o)
-{
-    return o->kind == NN_SGD && o->beta1 == 0 && o->l2 == 0 && o->weight_decay == 0 && o->clip_norm == 0;
-}
-
-double nn_l2_cost(NeuralNetwork nn, double l2)
-{
-    double sum = 0;
-    for (size_t l = 0; l < nn.num_layers && l2 > 0; l++) {
-        for (size_t i = 0; i < nn.archi[l] * nn.archi[l + 1]; i++) {
-            sum += (double)nn.weights[l].data[i] * (double)nn.weights[l].data[i];
-        }
-    }
-    return l2 / 2 * sum;
-}
-
-void nn_add_l2(NeuralNetwork nn, NeuralNetwork grad, double l2)
-{
-    for (size_t l = 0; l < nn.num_layers && l2 > 0; l++) {
-        for (size_t i = 0; i < nn.archi[l] * nn.archi[l + 1]; i++) {
-            grad.weights[l].data[i] += (float)(l2 * (double)nn.weights[l].data[i]);
-        }
-    }
-}
-
-void nn_forward_rows(const NNWorkspace *plan, const float *const *x, size_t own, size_t num)
-{
-    const float *const *a = x;
-    for (size_t l = 0; l < plan->num_layers; l++) {
-        const NNLayer *layer = &plan->layers[l];
-        for (size_t j = 0; j < layer->padded; j += NN_PANEL) {
-            size_t width = layer->padded - j < NN_PANEL ? layer->padded - j : NN_PANEL, at = own * layer->stride + j;
-            plan->kernels->forward(layer->function, a, num, layer->rows, layer->w + j * layer->rows, width, layer->b + j,
-                                   layer->a + at, layer->saved == NULL ? NULL : layer->saved + at, layer->stride);
-        }
-        a = layer->a_rows + own;
-    }
-}
-
-/* ---- Memory: one block, laid out twice, the first time to see how large it has to be ---- */
+/* ---- Allocation: the layout runs twice, first to measure the block of memory, then to place the arrays in it ---- */
 
 typedef struct {
-    char *base; /* NULL the first time */
+    char *base; /* NULL while measuring */
     size_t used;
-    int overflow;
+    int overflow; /* the size does not fit into a size_t */
 } Arena;
 
-static void *take(Arena *arena, size_t count, size_t size)
+/* Room for rows * cols items of `size` bytes, aligned to a cache line; NULL while measuring. */
+static void *arena_place(Arena *arena, size_t rows, size_t cols, size_t size)
 {
-    void *at = arena->base == NULL ? NULL : arena->base + arena->used;
-    if (size > 0 && count > (SIZE_MAX / 2 - arena->used) / size) {
+    void *place = arena->base == NULL ? NULL : arena->base + arena->used;
+    size_t count, bytes;
+    if (!nn_multiply(rows, cols, &count) || !nn_multiply(count, size, &bytes) || bytes > SIZE_MAX / 2 - arena->used) {
         arena->overflow = 1;
         return NULL;
     }
-    arena->used += (count * size + LINE - 1) / LINE * LINE;
-    return at;
+    arena->used += nn_round_up(bytes, CACHE_LINE);
+    return place;
 }
 
-static float *take_floats(Arena *arena, size_t rows, size_t cols)
+static float *arena_floats(Arena *arena, size_t rows, size_t cols)
 {
-    if (cols > 0 && rows > SIZE_MAX / 2 / cols) {
-        arena->overflow = 1;
-        return NULL;
-    }
-    return (float *)take(arena, rows * cols, sizeof(float));
+    return (float *)arena_place(arena, rows, cols, sizeof(float));
 }
 
-static size_t padded(size_t cols)
+static const float **arena_row_pointers(Arena *arena, size_t num_arrays, size_t num_rows)
 {
-    return (cols + NN_PAD - 1) / NN_PAD * NN_PAD;
+    return (const float **)arena_place(arena, num_arrays, num_rows, sizeof(float *));
 }
 
-size_t nn_num_parts(size_t num)
-{
-    return (num + NN_PART_OF_SQUARES - 1) / NN_PART_OF_SQUARES;
-}
-
-/* An odd number of cache lines: the same columns of all samples do not fall into one set of a cache. */
-static size_t stride_of(size_t padded_columns)
+/* The stride for rows of padded_columns: an odd number of cache lines, so that the same columns of all samples do not compete for
+ * one set of the cache. */
+static size_t odd_stride(size_t padded_columns)
 {
     return padded_columns + (padded_columns / NN_PAD % 2 == 0 ? NN_PAD : 0);
 }
 
-static void lay_out_layer(Arena *arena, const NNWorkspace *plan, NNLayer *layer, size_t l, int what)
+static void lay_out_layer(Arena *arena, const NNWorkspace *ws, NNLayer *layer, size_t l, int contents)
 {
-    int is_last = l + 1 == plan->num_layers, drops = !is_last && (what & NN_WORKSPACE_DROPOUT);
-    layer->rows = plan->nn.archi[l];
-    layer->cols = plan->nn.archi[l + 1];
-    layer->function = is_last ? NN_LINEAR : plan->nn.activation_functions[l];
-    layer->padded = padded(layer->cols);
-    layer->stride = stride_of(layer->padded);
-    layer->num_weights = layer->rows * layer->padded;
-    layer->w = take_floats(arena, layer->rows, layer->padded);
-    layer->b = take_floats(arena, 1, layer->padded);
-    if (what & NN_WORKSPACE_GRADIENT) {
-        layer->grad_w = take_floats(arena, layer->rows, layer->padded);
-        layer->grad_b = take_floats(arena, 1, layer->padded);
+    int is_last = l + 1 == ws->num_layers, has_dropout = !is_last && (contents & NN_WORKSPACE_DROPOUT);
+    layer->num_inputs = ws->nn.archi[l];
+    layer->num_outputs = ws->nn.archi[l + 1];
+    layer->activation = is_last ? NN_LINEAR : ws->nn.activation_functions[l];
+    layer->padded_outputs = nn_padded(layer->num_outputs);
+    layer->stride = odd_stride(layer->padded_outputs);
+    layer->num_weights = layer->num_inputs * layer->padded_outputs;
+    layer->w = arena_floats(arena, layer->num_inputs, layer->padded_outputs);
+    layer->b = arena_floats(arena, 1, layer->padded_outputs);
+    if (contents & NN_WORKSPACE_GRADIENT) {
+        layer->grad_w = arena_floats(arena, layer->num_inputs, layer->padded_outputs);
+        layer->grad_b = arena_floats(arena, 1, layer->padded_outputs);
     }
-    if (what & NN_WORKSPACE_MOMENTS) {
-        layer->m = take_floats(arena, layer->rows + 1, layer->padded);
-        layer->v = take_floats(arena, layer->rows + 1, layer->padded);
+    if (contents & NN_WORKSPACE_STATE) {
+        layer->m = arena_floats(arena, layer->num_inputs + 1, layer->padded_outputs);
+        layer->v = arena_floats(arena, layer->num_inputs + 1, layer->padded_outputs);
     }
-    layer->a = take_floats(arena, plan->block, layer->stride);
-    layer->a_rows = (const float **)take(arena, plan->block, sizeof(float *));
-    if (what & NN_WORKSPACE_DELTAS) {
-        int needs_wt = l > 0 || (what & NN_WORKSPACE_INPUT_DELTA), saves = drops || NN_DERIVED_FROM_Z(layer->function);
-        layer->wt = needs_wt ? take_floats(arena, layer->cols, padded(layer->rows)) : NULL;
-        layer->d = take_floats(arena, plan->block, layer->stride);
-        layer->d_rows = (const float **)take(arena, plan->block, sizeof(float *));
-        layer->saved = saves ? take_floats(arena, plan->block, layer->stride) : NULL;
-        layer->mask = drops ? take_floats(arena, plan->block, layer->stride) : NULL;
+    layer->a = arena_floats(arena, ws->block, layer->stride);
+    layer->a_rows = arena_row_pointers(arena, 1, ws->block);
+    if (contents & NN_WORKSPACE_DELTAS) {
+        int needs_wt = l > 0 || (contents & NN_WORKSPACE_INPUT_DELTA);
+        int needs_derivative_input = has_dropout || NN_DERIVATIVE_USES_Z(layer->activation); /* dropout changes a */
+        layer->wt = needs_wt ? arena_floats(arena, layer->num_outputs, nn_padded(layer->num_inputs)) : NULL;
+        layer->delta = arena_floats(arena, ws->block, layer->stride);
+        layer->delta_rows = arena_row_pointers(arena, 1, ws->block);
+        layer->derivative_input = needs_derivative_input ? arena_floats(arena, ws->block, layer->stride) : NULL;
+        layer->dropout_mask = has_dropout ? arena_floats(arena, ws->block, layer->stride) : NULL;
     }
 }
 
-static void lay_out(Arena *arena, NNWorkspace *plan, int what)
+static void lay_out(Arena *arena, NNWorkspace *ws, int contents)
 {
-    NNLayer unused, *layers = (NNLayer *)take(arena, plan->num_layers, sizeof(NNLayer));
-    size_t num_parts = 0;
-    plan->layers = layers;
-    for (size_t l = 0; l < plan->num_layers && !arena->overflow; l++) {
-        NNLayer *layer = layers == NULL ? &unused : &layers[l];
-        lay_out_layer(arena, plan, layer, l, what);
-        num_parts += nn_num_parts(layer->num_weights) + nn_num_parts(layer->padded);
+    NNLayer measured, *layers = (NNLayer *)arena_place(arena, 1, ws->num_layers, sizeof(NNLayer));
+    size_t num_norm_parts = 0;
+    ws->layers = layers;
+    for (size_t l = 0; l < ws->num_layers && !arena->overflow; l++) {
+        NNLayer *layer = layers == NULL ? &measured : &layers[l];
+        lay_out_layer(arena, ws, layer, l, contents);
+        num_norm_parts += nn_num_norm_parts(layer->num_weights) + nn_num_norm_parts(layer->padded_outputs);
     }
-    plan->costs = take_floats(arena, 1, plan->block);
-    plan->x_rows = (const float **)take(arena, plan->block * (size_t)plan->num_threads, sizeof(float *));
-    if (what & NN_WORKSPACE_INPUT_DELTA) {
-        plan->input_stride = stride_of(padded(plan->nn.archi[0]));
-        plan->input_d = take_floats(arena, plan->block, plan->input_stride);
+    ws->losses = arena_floats(arena, 1, ws->block);
+    ws->x_rows = arena_row_pointers(arena, (size_t)ws->num_threads, ws->block);
+    if (contents & NN_WORKSPACE_INPUT_DELTA) {
+        ws->input_stride = odd_stride(nn_padded(ws->nn.archi[0]));
+        ws->input_delta = arena_floats(arena, ws->block, ws->input_stride);
     }
-    if (what & NN_WORKSPACE_SQUARES) {
-        plan->squares = (double *)take(arena, num_parts, sizeof(double));
+    if (contents & NN_WORKSPACE_NORM) {
+        ws->norm_parts = (double *)arena_place(arena, 1, num_norm_parts, sizeof(double));
     }
 }
 
-NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int what)
+static void set_row_pointers(NNWorkspace *ws)
 {
-    NNWorkspace plan = {.nn = nn, .kernels = kernels, .num_layers = nn.num_layers, .block = block, .num_threads = num_threads};
-    Arena arena = {NULL, 0, 0};
-    plan.output_function = nn.activation_functions[nn.num_layers - 1];
-    lay_out(&arena, &plan, what);
-    plan.memory = arena.overflow ? NULL : malloc(arena.used + LINE);
-    if (plan.memory == NULL) {
-        return plan;
-    }
-    arena.base = (char *)plan.memory + LINE - (uintptr_t)plan.memory % LINE;
-    memset(arena.base, 0, arena.used);
-    arena.used = 0;
-    lay_out(&arena, &plan, what);
-    for (size_t l = 0; l < plan.num_layers; l++) {
-        NNLayer *layer = &plan.layers[l];
-        for (size_t i = 0; i < block; i++) {
+    for (size_t l = 0; l < ws->num_layers; l++) {
+        NNLayer *layer = &ws->layers[l];
+        for (size_t i = 0; i < ws->block; i++) {
             layer->a_rows[i] = layer->a + i * layer->stride;
-            if (what & NN_WORKSPACE_DELTAS) {
-                layer->d_rows[i] = layer->d + i * layer->stride;
+            if (layer->delta_rows != NULL) {
+                layer->delta_rows[i] = layer->delta + i * layer->stride;
             }
         }
     }
-    nn_pack(&plan, NN_PACK_PARAMETERS, nn.weights[0].data);
-    return plan;
 }
 
-void nn_workspace_free(NNWorkspace *plan)
+NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int contents)
 {
-    free(plan->memory);
+    NNWorkspace ws = {.nn = nn, .kernels = kernels, .num_layers = nn.num_layers, .block = block, .num_threads = num_threads};
+    Arena arena = {NULL, 0, 0};
+    ws.output_activation = nn.activation_functions[nn.num_layers - 1];
+    lay_out(&arena, &ws, contents);
+    ws.memory = arena.overflow ? NULL : malloc(arena.used + CACHE_LINE);
+    if (ws.memory == NULL) {
+        return ws;
+    }
+    arena.base = (char *)ws.memory + CACHE_LINE - (uintptr_t)ws.memory % CACHE_LINE;
+    memset(arena.base, 0, arena.used); /* padding has to be 0 */
+    arena.used = 0;
+    lay_out(&arena, &ws, contents);
+    set_row_pointers(&ws);
+    nn_pack(&ws, NN_PACK_PARAMETERS, nn.weights[0].data);
+    return ws;
+}
+
+void nn_workspace_free(NNWorkspace *ws)
+{
+    free(ws->memory);
 }
 
 /* ---- Packing ---- */
 
-static void chosen(const NNLayer *layer, int which, float **w, float **b)
+/* The packed weights and biases of a layer (or their gradients, or their optimiser state) that `what` names. */
+static void packed_arrays(const NNLayer *layer, int what, float **w, float **b)
 {
-    switch (which) {
+    switch (what) {
     case NN_PACK_PARAMETERS: *w = layer->w; *b = layer->b; break;
     case NN_PACK_GRADIENT: *w = layer->grad_w; *b = layer->grad_b; break;
     case NN_PACK_M: *w = layer->m; *b = layer->m + layer->num_weights; break;
@@ -230,33 +146,55 @@ static void chosen(const NNLayer *layer, int which, float **w, float **b)
     }
 }
 
-/* Copies each stretch of columns between flat and the panels, one way or the other. */
-static void walk(const NNWorkspace *plan, int which, float *flat, int to_flat)
+/* Copies num floats: from flat to packed or, if to_flat is given, from packed to to_flat. */
+static void copy_floats(float *packed, const float *flat, float *to_flat, size_t num)
 {
-    for (size_t l = 0; l < plan->num_layers; l++) {
-        const NNLayer *layer = &plan->layers[l];
-        float *w, *b;
-        chosen(layer, which, &w, &b);
-        for (size_t j = 0; j < layer->padded; j += NN_PANEL) {
-            size_t width = layer->padded - j < NN_PANEL ? layer->padded - j : NN_PANEL;
-            size_t size = (layer->cols - j < width ? layer->cols - j : width) * sizeof(float);
-            for (size_t k = 0; k < layer->rows; k++) {
-                float *packed = w + j * layer->rows + k * width, *plain = flat + k * layer->cols + j;
-                memcpy(to_flat ? plain : packed, to_flat ? packed : plain, size);
-            }
-        }
-        flat += layer->rows * layer->cols;
-        memcpy(to_flat ? flat : b, to_flat ? b : flat, layer->cols * sizeof(float));
-        flat += layer->cols;
+    if (to_flat != NULL) {
+        memcpy(to_flat, packed, num * sizeof(float));
+    } else {
+        memcpy(packed, flat, num * sizeof(float));
     }
 }
 
-void nn_pack(const NNWorkspace *plan, int which, float *flat)
+/* Copies row by row within each panel, from `flat` to the packed arrays or, if to_flat is not NULL, from the packed arrays to
+ * to_flat. */
+static void copy_packed(const NNWorkspace *ws, int what, const float *flat, float *to_flat)
 {
-    walk(plan, which, flat, 0);
+    size_t first = 0; /* of the layer, in the flat order */
+    for (size_t l = 0; l < ws->num_layers; l++) {
+        const NNLayer *layer = &ws->layers[l];
+        float *w, *b;
+        packed_arrays(layer, what, &w, &b);
+        for (size_t j = 0; j < layer->padded_outputs; j += NN_PANEL) {
+            size_t width = nn_panel_width(layer->padded_outputs, j), num = nn_min(layer->num_outputs - j, width);
+            for (size_t k = 0; k < layer->num_inputs; k++) {
+                size_t at = first + k * layer->num_outputs + j;
+                copy_floats(w + j * layer->num_inputs + k * width, flat + at, to_flat == NULL ? NULL : to_flat + at, num);
+            }
+        }
+        first += layer->num_inputs * layer->num_outputs;
+        copy_floats(b, flat + first, to_flat == NULL ? NULL : to_flat + first, layer->num_outputs);
+        first += layer->num_outputs;
+    }
 }
 
-void nn_unpack(const NNWorkspace *plan, int which, float *flat)
+void nn_pack(const NNWorkspace *ws, int what, const float *flat)
 {
-    walk(plan, which, flat, 1);
+    copy_packed(ws, what, flat, NULL);
+}
+
+void nn_unpack(const NNWorkspace *ws, int what, float *flat)
+{
+    copy_packed(ws, what, flat, flat);
+}
+
+int nn_parameters_finite(const NNWorkspace *ws)
+{
+    int all_finite = 1;
+    for (size_t l = 0; l < ws->num_layers; l++) {
+        const NNLayer *layer = &ws->layers[l];
+        all_finite = all_finite && ws->kernels->all_finite(layer->w, layer->num_weights);
+        all_finite = all_finite && ws->kernels->all_finite(layer->b, layer->padded_outputs);
+    }
+    return all_finite;
 }

@@ -1,20 +1,20 @@
-/* isa.h: how a kernel is compiled for one instruction set. For the files instruction-set, and nobody else.
+/* isa.h: what an instruction-set file (avx2.c, avx512.c, neon.c, portable.c, ...) has to define. Only those files include it.
  *
- * Each of them names a target, defines the vector type V of VL floats and the operations on it, and includes kernels_impl.h or
- * tiny_impl.h. The operations, in terms of the floats x, y, ... of a lane:
+ * Each of them selects a compilation target, defines the vector type V of VL floats and the operations below, and includes
+ * kernels_impl.h (or tiny_impl.h). To add an instruction set, write such a file and list its table in kernels.c. The operations,
+ * for the floats x, y, ... of one lane:
  *
  *     v_load(p), v_store(p, x), v_set(number)            no alignment is needed
- *     v_add, v_sub, v_mul, v_div(x, y), v_sqrt(x)        rounded as IEEE 754 has it (tiny_impl.h takes no root)
+ *     v_add, v_sub, v_mul, v_div(x, y), v_sqrt(x)        rounded as in IEEE 754 (v_sqrt is not needed for tiny_impl.h)
  *     v_fma(x, y, z)                                     x y + z with one rounding
  *     v_max(bound, x), v_min(bound, x)                   NaN if x is NaN
  *     v_if_less(x, y, a, b)                              x < y ? a : b
  *     v_neg(x), v_abs(x), v_copysign(x, y)
- *     v_scale(x, t)                                      the low bits of t, an integer n in two's complement, added to the
- *                                                        exponent of x: x 2^n, as long as neither is subnormal or infinite
- *     transpose4(from, from_stride, to, to_stride)       to[j][k] = from[k][j] for j, k < 4; not a vector operation
- *     v_split(x, &e)                                     x = m 2^e with m in [sqrt(1/2), sqrt(2)), for a normal x > 0
+ *     v_scale(x, t)                                      x 2^n, for the integer n in the low bits of t (two's complement): n is
+ *                                                        added to the exponent of x; x and the result must be normal
+ *     v_split(x, &e)                                     returns m of x = m 2^e with m in [sqrt(1/2), sqrt(2)), for a normal x > 0
  *
- * Whoever computes with them gets the same bits from each. */
+ * Every instruction set computes the same bits from the same sequence of operations. */
 #ifndef NN_ISA_H_
 #define NN_ISA_H_
 
@@ -27,21 +27,22 @@
 #define NN_INLINE static inline
 #endif
 
-/* Before a function of vector_math.h or activations.h. */
+/* Stands before each function of vector_math.h and activations.h. */
 #ifndef NN_MATH
 #define NN_MATH NN_INLINE
 #endif
 
-/* Before a loop over the vectors of a tile, which have to become registers. */
+/* Stands before each loop over the vectors of a tile, which must be unrolled for the vectors to stay in registers. */
 #if defined(__GNUC__) && !defined(NN_UNROLL)
 #define NN_UNROLL _Pragma("GCC unroll 8")
 #elif !defined(NN_UNROLL)
 #define NN_UNROLL
 #endif
 
+/* Transposes a 4 x 4 block: to[j][k] = from[k][j]. */
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
-NN_INLINE void transpose4(const float *from, size_t from_stride, float *to, size_t to_stride)
+NN_INLINE void transpose_4x4(const float *from, size_t from_stride, float *to, size_t to_stride)
 {
     __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + from_stride);
     __m128 c = _mm_loadu_ps(from + 2 * from_stride), d = _mm_loadu_ps(from + 3 * from_stride);
@@ -52,7 +53,7 @@ NN_INLINE void transpose4(const float *from, size_t from_stride, float *to, size
     _mm_storeu_ps(to + 3 * to_stride, d);
 }
 #else
-NN_INLINE void transpose4(const float *from, size_t from_stride, float *to, size_t to_stride)
+NN_INLINE void transpose_4x4(const float *from, size_t from_stride, float *to, size_t to_stride)
 {
     for (size_t j = 0; j < 4; j++) {
         for (size_t k = 0; k < 4; k++) {

@@ -1,8 +1,5 @@
-/* kernels.c: which kernels this build has and this processor can run. */
+/* kernels.c: finds out which tables of kernels this build has and this processor can run. */
 #include "kernels.h"
-
-#include "../engine.h"
-#include "../team.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 extern const NNKernels nn_kernels_avx512, nn_kernels_avx2;
@@ -11,9 +8,9 @@ extern const NNKernels nn_kernels_neon;
 #endif
 extern const NNKernels nn_kernels_portable;
 
-const NNKernels *nn_kernels_available(int index)
+const NNKernels *nn_kernels_available(int isa)
 {
-    const NNKernels *available[] = {
+    const NNKernels *tables[] = { /* best first; NULL if the processor cannot run it */
 #if defined(__x86_64__) && defined(__GNUC__)
         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512vl")
@@ -25,9 +22,9 @@ const NNKernels *nn_kernels_available(int index)
 #endif
         &nn_kernels_portable,
     };
-    for (size_t i = 0; i < sizeof available / sizeof *available; i++) {
-        if (available[i] != NULL && index-- == 0) {
-            return available[i];
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        if (tables[i] != NULL && isa-- == 0) {
+            return tables[i];
         }
     }
     return NULL;
@@ -37,11 +34,6 @@ const char *nn_isa_name(int isa)
 {
     const NNKernels *kernels = nn_kernels_available(isa);
     return kernels == NULL ? NULL : kernels->name;
-}
-
-int nn_threads_available(void)
-{
-    return nn_has_threads;
 }
 
 const char *nn_compiler(void)

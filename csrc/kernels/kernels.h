@@ -1,19 +1,24 @@
-/* kernels.h: the inner loops of the engine, one table of them for each instruction set. For the files of the engine; not for users.
+/* kernels.h: the table of kernels (inner loops) through which the engine reaches them, one table per instruction set, and the
+ * memory layout they share. Internal to the engine; users include ../engine.h. The code is in kernels_impl.h, once for all
+ * instruction sets.
  *
- * How things lie in memory:
+ * Memory layout:
  *
- *     Samples are rows. A matrix of activations or deltas has its columns padded with at least what makes them a multiple of
- *     16; what stands in the padding is finite and has no effect. Rows are reached through pointers, so that those of a
- *     shuffled batch need no copying.
+ *     Activations and deltas: samples are rows. Columns are padded to a multiple of NN_PAD = 16. The padding of activations holds
+ *     finite numbers that have no effect; that of deltas is 0. Kernels read rows through an array of row pointers, so that the rows
+ *     of a shuffled batch are not copied.
  *
- *     Weights lie in panels of 64 columns, the last one narrower (16, 32, 48 or 64; zeros in the padding): a panel is
- *     rows x width numbers, and begins where the one before it ends.
+ *     Weights: packed in panels of NN_PANEL = 64 columns; the last panel may be narrower (16, 32 or 48) and its padding is 0. A
+ *     panel is a row-major (rows, width) matrix and begins where the previous one ends.
  *
- * Every element is one chain of fused multiply-adds, from left to right, whatever the tiles, panels and vectors:
+ * Order of sums. Each element is one chain of fused multiply-adds from left to right, whatever the tiles, panels and vectors:
  *
- *     forward    z_ij = b_j + x_i0 w_0j + x_i1 w_1j + ...       a_ij = f(z_ij)
- *     delta      d_ik = (0 + e_i0 w_k0 + e_i1 w_k1 + ...) f'(a_ik)
- *     update     w_kj = w_kj + (0 + x_0k d_0j + x_1k d_1j + ...)     b_j = b_j + (0 + d_0j + d_1j + ...) */
+ *     forward                       z_ij = b_j + x_i0 w_0j + x_i1 w_1j + ...               a_ij = f(z_ij)
+ *     backward                      d_ik = (0 + d'_i0 w_k0 + d'_i1 w_k1 + ...) f'(z_ik)    d' is the delta of the next layer
+ *     accumulate_weight_gradient    g_kj = x_0k d_0j + x_1k d_1j + ... (from 0 or from the sum so far)
+ *     accumulate_bias_gradient      g_j  = d_0j + d_1j + ...           (the same, with additions)
+ *
+ * "delta" is dC/dz, the derivative of the loss with respect to the pre-activations. */
 #ifndef NN_KERNELS_H_
 #define NN_KERNELS_H_
 
@@ -21,96 +26,177 @@
 #include <stdint.h>
 
 #include "../engine.h"
+#include "../sizes.h"
 
 #define NN_PANEL 64
 #define NN_PAD 16
-#define NN_TILE_ROWS 6
+#define NN_TILE_ROWS 6 /* rows of a tile: the sums that one pass keeps in registers */
 
-/* A training of a tiny network: see tiny_impl.h. The samples of a unit are neighbours, `stride` of them, a multiple of the vectors' length. */
-#define NN_TINY_LAYERS 4
+/* The number of columns after padding. */
+static inline size_t nn_padded(size_t num_columns)
+{
+    return nn_round_up(num_columns, NN_PAD);
+}
+
+/* The width of the panel that begins at `column` of a matrix with padded_columns columns. */
+static inline size_t nn_panel_width(size_t padded_columns, size_t column)
+{
+    return nn_min(padded_columns - column, NN_PANEL);
+}
+
+/* Whether the derivative f' is computed from z. For the other activation functions it is computed from a = f(z). */
+#define NN_DERIVATIVE_USES_Z(activation) \
+    ((activation) == NN_SOFTPLUS || (activation) == NN_SILU || (activation) == NN_GELU)
+
+/* The functions of vector_math.h, for evaluate_math. */
+enum { NN_MATH_EXP, NN_MATH_TANH, NN_MATH_LOG, NN_MATH_SIGMOID, NN_MATH_EXPM1, NN_MATH_SOFTPLUS, NN_MATH_NORMAL_CDF };
+
+/* The constants of one parameter update, the same for all parameters (biases have l2 = 0 and weight_decay_factor = 1).
+ *
+ * The update of a parameter w with gradient g; m and v are the state of the optimiser for this parameter:
+ *
+ *     g = gradient_scale g + l2 w
+ *     w = weight_decay_factor w - u, with u from the optimiser:
+ *
+ *     NN_SGD       m = beta1 m + g                                 momentum buffer
+ *                  u = learning_rate m, or learning_rate (g + beta1 m) with Nesterov's momentum
+ *     NN_ADAM      m = m + (1 - beta1) (g - m)                     first moment
+ *                  v = beta2 v + (1 - beta2) g^2                   second moment
+ *                  u = learning_rate m / (sqrt(v) bias_correction2 + epsilon)
+ *                  with the bias correction of step t in two constants: learning_rate is divided by 1 - beta1^t, and
+ *                  bias_correction2 = 1 / sqrt(1 - beta2^t)
+ *     NN_RMSPROP   v = beta2 v + (1 - beta2) g^2                   second moment
+ *                  m = beta1 m + g / (sqrt(v) + epsilon)           momentum buffer
+ *                  u = learning_rate m
+ *     NN_RPROP     v is the step size, m the previous gradient
+ *                  v = eta_plus v if g m > 0, eta_minus v if g m < 0; limited to [min_step, max_step]
+ *                  m = g, but 0 if g m < 0
+ *                  u = v sign(m) */
+typedef struct {
+    int kind, nesterov;
+    float gradient_scale;      /* 1, or less if the gradient is clipped */
+    float l2;
+    float weight_decay_factor; /* 1 - learning_rate * weight_decay */
+    float learning_rate, bias_correction2, epsilon;
+    float beta1, one_minus_beta1, beta2, one_minus_beta2;
+    float eta_minus, eta_plus, min_step, max_step;
+} NNUpdateConstants;
+
+/* The training of a tiny network; see tiny_impl.h. Activations are transposed: each neuron has a row of `stride` samples, a
+ * multiple of the vector length. */
+#define NN_TINY_MAX_LAYERS 4
 typedef struct {
     NeuralNetwork nn;
     size_t num_samples, stride;
-    float *activations[NN_TINY_LAYERS + 1]; /* units x stride; those of the inputs first */
-    float *deltas[NN_TINY_LAYERS + 1];
-    const float *targets;
-    float scale; /* -2 rate / num_samples */
-} NNTiny;
+    float *activations[NN_TINY_MAX_LAYERS + 1]; /* activations[l]: (archi[l], stride); activations[0] are the inputs */
+    float *deltas[NN_TINY_MAX_LAYERS + 1];      /* deltas[l]: (archi[l], stride); deltas[0] is not used */
+    const float *targets;                       /* (outputs, stride) */
+    float delta_scale;                          /* -2 learning_rate / num_samples */
+} NNTinyTraining;
 
-enum { NN_MATH_EXP, NN_MATH_TANH, NN_MATH_LOG, NN_MATH_SIGMOID, NN_MATH_EXPM1, NN_MATH_SOFTPLUS, NN_MATH_NORMAL_CDF };
-
-/* f' is taken from z, not from a = f(z). */
-#define NN_DERIVED_FROM_Z(function) ((function) == NN_SOFTPLUS || (function) == NN_SILU || (function) == NN_GELU)
-
-/* What a step does with a parameter w whose gradient is g; m and v are what it remembers. First g = scale g + l2 w and
- * w = keep w; then by kind
- *
- *     NN_SGD   m = beta1 m + g; w -= rate m or, with Nesterov's momentum, w -= rate (g + beta1 m)
- *     NN_ADAM               m += (1 - beta1) (g - m); v = beta2 v + (1 - beta2) g^2; w -= rate m / (sqrt(v) root + epsilon), where
- *                           rate and root take account of the moments' beginning at 0: rate / (1 - beta1^t) and
- *                           1 / sqrt(1 - beta2^t) at step t
- *     NN_RMSPROP            v = beta2 v + (1 - beta2) g^2; m = beta1 m + g / (sqrt(v) + epsilon); w -= rate m
- *     NN_RPROP              v, the size of the step, grows or shrinks, within limits, as g has the sign of m or the other one; in
- *                           the latter case g = 0; w -= v sign(g); m = g */
-typedef struct {
-    int kind, nesterov;
-    float scale, l2, keep, rate, root, epsilon, beta1, one_minus_beta1, beta2, one_minus_beta2, eta_minus, eta_plus, min_step, max_step;
-} NNStep;
-
+/* Widths (`width`, `num_columns`) are multiples of NN_PAD unless the comment says otherwise. `activation` is NN_SIGMOID, ... */
 typedef struct {
     const char *name;
-    int is_slow; /* by a factor of a hundred, for want of instructions */
+    int is_slow; /* about a hundred times: fused multiply-adds are emulated */
 
-    /* out[i] = function(in[i]); n is a multiple of 16. */
-    void (*math)(int function, const float *in, float *out, size_t n);
+    /* out[i] = function(in[i]), with function one of NN_MATH_...; for tests.
+     *
+     * in, out            (n,); n is a multiple of 16 */
+    void (*evaluate_math)(int function, const float *in, float *out, size_t n);
 
-    /* Whether n floats, any number of them, are neither infinite nor NaN. */
-    int (*are_finite)(const float *x, size_t n);
+    /* Whether none of the numbers is infinite or NaN.
+     *
+     * x                  (n,); any n */
+    int (*all_finite)(const float *x, size_t n);
 
-    /* c = f(bias + a w), for one panel: a is num_rows x depth, w is depth x width, c has rows c_stride apart. What f' is to be
-     * taken from is stored in saved, with the stride of c, if that is not NULL. */
-    void (*forward)(int function, const float *const *a, size_t num_rows, size_t depth, const float *w, size_t width,
-                    const float *bias, float *c, float *saved, size_t c_stride);
+    /* One panel of the forward pass of a layer: a = f(bias + x w).
+     *
+     * x                  (num_rows, depth), row pointers; samples x inputs of the layer
+     * w                  (depth, width), a panel of the weights
+     * bias               (width,)
+     * a                  (num_rows, width), rows a_stride apart; written
+     * derivative_input   the same shape and stride; written with what f' is computed from (z or a); or NULL */
+    void (*forward)(int activation, const float *const *x, size_t num_rows, size_t depth, const float *w, size_t width,
+                    const float *bias, float *a, float *derivative_input, size_t a_stride);
 
-    /* d = (e wt) f'(act), for one panel wt, depth x width, of the transposed weights; act is what f' is taken from. d and act have
-     * the same stride. */
-    void (*delta)(int function, const float *const *e, size_t num_rows, size_t depth, const float *wt, size_t width,
-                  const float *act, float *d, size_t stride);
+    /* One panel of the backward pass through a layer: delta = (next_delta wt) f'.
+     *
+     * next_delta         (num_rows, depth), row pointers; samples x outputs of the layer
+     * wt                 (depth, width), a panel of the transposed weights
+     * derivative_input   (num_rows, width), rows `stride` apart: what f' is computed from
+     * delta              (num_rows, width), rows `stride` apart; written */
+    void (*backward)(int activation, const float *const *next_delta, size_t num_rows, size_t depth, const float *wt, size_t width,
+                     const float *derivative_input, float *delta, size_t stride);
 
-    /* out = w + (sum + transposed(x) d), for the rows first to last of one panel: x is num_samples x rows, d is
-     * num_samples x width. sum, of samples before these, may be NULL for 0, and so may w. */
-    void (*update)(const float *const *x, size_t num_samples, size_t first, size_t last, const float *d, size_t d_stride,
-                   const float *w, const float *sum, float *out, size_t width);
+    /* Rows first_row to last_row - 1 of one panel of the weight gradient: out = base + (sum + x^T delta).
+     *
+     * x                  (num_samples, rows), row pointers; the inputs of the layer
+     * delta              (num_samples, width), rows delta_stride apart
+     * base               (rows, width): the weights, for an update in place; or NULL for 0
+     * sum                (rows, width): the gradient of the previous samples; or NULL for 0
+     * out                (rows, width); may be base or sum */
+    void (*accumulate_weight_gradient)(const float *const *x, size_t num_samples, size_t first_row, size_t last_row,
+                                       const float *delta, size_t delta_stride, const float *base, const float *sum, float *out,
+                                       size_t width);
 
-    /* out[j] = b[j] + (sum[j] + sum over i of d[i][j]), for num_columns columns, a multiple of 16. */
-    void (*update_bias)(const float *d, size_t num_samples, size_t d_stride, const float *b, const float *sum, float *out,
-                        size_t num_columns);
+    /* The bias gradient: out[j] = base[j] + (sum[j] + delta[0][j] + delta[1][j] + ...).
+     *
+     * delta              (num_samples, num_columns), rows delta_stride apart
+     * base, sum          (num_columns,), or NULL for 0
+     * out                (num_columns,); may be base or sum */
+    void (*accumulate_bias_gradient)(const float *delta, size_t num_samples, size_t delta_stride, const float *base,
+                                     const float *sum, float *out, size_t num_columns);
 
-    /* One step on n numbers, a multiple of 16. */
-    void (*step)(const NNStep *step, const float *g, float *m, float *v, float *w, size_t n);
+    /* The parameter update of n parameters; see NNUpdateConstants.
+     *
+     * g                  (n,): the gradient; n is a multiple of 16
+     * m, v, w            (n,): the state of the optimiser and the parameters; updated */
+    void (*optimizer_step)(const NNUpdateConstants *constants, const float *g, float *m, float *v, float *w, size_t n);
 
-    /* The sum of x^2 over n numbers, a multiple of 16: a chain for every 16th of them, and then these 16 in order. */
+    /* The sum of the squares, from 16 chains (the elements i, i + 16, i + 32, ...) that are then added in order.
+     *
+     * x                  (n,); n is a multiple of 16 */
     double (*sum_squares)(const float *x, size_t n);
 
-    /* to[j][k] = from[k][j], for k < num_rows and j < num_columns. */
+    /* to[j][k] = from[k][j].
+     *
+     * from               (num_rows, num_columns), rows from_stride apart; any numbers of rows and columns
+     * to                 (num_columns, num_rows), rows to_stride apart */
     void (*transpose)(const float *from, size_t from_stride, size_t num_rows, size_t num_columns, float *to, size_t to_stride);
 
-    /* a = f(z) in place, for one row; softmax as well. */
-    void (*activate)(int function, float *z, size_t num_columns);
+    /* a = f(z) in place, for one sample; softmax as well.
+     *
+     * z                  (num_columns,), any number, readable and writable up to the next multiple of 16 */
+    void (*activate_row)(int activation, float *z, size_t num_columns);
 
-    /* The output layer, one sample: z becomes a; the cost C is returned, and d = scale dC/dz or, for the squared error, half of it.
-     * The targets are y or, where that is NULL, the one target 1 at label. d may be NULL. */
-    float (*output)(int function, NNLoss loss, float *z, const float *y, size_t label, float scale, float *d, size_t num_columns);
+    /* The output layer of one sample: computes the activations, the loss C_i, and delta_scale dC_i/dz (for NN_MSE half of that).
+     * Returns C_i.
+     *
+     * z                  (num_columns,), as in activate_row; overwritten with a
+     * targets            (num_columns,), or NULL if the target is the class `label`
+     * delta              (num_columns,), padded like z; written; or NULL */
+    float (*output_layer_loss)(int activation, NNLoss loss, float *z, const float *targets, size_t label, float delta_scale,
+                               float *delta, size_t num_columns);
 
-    /* One sample straight through weights as they lie in a NeuralNetwork; returns the sums z of the last layer.
-     * scratch holds two layers as wide as the widest and 16 more. */
-    float *(*forward_direct)(NeuralNetwork nn, const float *x, float *scratch, size_t scratch_stride);
+    /* The forward pass of one sample with the weights where they lie in the NeuralNetwork, without packing. Returns the
+     * pre-activations z of the last layer, which lie in scratch.
+     *
+     * x                  (inputs,)
+     * scratch            (2, scratch_stride), with scratch_stride at least 16 more than the widest layer */
+    float *(*forward_unpacked)(NeuralNetwork nn, const float *x, float *scratch, size_t scratch_stride);
 
-    /* Full-batch gradient descent on the squared error, `iterations` times, for tiny networks: see tiny_impl.h. */
-    void (*descend_tiny)(const NNTiny *tiny, size_t iterations);
+    /* Full-batch gradient descent on the squared error for tiny networks, `iterations` times; see tiny_impl.h. */
+    void (*train_tiny)(const NNTinyTraining *training, size_t iterations);
 } NNKernels;
 
-/* The tables that this build and this processor have, best first; NULL past the end. */
-const NNKernels *nn_kernels_available(int index);
+/* The table of instruction set number isa: those that this build has and this processor can run, best first; NULL past the end. */
+const NNKernels *nn_kernels_available(int isa);
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define NN_HAS_TINY_128 1 /* avx2_128.c has train_tiny with vectors of 4, which is faster for up to 4 samples */
+void nn_train_tiny_avx2_128(const NNTinyTraining *training, size_t iterations);
+#else
+#define NN_HAS_TINY_128 0
+#endif
 
 #endif /* NN_KERNELS_H_ */

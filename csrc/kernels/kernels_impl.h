@@ -1,59 +1,17 @@
-/* kernels_impl.h: the kernels of kernels.h for the vectors of one instruction-set file, which includes it. */
+/* kernels_impl.h: the kernels that kernels.h describes, written once with the vector operations of isa.h. Each instruction-set file
+ * includes this file and so compiles its own copy and its own table. kernels.c chooses between the tables. */
 
 #include "activations.h"
 #include "kernels.h"
 
 #include <math.h>
 
-#ifndef DEPTH_BLOCK /* rows of a panel that stay in the cache while the samples go by: 512 x 64 floats, 128 KiB */
+#ifndef DEPTH_BLOCK /* rows of a panel that stay in the cache while all rows of x pass: 512 x 64 floats, 128 KiB */
 #define DEPTH_BLOCK 512
 #endif
 #define TILE_COLUMNS (TILE_VECTORS * VL)
 
-/* ---- Functions of a layer, over rows ---- */
-
-/* c = f(c), with what f' is taken from in saved, or d = d f'(act), for num_rows x width numbers. `function` is a constant in each
- * copy. */
-NN_INLINE void activate_rows(int function, float *c, float *saved, size_t stride, size_t num_rows, size_t width)
-{
-    for (size_t i = 0; i < num_rows; i++) {
-        for (size_t j = 0; j < width; j += VL) {
-            size_t at = i * stride + j;
-            V z = v_load(c + at), a = activate(function, z);
-            if (saved != NULL) {
-                v_store(saved + at, NN_DERIVED_FROM_Z(function) ? z : a);
-            }
-            v_store(c + at, a);
-        }
-    }
-}
-
-NN_INLINE void derive_rows(int function, const float *act, float *d, size_t stride, size_t num_rows, size_t width)
-{
-    for (size_t i = 0; i < num_rows; i++) {
-        for (size_t j = 0; j < width; j += VL) {
-            size_t at = i * stride + j;
-            v_store(d + at, v_mul(v_load(d + at), derivative(function, v_load(act + at))));
-        }
-    }
-}
-
-#define EACH_FUNCTION(call, function, ...)                             \
-    do {                                                               \
-        switch (function) {                                            \
-        case NN_SIGMOID: call(NN_SIGMOID, __VA_ARGS__); break;         \
-        case NN_TANH: call(NN_TANH, __VA_ARGS__); break;               \
-        case NN_RELU: call(NN_RELU, __VA_ARGS__); break;               \
-        case NN_LEAKY_RELU: call(NN_LEAKY_RELU, __VA_ARGS__); break;   \
-        case NN_ELU: call(NN_ELU, __VA_ARGS__); break;                 \
-        case NN_SOFTPLUS: call(NN_SOFTPLUS, __VA_ARGS__); break;       \
-        case NN_SILU: call(NN_SILU, __VA_ARGS__); break;               \
-        case NN_GELU: call(NN_GELU, __VA_ARGS__); break;               \
-        default: break;                                                \
-        }                                                              \
-    } while (0)
-
-static void math(int function, const float *in, float *out, size_t n)
+static void evaluate_math(int function, const float *in, float *out, size_t n)
 {
     for (size_t i = 0; i < n; i += VL) {
         V x = v_load(in + i);
@@ -69,8 +27,8 @@ static void math(int function, const float *in, float *out, size_t n)
     }
 }
 
-/* 0 x is 0 for every number and NaN for everything else. */
-static int are_finite(const float *x, size_t n)
+/* Sums 0 x over all x: 0 x is 0 for every finite number and NaN otherwise. */
+static int all_finite(const float *x, size_t n)
 {
     V zero = v_set(0.0f), sum0 = zero, sum1 = zero;
     float lanes[VL], sum = 0.0f;
@@ -89,26 +47,80 @@ static int are_finite(const float *x, size_t n)
     return sum == 0.0f;
 }
 
-/* ---- The tile: c = base + (init + a b), num_rows x num_vectors of sums in registers ---- */
+/* ---- Activation functions over rows ---- */
 
-/* A row of the tile in each of these matrices begins stride after the one before. base may be NULL for 0. */
-typedef struct {
-    const float *base, *init;
-    float *c;
-    size_t base_stride, init_stride, c_stride;
-} Ends;
+/* Calls function(NN_..., arguments) for the given activation function, which becomes a compile-time constant in each call. Linear
+ * and softmax call nothing: over rows they leave the numbers as they are. */
+#define FOR_ACTIVATION(function, activation, ...)                        \
+    do {                                                                 \
+        switch (activation) {                                            \
+        case NN_SIGMOID: function(NN_SIGMOID, __VA_ARGS__); break;       \
+        case NN_TANH: function(NN_TANH, __VA_ARGS__); break;             \
+        case NN_RELU: function(NN_RELU, __VA_ARGS__); break;             \
+        case NN_LEAKY_RELU: function(NN_LEAKY_RELU, __VA_ARGS__); break; \
+        case NN_ELU: function(NN_ELU, __VA_ARGS__); break;               \
+        case NN_SOFTPLUS: function(NN_SOFTPLUS, __VA_ARGS__); break;     \
+        case NN_SILU: function(NN_SILU, __VA_ARGS__); break;             \
+        case NN_GELU: function(NN_GELU, __VA_ARGS__); break;             \
+        default: break;                                                  \
+        }                                                                \
+    } while (0)
 
-/* Element (r, t) of a is a[r][t + first] or, where a is transposed, a[t][r + first]. num_rows, num_vectors and transposed are
- * constants in each copy. */
-NN_INLINE void tile(int num_rows, int num_vectors, int transposed, const float *const *a, size_t first, size_t depth,
-                    const float *b, size_t b_stride, Ends ends)
+/* a = f(z) in place.
+ *
+ * z                  (num_rows, width), rows `stride` apart
+ * derivative_input   the same shape and stride; written with what f' is computed from; or NULL */
+NN_INLINE void activate_rows(int activation, float *z, float *derivative_input, size_t stride, size_t num_rows, size_t width)
 {
-    V sum[NN_TILE_ROWS][TILE_VECTORS], column[TILE_VECTORS];
-    const float *row[NN_TILE_ROWS];
+    for (size_t i = 0; i < num_rows; i++) {
+        for (size_t j = 0; j < width; j += VL) {
+            size_t at = i * stride + j;
+            V zj = v_load(z + at), a = activate(activation, zj);
+            if (derivative_input != NULL) {
+                v_store(derivative_input + at, NN_DERIVATIVE_USES_Z(activation) ? zj : a);
+            }
+            v_store(z + at, a);
+        }
+    }
+}
+
+/* delta = delta f'. Both matrices are (num_rows, width), rows `stride` apart. */
+NN_INLINE void multiply_by_derivative(int activation, const float *derivative_input, float *delta, size_t stride, size_t num_rows,
+                                      size_t width)
+{
+    for (size_t i = 0; i < num_rows; i++) {
+        for (size_t j = 0; j < width; j += VL) {
+            size_t at = i * stride + j;
+            v_store(delta + at, v_mul(v_load(delta + at), derivative(activation, v_load(derivative_input + at))));
+        }
+    }
+}
+
+/* ---- The tile: the innermost matrix product, with num_rows x num_vectors sums in registers ---- */
+
+/* Where a tile begins its sums and where it stores them, out = base + (init + a b). Each is (num_rows, num_vectors * VL). */
+typedef struct {
+    const float *base, *init; /* base may be NULL for 0 */
+    float *out;
+    size_t base_stride, init_stride, out_stride;
+} TileEnds;
+
+/* Computes one tile.
+ *
+ * a    not transposed: row pointers of (num_rows, first + depth); element (r, t) of the product's left side is a[r][first + t].
+ *      transposed: row pointers of (depth, first + num_rows); the element is a[t][first + r]
+ * b    (depth, num_vectors * VL), rows b_stride apart
+ *
+ * num_rows, num_vectors and transposed are compile-time constants in each copy. */
+NN_INLINE void tile(int num_rows, int num_vectors, int transposed, const float *const *a, size_t first, size_t depth,
+                    const float *b, size_t b_stride, TileEnds ends)
+{
+    V sum[NN_TILE_ROWS][TILE_VECTORS], b_row[TILE_VECTORS];
+    const float *a_row[NN_TILE_ROWS];
     NN_UNROLL
     for (int r = 0; r < num_rows; r++) {
         if (!transposed) {
-            row[r] = a[r] + first;
+            a_row[r] = a[r] + first;
         }
         NN_UNROLL
         for (int v = 0; v < num_vectors; v++) {
@@ -116,17 +128,17 @@ NN_INLINE void tile(int num_rows, int num_vectors, int transposed, const float *
         }
     }
     for (size_t t = 0; t < depth; t++) {
-        const float *at = transposed ? a[t] + first : NULL;
+        const float *a_column = transposed ? a[t] + first : NULL;
         NN_UNROLL
         for (int v = 0; v < num_vectors; v++) {
-            column[v] = v_load(b + t * b_stride + v * VL);
+            b_row[v] = v_load(b + t * b_stride + v * VL);
         }
         NN_UNROLL
         for (int r = 0; r < num_rows; r++) {
-            V x = v_set(transposed ? at[r] : row[r][t]);
+            V x = v_set(transposed ? a_column[r] : a_row[r][t]);
             NN_UNROLL
             for (int v = 0; v < num_vectors; v++) {
-                sum[r][v] = v_fma(x, column[v], sum[r][v]);
+                sum[r][v] = v_fma(x, b_row[v], sum[r][v]);
             }
         }
     }
@@ -138,15 +150,15 @@ NN_INLINE void tile(int num_rows, int num_vectors, int transposed, const float *
             if (transposed && ends.base != NULL) {
                 s = v_add(v_load(ends.base + (size_t)r * ends.base_stride + v * VL), s);
             }
-            v_store(ends.c + (size_t)r * ends.c_stride + v * VL, s);
+            v_store(ends.out + (size_t)r * ends.out_stride + v * VL, s);
         }
     }
 }
 
-/* A tile of any number of rows; num_vectors and transposed are constants. */
+/* Defines a function for a tile of 1 to 6 rows; num_vectors and transposed are compile-time constants. */
 #define TILE_OF_ROWS(name, num_vectors, transposed)                                                                       \
     static void name(size_t num_rows, const float *const *a, size_t first, size_t depth, const float *b, size_t b_stride, \
-                     Ends ends)                                                                                           \
+                     TileEnds ends)                                                                                       \
     {                                                                                                                     \
         switch (num_rows) {                                                                                               \
         case 1: tile(1, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                              \
@@ -158,7 +170,7 @@ NN_INLINE void tile(int num_rows, int num_vectors, int transposed, const float *
         }                                                                                                                 \
     }
 
-/* A panel is as wide as a tile may be, or narrower by multiples of 16 columns. */
+/* Computes a tile of any number of rows and any width: TILE_COLUMNS, or less in a narrow panel (a multiple of 16). */
 #if TILE_COLUMNS == 64
 TILE_OF_ROWS(tile_16, 16 / VL, 0)
 TILE_OF_ROWS(tile_32, 32 / VL, 0)
@@ -170,7 +182,7 @@ TILE_OF_ROWS(tile_transposed_48, 48 / VL, 1)
 TILE_OF_ROWS(tile_transposed_64, 64 / VL, 1)
 
 NN_INLINE void any_tile(int transposed, size_t num_rows, size_t width, const float *const *a, size_t first, size_t depth,
-                        const float *b, size_t b_stride, Ends ends)
+                        const float *b, size_t b_stride, TileEnds ends)
 {
     switch (width) {
     case 16: (transposed ? tile_transposed_16 : tile_16)(num_rows, a, first, depth, b, b_stride, ends); break;
@@ -184,133 +196,146 @@ TILE_OF_ROWS(tile_16, TILE_VECTORS, 0)
 TILE_OF_ROWS(tile_transposed_16, TILE_VECTORS, 1)
 
 NN_INLINE void any_tile(int transposed, size_t num_rows, size_t width, const float *const *a, size_t first, size_t depth,
-                        const float *b, size_t b_stride, Ends ends)
+                        const float *b, size_t b_stride, TileEnds ends)
 {
     (void)width;
     (transposed ? tile_transposed_16 : tile_16)(num_rows, a, first, depth, b, b_stride, ends);
 }
 #else
-#error "a tile has 16 or 64 columns"
+#error "a tile must have 16 or 64 columns"
 #endif
 
-/* ---- Products ---- */
+/* ---- Matrix products ---- */
 
 static const float zeros[NN_PANEL];
 
-/* c = init + a b, with init the row `bias`; then what is left for the caller is to apply a function. The rows of b are taken in
- * blocks that stay in the cache; what they have summed up goes through c. */
-NN_INLINE void product(const float *const *a, size_t num_rows, size_t depth, const float *b, size_t width, const float *bias,
-                       float *c, size_t c_stride)
+/* out = bias + a b, for one panel b. The rows of b are taken in blocks of DEPTH_BLOCK, which stay in the cache while all rows of a
+ * pass; between two blocks the sums are kept in out.
+ *
+ * a      (num_rows, depth), row pointers
+ * b      (depth, width)
+ * bias   (width,)
+ * out    (num_rows, width), rows out_stride apart */
+NN_INLINE void multiply_panel(const float *const *a, size_t num_rows, size_t depth, const float *b, size_t width,
+                              const float *bias, float *out, size_t out_stride)
 {
-    size_t step = width < TILE_COLUMNS ? width : TILE_COLUMNS;
+    size_t tile_width = nn_min(width, TILE_COLUMNS);
     size_t t = 0;
     do {
-        size_t block = depth - t < DEPTH_BLOCK ? depth - t : DEPTH_BLOCK;
-        for (size_t j = 0; j < width; j += step) {
+        size_t block = nn_min(depth - t, DEPTH_BLOCK);
+        for (size_t j = 0; j < width; j += tile_width) {
             for (size_t i = 0; i < num_rows; i += NN_TILE_ROWS) {
-                size_t rows = num_rows - i < NN_TILE_ROWS ? num_rows - i : NN_TILE_ROWS;
-                float *out = c + i * c_stride + j;
-                Ends ends = {NULL, t == 0 ? bias + j : out, out, 0, t == 0 ? 0 : c_stride, c_stride};
-                any_tile(0, rows, step, a + i, t, block, b + t * width + j, width, ends);
+                size_t rows = nn_min(num_rows - i, NN_TILE_ROWS);
+                float *out_tile = out + i * out_stride + j;
+                TileEnds ends = {NULL, t == 0 ? bias + j : out_tile, out_tile, 0, t == 0 ? 0 : out_stride, out_stride};
+                any_tile(0, rows, tile_width, a + i, t, block, b + t * width + j, width, ends);
             }
         }
         t += block;
     } while (t < depth);
 }
 
-static void forward(int function, const float *const *a, size_t num_rows, size_t depth, const float *w, size_t width,
-                    const float *bias, float *c, float *saved, size_t c_stride)
+static void forward(int activation, const float *const *x, size_t num_rows, size_t depth, const float *w, size_t width,
+                    const float *bias, float *a, float *derivative_input, size_t a_stride)
 {
-    product(a, num_rows, depth, w, width, bias, c, c_stride);
-    EACH_FUNCTION(activate_rows, function, c, saved, c_stride, num_rows, width);
+    multiply_panel(x, num_rows, depth, w, width, bias, a, a_stride);
+    FOR_ACTIVATION(activate_rows, activation, a, derivative_input, a_stride, num_rows, width);
 }
 
-static void delta(int function, const float *const *e, size_t num_rows, size_t depth, const float *wt, size_t width,
-                  const float *act, float *d, size_t stride)
+static void backward(int activation, const float *const *next_delta, size_t num_rows, size_t depth, const float *wt, size_t width,
+                     const float *derivative_input, float *delta, size_t stride)
 {
-    product(e, num_rows, depth, wt, width, zeros, d, stride);
-    EACH_FUNCTION(derive_rows, function, act, d, stride, num_rows, width);
+    multiply_panel(next_delta, num_rows, depth, wt, width, zeros, delta, stride);
+    FOR_ACTIVATION(multiply_by_derivative, activation, derivative_input, delta, stride, num_rows, width);
 }
 
-static void update(const float *const *x, size_t num_samples, size_t first, size_t last, const float *d, size_t d_stride,
-                   const float *w, const float *sum, float *out, size_t width)
+static void accumulate_weight_gradient(const float *const *x, size_t num_samples, size_t first_row, size_t last_row,
+                                       const float *delta, size_t delta_stride, const float *base, const float *sum, float *out,
+                                       size_t width)
 {
-    size_t step = width < TILE_COLUMNS ? width : TILE_COLUMNS;
-    for (size_t j = 0; j < width; j += step) {
-        for (size_t k = first; k < last; k += NN_TILE_ROWS) {
-            size_t rows = last - k < NN_TILE_ROWS ? last - k : NN_TILE_ROWS;
-            size_t at = k * width + j;
-            Ends ends = {w == NULL ? NULL : w + at, sum == NULL ? zeros : sum + at, out + at, width, sum == NULL ? 0 : width, width};
-            any_tile(1, rows, step, x, k, num_samples, d + j, d_stride, ends);
+    size_t tile_width = nn_min(width, TILE_COLUMNS);
+    for (size_t j = 0; j < width; j += tile_width) {
+        for (size_t k = first_row; k < last_row; k += NN_TILE_ROWS) {
+            size_t rows = nn_min(last_row - k, NN_TILE_ROWS), at = k * width + j;
+            TileEnds ends = {base == NULL ? NULL : base + at, sum == NULL ? zeros : sum + at, out + at,
+                             width, sum == NULL ? 0 : width, width};
+            any_tile(1, rows, tile_width, x, k, num_samples, delta + j, delta_stride, ends);
         }
     }
 }
 
-static void update_bias(const float *d, size_t num_samples, size_t d_stride, const float *b, const float *sum, float *out,
-                        size_t num_columns)
+static void accumulate_bias_gradient(const float *delta, size_t num_samples, size_t delta_stride, const float *base,
+                                     const float *sum, float *out, size_t num_columns)
 {
     for (size_t j = 0; j < num_columns; j += VL) {
         V total = sum == NULL ? v_set(0.0f) : v_load(sum + j);
         for (size_t i = 0; i < num_samples; i++) {
-            total = v_add(total, v_load(d + i * d_stride + j));
+            total = v_add(total, v_load(delta + i * delta_stride + j));
         }
-        v_store(out + j, b == NULL ? total : v_add(v_load(b + j), total));
+        v_store(out + j, base == NULL ? total : v_add(v_load(base + j), total));
     }
 }
 
-/* ---- A step of an optimiser ---- */
+/* ---- The parameter update ---- */
 
+/* 1, -1 or 0. */
 NN_INLINE V v_sign(V x)
 {
     V zero = v_set(0.0f);
     return v_if_less(zero, x, v_set(1.0f), v_if_less(x, zero, v_set(-1.0f), zero));
 }
 
-/* What is to be taken off w, from its gradient and what is remembered of it. `kind` is a constant in each copy. */
-NN_INLINE V change(int kind, const NNStep *s, V g, V *m, V *v)
+/* The parameter update u of NNUpdateConstants, for the gradient g; advances the state m and v of the optimiser. `kind` is a
+ * compile-time constant in each copy. */
+NN_INLINE V parameter_update(int kind, const NNUpdateConstants *c, V g, V *m, V *v)
 {
-    V rate = v_set(s->rate), beta1 = v_set(s->beta1), beta2 = v_set(s->beta2), same, factor;
+    V learning_rate = v_set(c->learning_rate), beta1 = v_set(c->beta1), beta2 = v_set(c->beta2), zero = v_set(0.0f);
+    V sign_product, factor;
     switch (kind) {
     case NN_ADAM:
-        *m = v_fma(v_set(s->one_minus_beta1), v_sub(g, *m), *m);
-        *v = v_fma(beta2, *v, v_mul(v_mul(v_set(s->one_minus_beta2), g), g));
-        return v_div(v_mul(rate, *m), v_fma(v_sqrt(*v), v_set(s->root), v_set(s->epsilon)));
+        *m = v_fma(v_set(c->one_minus_beta1), v_sub(g, *m), *m);                                /* first moment */
+        *v = v_fma(beta2, *v, v_mul(v_mul(v_set(c->one_minus_beta2), g), g));                   /* second moment */
+        return v_div(v_mul(learning_rate, *m), v_fma(v_sqrt(*v), v_set(c->bias_correction2), v_set(c->epsilon)));
     case NN_RMSPROP:
-        *v = v_fma(beta2, *v, v_mul(v_mul(v_set(s->one_minus_beta2), g), g));
-        *m = v_fma(beta1, *m, v_div(g, v_add(v_sqrt(*v), v_set(s->epsilon))));
-        return v_mul(rate, *m);
+        *v = v_fma(beta2, *v, v_mul(v_mul(v_set(c->one_minus_beta2), g), g));                   /* second moment */
+        *m = v_fma(beta1, *m, v_div(g, v_add(v_sqrt(*v), v_set(c->epsilon))));                  /* momentum buffer */
+        return v_mul(learning_rate, *m);
     case NN_RPROP:
-        same = v_mul(v_sign(g), v_sign(*m));
-        factor = v_if_less(v_set(0.0f), same, v_set(s->eta_plus), v_if_less(same, v_set(0.0f), v_set(s->eta_minus), v_set(1.0f)));
-        *v = v_max(v_set(s->min_step), v_min(v_set(s->max_step), v_mul(*v, factor)));
-        *m = v_if_less(same, v_set(0.0f), v_set(0.0f), g);
+        sign_product = v_mul(v_sign(g), v_sign(*m)); /* *m is the previous gradient, *v the step size */
+        factor = v_if_less(zero, sign_product, v_set(c->eta_plus),
+                           v_if_less(sign_product, zero, v_set(c->eta_minus), v_set(1.0f)));
+        *v = v_max(v_set(c->min_step), v_min(v_set(c->max_step), v_mul(*v, factor)));
+        *m = v_if_less(sign_product, zero, zero, g);
         return v_mul(*v, v_sign(*m));
-    default:
-        *m = v_fma(beta1, *m, g);
-        return v_mul(rate, s->nesterov ? v_fma(beta1, *m, g) : *m);
+    default: /* NN_SGD */
+        *m = v_fma(beta1, *m, g); /* momentum buffer */
+        return v_mul(learning_rate, c->nesterov ? v_fma(beta1, *m, g) : *m);
     }
 }
 
-NN_INLINE void step_of(int kind, const NNStep *s, const float *g, float *m, float *v, float *w, size_t n)
+NN_INLINE void optimizer_step_of_kind(int kind, const NNUpdateConstants *c, const float *g, float *m, float *v, float *w, size_t n)
 {
     for (size_t i = 0; i < n; i += VL) {
         V wi = v_load(w + i), mi = v_load(m + i), vi = v_load(v + i);
-        V gi = v_fma(v_set(s->l2), wi, v_mul(v_set(s->scale), v_load(g + i))), less = change(kind, s, gi, &mi, &vi);
+        V gi = v_fma(v_set(c->l2), wi, v_mul(v_set(c->gradient_scale), v_load(g + i)));
+        V update = parameter_update(kind, c, gi, &mi, &vi);
         v_store(m + i, mi);
         v_store(v + i, vi);
-        v_store(w + i, v_sub(v_mul(v_set(s->keep), wi), less));
+        v_store(w + i, v_sub(v_mul(v_set(c->weight_decay_factor), wi), update));
     }
 }
 
-static void step_all(const NNStep *s, const float *g, float *m, float *v, float *w, size_t n)
+static void optimizer_step(const NNUpdateConstants *c, const float *g, float *m, float *v, float *w, size_t n)
 {
-    switch (s->kind) {
-    case NN_ADAM: step_of(NN_ADAM, s, g, m, v, w, n); break;
-    case NN_RMSPROP: step_of(NN_RMSPROP, s, g, m, v, w, n); break;
-    case NN_RPROP: step_of(NN_RPROP, s, g, m, v, w, n); break;
-    default: step_of(NN_SGD, s, g, m, v, w, n); break;
+    switch (c->kind) {
+    case NN_ADAM: optimizer_step_of_kind(NN_ADAM, c, g, m, v, w, n); break;
+    case NN_RMSPROP: optimizer_step_of_kind(NN_RMSPROP, c, g, m, v, w, n); break;
+    case NN_RPROP: optimizer_step_of_kind(NN_RPROP, c, g, m, v, w, n); break;
+    default: optimizer_step_of_kind(NN_SGD, c, g, m, v, w, n); break;
     }
 }
+
+/* ---- Sums of squares and transposes ---- */
 
 static double sum_squares(const float *x, size_t n)
 {
@@ -337,22 +362,22 @@ static double sum_squares(const float *x, size_t n)
 
 static void transpose(const float *from, size_t from_stride, size_t num_rows, size_t num_columns, float *to, size_t to_stride)
 {
-    size_t whole_rows = num_rows / 4 * 4, whole_columns = num_columns / 4 * 4;
-    for (size_t k = 0; k < whole_rows; k += 4) {
-        for (size_t j = 0; j < whole_columns; j += 4) {
-            transpose4(from + k * from_stride + j, from_stride, to + j * to_stride + k, to_stride);
+    size_t block_rows = num_rows / 4 * 4, block_columns = num_columns / 4 * 4; /* covered by 4 x 4 blocks */
+    for (size_t k = 0; k < block_rows; k += 4) {
+        for (size_t j = 0; j < block_columns; j += 4) {
+            transpose_4x4(from + k * from_stride + j, from_stride, to + j * to_stride + k, to_stride);
         }
     }
     for (size_t k = 0; k < num_rows; k++) {
-        for (size_t j = k < whole_rows ? whole_columns : 0; j < num_columns; j++) {
+        for (size_t j = k < block_rows ? block_columns : 0; j < num_columns; j++) {
             to[j * to_stride + k] = from[k * from_stride + j];
         }
     }
 }
 
-/* ---- The output layer, one sample ---- */
+/* ---- The output layer of one sample ---- */
 
-NN_INLINE float largest(const float *z, size_t num_columns)
+NN_INLINE float maximum(const float *z, size_t num_columns)
 {
     float max = z[0];
     for (size_t j = 1; j < num_columns; j++) {
@@ -361,8 +386,9 @@ NN_INLINE float largest(const float *z, size_t num_columns)
     return max;
 }
 
-/* z = exp(z - max) / sum; returns the sum, which is added up in order. */
-static float normalize(float *z, float max, size_t num_columns)
+/* Softmax in place: z = exp(z - max) / sum, where max is the largest of z, so that exp does not overflow. Returns the sum of the
+ * exponentials, added in order. */
+static float softmax_row(float *z, float max, size_t num_columns)
 {
     float sum = 0.0f;
     for (size_t j = 0; j < num_columns; j += VL) {
@@ -377,138 +403,148 @@ static float normalize(float *z, float max, size_t num_columns)
     return sum;
 }
 
-static void activate_row(int function, float *z, size_t num_columns)
+static void activate_row(int activation, float *z, size_t num_columns)
 {
-    if (function == NN_SOFTMAX) {
-        normalize(z, largest(z, num_columns), num_columns);
+    if (activation == NN_SOFTMAX) {
+        softmax_row(z, maximum(z, num_columns), num_columns);
     } else {
-        EACH_FUNCTION(activate_rows, function, z, NULL, 0, 1, num_columns);
+        FOR_ACTIVATION(activate_rows, activation, z, NULL, 0, 1, num_columns);
     }
 }
 
-/* z becomes a = f(z), and d is f'(z). */
-NN_INLINE void activate_and_derive(int function, float *z, float *d, size_t num_columns)
+/* Both in one pass over a row: z becomes a = f(z), and slopes becomes f'(z). */
+NN_INLINE void activate_and_derive(int activation, float *z, float *slopes, size_t num_columns)
 {
     for (size_t j = 0; j < num_columns; j += VL) {
-        V zj = v_load(z + j), a = activate(function, zj);
-        v_store(d + j, derivative(function, NN_DERIVED_FROM_Z(function) ? zj : a));
+        V zj = v_load(z + j), a = activate(activation, zj);
+        v_store(slopes + j, derivative(activation, NN_DERIVATIVE_USES_Z(activation) ? zj : a));
         v_store(z + j, a);
     }
 }
 
-/* The term of one output, added to the cost, and its derivative by a; that of the squared error is halved. */
-NN_INLINE float add_term(NNLoss loss, float diff, float cost, float *g)
+/* Returns sum + the loss of one output with difference = a - y. Writes dC_i/da, for NN_MSE half of it, to *dC_da. */
+NN_INLINE float add_loss_term(NNLoss loss, float difference, float sum, float *dC_da)
 {
-    float size = fabsf(diff), p = loss.parameter, sign = (float)(diff > 0.0f) - (float)(diff < 0.0f);
+    float distance = fabsf(difference), p = loss.parameter, sign = (float)(difference > 0.0f) - (float)(difference < 0.0f);
     switch (loss.kind) {
     case NN_MAE:
-        *g = sign;
-        return cost + size;
+        *dC_da = sign;
+        return sum + distance;
     case NN_HUBER:
-        *g = size <= p ? diff : p * sign;
-        return cost + (size <= p ? 0.5f * diff * diff : p * (size - 0.5f * p));
+        *dC_da = distance <= p ? difference : p * sign;
+        return sum + (distance <= p ? 0.5f * difference * difference : p * (distance - 0.5f * p));
     case NN_PINBALL:
-        *g = diff < 0.0f ? -p : (1.0f - p) * sign;
-        return cost + (diff < 0.0f ? -p * diff : (1.0f - p) * diff);
+        *dC_da = difference < 0.0f ? -p : (1.0f - p) * sign;
+        return sum + (difference < 0.0f ? -p * difference : (1.0f - p) * difference);
     default:
-        *g = diff;
-        return fmaf(diff, diff, cost);
+        *dC_da = difference;
+        return fmaf(difference, difference, sum);
     }
 }
 
-/* The losses that are a sum over the outputs of something of a - y. */
-static float output_by_difference(int function, NNLoss loss, float *z, const float *y, float scale, float *d, size_t num_columns)
+/* output_layer_loss for the losses that are a sum of functions of a - y. For softmax
+ * dC/dz_j = a_j (dC/da_j - sum over k of dC/da_k a_k), else dC/dz_j = dC/da_j f'(z_j). */
+static float regression_output(int activation, NNLoss loss, float *z, const float *targets, float delta_scale, float *delta,
+                               size_t num_columns)
 {
-    float cost = 0.0f, mixed = 0.0f;
-    int is_derived = d != NULL && function != NN_LINEAR && function != NN_SOFTMAX;
-    if (is_derived) {
-        EACH_FUNCTION(activate_and_derive, function, z, d, num_columns);
+    float sum = 0.0f, sum_delta_a = 0.0f;
+    int has_slopes = delta != NULL && activation != NN_LINEAR && activation != NN_SOFTMAX;
+    if (has_slopes) {
+        FOR_ACTIVATION(activate_and_derive, activation, z, delta, num_columns);
     } else {
-        activate_row(function, z, num_columns);
+        activate_row(activation, z, num_columns);
     }
     for (size_t j = 0; j < num_columns; j++) {
-        float g = 0.0f;
-        if (!isnan(y[j])) {
-            cost = add_term(loss, z[j] - y[j], cost, &g);
+        float dC_da = 0.0f;
+        if (!isnan(targets[j])) {
+            sum = add_loss_term(loss, z[j] - targets[j], sum, &dC_da);
         }
-        if (d != NULL) {
-            d[j] = is_derived ? g * scale * d[j] : g * scale;
+        if (delta != NULL) {
+            delta[j] = has_slopes ? dC_da * delta_scale * delta[j] : dC_da * delta_scale;
         }
     }
-    if (d != NULL && function == NN_SOFTMAX) {
+    if (delta != NULL && activation == NN_SOFTMAX) {
         for (size_t j = 0; j < num_columns; j++) {
-            mixed = fmaf(d[j], z[j], mixed);
+            sum_delta_a = fmaf(delta[j], z[j], sum_delta_a);
         }
         for (size_t j = 0; j < num_columns; j++) {
-            d[j] = z[j] * (d[j] - mixed);
+            delta[j] = z[j] * (delta[j] - sum_delta_a);
         }
     }
-    for (size_t j = num_columns; is_derived && j % VL != 0; j++) {
-        d[j] = 0.0f; /* what stands there gets into products */
+    for (size_t j = num_columns; has_slopes && j % VL != 0; j++) {
+        delta[j] = 0.0f; /* the padding takes part in products and must stay 0 */
     }
-    return cost;
+    return sum;
 }
 
-/* C = sum over j of softplus(z_j) - y_j z_j, and dC/dz = sigmoid(z) - y. */
-static float output_binary_cross_entropy(int function, float *z, const float *y, float scale, float *d, size_t num_columns)
+/* output_layer_loss for NN_BINARY_CROSS_ENTROPY: C = sum over j of softplus(z_j) - y_j z_j, and dC/dz = sigmoid(z) - y. */
+static float binary_cross_entropy_output(int activation, float *z, const float *targets, float delta_scale, float *delta,
+                                         size_t num_columns)
 {
-    float cost = 0.0f;
+    float sum = 0.0f;
     for (size_t j = 0; j < num_columns; j += VL) {
         V zj = v_load(z + j), p = v_sigmoid(zj);
         float softplus[VL], sigmoid[VL];
         v_store(softplus, v_softplus(zj));
         v_store(sigmoid, p);
         for (size_t l = 0; l < VL && j + l < num_columns; l++) {
-            float target = y[j + l];
-            int is_there = !isnan(target);
-            cost += is_there ? fmaf(-target, z[j + l], softplus[l]) : 0.0f;
-            if (d != NULL) {
-                d[j + l] = is_there ? (sigmoid[l] - target) * scale : 0.0f;
+            float y = targets[j + l];
+            int is_present = !isnan(y);
+            sum += is_present ? fmaf(-y, z[j + l], softplus[l]) : 0.0f;
+            if (delta != NULL) {
+                delta[j + l] = is_present ? (sigmoid[l] - y) * delta_scale : 0.0f;
             }
         }
-        if (function == NN_SIGMOID) {
+        if (activation == NN_SIGMOID) {
             v_store(z + j, p);
         }
     }
-    return cost;
+    return sum;
 }
 
-/* C = sum over j of -y_j log(p_j), and log(p_j) = z_j - max - log(sum). */
-static float output_cross_entropy(float *z, const float *y, size_t label, float scale, float *d, size_t num_columns)
+/* output_layer_loss for NN_CROSS_ENTROPY: C = sum over j of -y_j log(a_j) with log(a_j) = z_j - max - log(sum of exp(z - max)), and
+ * dC/dz_j = sum(y) a_j - y_j. */
+static float cross_entropy_output(float *z, const float *targets, size_t label, float delta_scale, float *delta, size_t num_columns)
 {
-    float max = largest(z, num_columns), total = 1.0f, distance, sum, log_sum[VL];
-    if (y == NULL) {
-        distance = max - z[label];
+    float max = maximum(z, num_columns), sum_y = 1.0f, sum_y_distance, sum_exp, log_sum_exp[VL];
+    if (targets == NULL) {
+        sum_y_distance = max - z[label];
     } else {
-        total = distance = 0.0f;
+        sum_y = sum_y_distance = 0.0f;
         for (size_t j = 0; j < num_columns; j++) {
-            float target = isnan(y[j]) ? 0.0f : y[j];
-            total += target;
-            distance = fmaf(target, max - z[j], distance);
+            float y = isnan(targets[j]) ? 0.0f : targets[j];
+            sum_y += y;
+            sum_y_distance = fmaf(y, max - z[j], sum_y_distance);
         }
     }
-    sum = normalize(z, max, num_columns);
-    v_store(log_sum, v_log(v_set(sum)));
-    for (size_t j = 0; d != NULL && j < num_columns; j++) {
-        float target = y == NULL ? (j == label ? 1.0f : 0.0f) : isnan(y[j]) ? 0.0f : y[j];
-        d[j] = fmaf(total, z[j], -target) * scale;
+    sum_exp = softmax_row(z, max, num_columns);
+    v_store(log_sum_exp, v_log(v_set(sum_exp)));
+    for (size_t j = 0; delta != NULL && j < num_columns; j++) {
+        float y = targets == NULL ? (j == label ? 1.0f : 0.0f) : isnan(targets[j]) ? 0.0f : targets[j];
+        delta[j] = fmaf(sum_y, z[j], -y) * delta_scale;
     }
-    return fmaf(total, log_sum[0], distance);
+    return fmaf(sum_y, log_sum_exp[0], sum_y_distance);
 }
 
-static float output(int function, NNLoss loss, float *z, const float *y, size_t label, float scale, float *d, size_t num_columns)
+static float output_layer_loss(int activation, NNLoss loss, float *z, const float *targets, size_t label, float delta_scale,
+                               float *delta, size_t num_columns)
 {
     switch (loss.kind) {
-    case NN_CROSS_ENTROPY: return output_cross_entropy(z, y, label, scale, d, num_columns);
-    case NN_BINARY_CROSS_ENTROPY: return output_binary_cross_entropy(function, z, y, scale, d, num_columns);
-    default: return output_by_difference(function, loss, z, y, scale, d, num_columns);
+    case NN_CROSS_ENTROPY: return cross_entropy_output(z, targets, label, delta_scale, delta, num_columns);
+    case NN_BINARY_CROSS_ENTROPY: return binary_cross_entropy_output(activation, z, targets, delta_scale, delta, num_columns);
+    default: return regression_output(activation, loss, z, targets, delta_scale, delta, num_columns);
     }
 }
 
-/* ---- Few samples ---- */
+/* ---- The forward pass without packing, for few samples ---- */
 
-/* z_j = b_j + x w for num_vectors vectors of columns from j on. */
-NN_INLINE void direct_columns(int num_vectors, const float *x, Matrix w, const float *bias, size_t j, float *z)
+/* z_j = b_j + sum over k of x_k w_kj, for num_vectors vectors of columns from j on.
+ *
+ * x       (w.rows,)
+ * w       (inputs, outputs)
+ * bias    (outputs,)
+ * z       (outputs,), written */
+NN_INLINE void unpacked_columns(int num_vectors, const float *x, Matrix w, const float *bias, size_t j, float *z)
 {
     V sum[4];
     NN_UNROLL
@@ -529,19 +565,19 @@ NN_INLINE void direct_columns(int num_vectors, const float *x, Matrix w, const f
     }
 }
 
-static float *forward_direct(NeuralNetwork nn, const float *x, float *scratch, size_t scratch_stride)
+static float *forward_unpacked(NeuralNetwork nn, const float *x, float *scratch, size_t scratch_stride)
 {
     float *z = NULL;
     for (size_t l = 0; l < nn.num_layers; l++) {
         Matrix w = nn.weights[l];
         const float *bias = nn.biases[l].data;
-        z = scratch + (l % 2) * scratch_stride;
         size_t j = 0;
+        z = scratch + (l % 2) * scratch_stride;
         for (; j + 4 * VL <= w.cols; j += 4 * VL) {
-            direct_columns(4, x, w, bias, j, z);
+            unpacked_columns(4, x, w, bias, j, z);
         }
         for (; j + VL <= w.cols; j += VL) {
-            direct_columns(1, x, w, bias, j, z);
+            unpacked_columns(1, x, w, bias, j, z);
         }
         for (; j < w.cols; j++) {
             float sum = bias[j];
@@ -551,7 +587,7 @@ static float *forward_direct(NeuralNetwork nn, const float *x, float *scratch, s
             z[j] = sum;
         }
         if (l + 1 < nn.num_layers) {
-            EACH_FUNCTION(activate_rows, nn.activation_functions[l], z, NULL, 0, 1, w.cols);
+            FOR_ACTIVATION(activate_rows, nn.activation_functions[l], z, NULL, 0, 1, w.cols);
         }
         x = z;
     }
@@ -561,6 +597,19 @@ static float *forward_direct(NeuralNetwork nn, const float *x, float *scratch, s
 #include "tiny_impl.h"
 
 const NNKernels KERNELS = {
-    VECTORS, IS_SLOW, math, are_finite, forward, delta, update, update_bias, step_all, sum_squares, transpose, activate_row, output,
-    forward_direct, descend_tiny,
+    .name = ISA_NAME,
+    .is_slow = IS_SLOW,
+    .evaluate_math = evaluate_math,
+    .all_finite = all_finite,
+    .forward = forward,
+    .backward = backward,
+    .accumulate_weight_gradient = accumulate_weight_gradient,
+    .accumulate_bias_gradient = accumulate_bias_gradient,
+    .optimizer_step = optimizer_step,
+    .sum_squares = sum_squares,
+    .transpose = transpose,
+    .activate_row = activate_row,
+    .output_layer_loss = output_layer_loss,
+    .forward_unpacked = forward_unpacked,
+    .train_tiny = train_tiny,
 };

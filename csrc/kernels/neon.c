@@ -1,4 +1,4 @@
-/* neon.c: the kernels with vectors of 4 floats, on AArch64, where NEON with fused multiply-add is always there. */
+/* neon.c: the kernels with vectors of 4 floats, for AArch64, which always has NEON with fused multiply-add. */
 #include "isa.h"
 
 #if defined(__aarch64__) && defined(__ARM_NEON)
@@ -6,10 +6,10 @@
 #include <arm_neon.h>
 
 #define KERNELS nn_kernels_neon
-#define VECTORS "neon"
+#define ISA_NAME "neon"
 #define IS_SLOW 0
 #define VL 4
-#define TILE_VECTORS 4 /* 6 x 4 sums, 4 of B and 1 of A: 29 of 32 registers */
+#define TILE_VECTORS 4 /* 6 x 4 sums, 4 vectors of b and 1 of a: 29 of 32 registers */
 typedef float32x4_t V;
 
 NN_INLINE V v_load(const float *p) { return vld1q_f32(p); }
@@ -33,13 +33,13 @@ NN_INLINE V v_scale(V x, V t)
 }
 NN_INLINE V v_split(V x, V *e)
 {
-    int32x4_t root = vdupq_n_s32(0x3f3504f3), i = vsubq_s32(vreinterpretq_s32_f32(x), root);
+    int32x4_t sqrt_half = vdupq_n_s32(0x3f3504f3), i = vsubq_s32(vreinterpretq_s32_f32(x), sqrt_half); /* the bits of sqrt(1/2) */
     *e = vcvtq_f32_s32(vshrq_n_s32(i, 23));
-    return vreinterpretq_f32_s32(vaddq_s32(vandq_s32(i, vdupq_n_s32(0x007fffff)), root));
+    return vreinterpretq_f32_s32(vaddq_s32(vandq_s32(i, vdupq_n_s32(0x007fffff)), sqrt_half));
 }
 
 #include "kernels_impl.h"
 
 #else
-typedef int nn_no_neon;
+typedef int nn_no_neon; /* a C file must not be empty */
 #endif

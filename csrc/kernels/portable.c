@@ -1,14 +1,14 @@
-/* portable.c: the kernels in C99 alone, with "vectors" of 4 floats. Where the processor has no fused multiply-add, or the
- * compiler may not assume it, fmaf gives the same bits, slowly. */
-#define NN_UNROLL /* there are no vector registers to keep the tiles in */
-#define NN_MATH static /* nor anything to gain by copies everywhere, for which a compiler takes a minute */
+/* portable.c: the kernels in plain C99, with "vectors" of 4 floats, for every processor and compiler. fmaf gives the same bits as a
+ * fused multiply-add instruction, but is slow where it is emulated. */
+#define NN_UNROLL      /* empty: there are no vector registers for the tiles to stay in */
+#define NN_MATH static /* not inlined: inlining gains nothing here and makes the compilation take a minute */
 #include "isa.h"
 
 #include <math.h>
 #include <string.h>
 
 #define KERNELS nn_kernels_portable
-#define VECTORS "portable"
+#define ISA_NAME "portable"
 #define IS_SLOW 1
 #define VL 4
 #define TILE_VECTORS 4
@@ -16,7 +16,7 @@ typedef struct {
     float lane[VL];
 } V;
 
-/* r.lane[l] = expression, for each lane l of the result r. */
+/* The body of an operation: computes `expression` for each lane l and returns the vector. */
 #define EACH_LANE(expression)        \
     V r;                             \
     for (int l = 0; l < VL; l++) {   \
@@ -63,8 +63,8 @@ NN_INLINE V v_split(V x, V *e)
 {
     V m;
     for (int l = 0; l < VL; l++) {
-        uint32_t i = bits(x.lane[l]) - 0x3f3504f3u;
-        e->lane[l] = (float)(int)((i >> 23) ^ 0x100u) - 256.0f; /* the upper 9 bits, signed */
+        uint32_t i = bits(x.lane[l]) - 0x3f3504f3u; /* the bits of sqrt(1/2) */
+        e->lane[l] = (float)(int)((i >> 23) ^ 0x100u) - 256.0f; /* an arithmetic shift right: the upper 9 bits, signed */
         m.lane[l] = from_bits((i & 0x007fffffu) + 0x3f3504f3u);
     }
     return m;

@@ -1,16 +1,18 @@
-/* Checks nn.h against sums in double precision, and that running out of memory leaks and changes nothing.
- * Prints what is wrong and returns 1, or prints two samples of mat_print and nn_print and returns 0. */
+/* test_nn.c: compares nn.h with the formulas in double precision, and checks that a failed allocation leaks nothing and changes
+ * nothing. Prints each failed check and returns 1; otherwise prints an example of mat_print and nn_print and returns 0. */
 #include <math.h>
 #include <stdlib.h>
 
-static size_t num_allocated = 0, num_allowed = (size_t)-1;
+#define NO_LIMIT ((size_t)-1)
+static size_t num_allocated = 0;       /* blocks that have not been freed */
+static size_t num_allowed = NO_LIMIT;  /* allocations that succeed from now on */
 
 static void *counted_malloc(size_t size)
 {
     if (num_allowed == 0) {
         return NULL;
     }
-    num_allowed--;
+    num_allowed -= num_allowed != NO_LIMIT;
     num_allocated++;
     return malloc(size);
 }
@@ -33,7 +35,7 @@ static int num_failed = 0;
 #define CHECK(condition)                                                          \
     do {                                                                          \
         if (!(condition)) {                                                       \
-            printf("%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);  \
+            printf("%s:%d: %s is false\n", __FILE__, __LINE__, #condition);  \
             num_failed++;                                                         \
         }                                                                         \
     } while (0)
@@ -46,7 +48,7 @@ static int close_to(double a, double b, double tolerance)
 static void test_matrix(void)
 {
     float table[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
-    Matrix left = {3, 2, 4, table};             /* columns 0 and 1 of 3 x 4 */
+    Matrix left = {3, 2, 4, table};             /* columns 0 and 1 of the 3 x 4 table */
     Matrix right = {2, 3, 4, table + 1};        /* columns 1 to 3 of the first two rows */
     Matrix backwards = {3, 2, (size_t)-4, table + 8};
     Matrix product = mat_alloc(3, 3), copy = mat_alloc(3, 2);
@@ -86,12 +88,12 @@ static void test_generators(void)
     for (int i = 0; i < 10000; i++) {
         nn_minstd_float(&state);
     }
-    CHECK(state == 1043618065u); /* the check that Park and Miller give */
+    CHECK(state == 1043618065u); /* the test value in the paper of Park and Miller */
     CHECK(nn_minstd_seed(0) != 0 && nn_minstd_seed(2147483647u) != 0 && nn_minstd_seed(69) == 69);
     CHECK(nn_random(1, 0) != nn_random(1, 1) && nn_random(1, 0) != nn_random(2, 0));
 }
 
-/* A network, data for it, and everything around it that a test reads. */
+/* The network and the samples of the tests below. */
 static const size_t archi[] = {3, 4, 2};
 #define NUM_SAMPLES 5
 
@@ -118,11 +120,11 @@ static void make_data(float *data, Matrix *in, Matrix *out)
     out->data += 3;
 }
 
-/* f(z_j), in double precision. */
-static double value_of(int function, const double *z, size_t j, size_t cols)
+/* a_j = f(z_j) in double precision; z is (cols,), for softmax. */
+static double activate(int activation, const double *z, size_t j, size_t cols)
 {
     double sum = 0;
-    switch (function) {
+    switch (activation) {
     case NN_SIGMOID: return 1 / (1 + exp(-z[j]));
     case NN_TANH: return tanh(z[j]);
     case NN_RELU: return z[j] > 0 ? z[j] : 0;
@@ -140,8 +142,8 @@ static double value_of(int function, const double *z, size_t j, size_t cols)
     return exp(z[j]) / sum;
 }
 
-/* The term of an output in the loss, in double precision. */
-static double term(NNLoss loss, int last, double a, double y)
+/* The loss of one output in double precision; last_activation is the activation function of the last layer. */
+static double loss_term(NNLoss loss, int last_activation, double a, double y)
 {
     double diff = a - y, delta = (double)loss.parameter, p = a;
     switch (loss.kind) {
@@ -149,20 +151,20 @@ static double term(NNLoss loss, int last, double a, double y)
     case NN_HUBER: return fabs(diff) < delta ? diff * diff / 2 : delta * fabs(diff) - delta * delta / 2;
     case NN_PINBALL: return fmax(-delta * diff, (1 - delta) * diff);
     case NN_BINARY_CROSS_ENTROPY:
-        p = last == NN_LINEAR ? 1 / (1 + exp(-a)) : a;
+        p = last_activation == NN_LINEAR ? 1 / (1 + exp(-a)) : a;
         return -y * log(p) - (1 - y) * log(1 - p);
     case NN_CROSS_ENTROPY: return -y * log(a);
     default: return diff * diff;
     }
 }
 
-/* C in double precision, with parameter p changed by delta. */
+/* C in double precision, with delta added to parameter p. */
 static double cost(NeuralNetwork nn, Matrix in, Matrix out, size_t p, double delta)
 {
     double sum = 0;
     for (size_t i = 0; i < in.rows; i++) {
         double a[4], z[4];
-        size_t first = 0; /* of the layer's parameters */
+        size_t first = 0; /* the index of the first parameter of the layer */
         for (size_t k = 0; k < in.cols; k++) {
             a[k] = (double)MAT_AT(in, i, k);
         }
@@ -170,25 +172,26 @@ static double cost(NeuralNetwork nn, Matrix in, Matrix out, size_t p, double del
             size_t rows = nn.archi[l], cols = nn.archi[l + 1];
             for (size_t j = 0; j < cols; j++) {
                 z[j] = 0;
-                for (size_t k = 0; k <= rows; k++) { /* the last row is the biases */
+                for (size_t k = 0; k <= rows; k++) { /* the row after the weights is the biases */
                     size_t index = first + k * cols + j;
                     double value = (double)nn.weights[0].data[index] + (index == p ? delta : 0);
                     z[j] += value * (k < rows ? a[k] : 1);
                 }
             }
             for (size_t j = 0; j < cols; j++) {
-                a[j] = value_of(nn.activation_functions[l], z, j, cols);
+                a[j] = activate(nn.activation_functions[l], z, j, cols);
             }
             first += (rows + 1) * cols;
         }
         for (size_t j = 0; j < out.cols; j++) {
             double y = (double)MAT_AT(out, i, j);
-            sum += isnan(y) ? 0 : term(nn.loss, nn.activation_functions[nn.num_layers - 1], a[j], y);
+            sum += isnan(y) ? 0 : loss_term(nn.loss, nn.activation_functions[nn.num_layers - 1], a[j], y);
         }
     }
     return sum / (double)in.rows;
 }
 
+/* nn_cost, nn_backpropagation and nn_finite_diff of a network whose layers have the activation functions `hidden` and `last`. */
 static void test_gradients(int hidden, int last, NNLoss loss)
 {
     float data[5 * NUM_SAMPLES];
@@ -200,10 +203,10 @@ static void test_gradients(int hidden, int last, NNLoss loss)
     nn.activation_functions[1] = last;
     nn.loss = loss;
     make_data(data, &in, &out);
-    for (size_t i = 0; i < NUM_SAMPLES; i++) { /* probabilities, as softmax wants them */
+    for (size_t i = 0; i < NUM_SAMPLES; i++) { /* targets that sum to 1, for the cross-entropy */
         MAT_AT(out, i, 1) = 1.0f - MAT_AT(out, i, 0);
     }
-    MAT_AT(out, 1, 0) = NAN; /* missing */
+    MAT_AT(out, 1, 0) = NAN; /* a missing target */
     CHECK(close_to((double)nn_cost(nn, in, out), cost(nn, in, out, 0, 0), 1e-6));
     nn_backpropagation(nn, grad, in, out);
     nn_finite_diff(nn, approximate, 1e-2f, in, out);
@@ -240,41 +243,43 @@ static void test_network(void)
     nn_free(nn);
 }
 
-/* With 0, 1, 2, ... allocations allowed: it fails until there are enough, and then it works. */
+/* nn_gradient_descent with 0, 1, 2, ... allocations allowed: it has to fail until there are enough. */
 static void test_out_of_memory(void)
 {
     float data[5 * NUM_SAMPLES];
     Matrix in, out;
     NeuralNetwork nn = make_network(), before = make_network();
-    size_t size = nn_num_parameters(nn) * sizeof(float), other = num_allocated;
+    size_t size = nn_num_parameters(nn) * sizeof(float), allocated_before = num_allocated;
     int code = NN_NO_MEMORY;
 
     make_data(data, &in, &out);
     for (size_t allowed = 0; code != NN_OK; allowed++) {
         num_allowed = allowed;
         code = nn_gradient_descent(nn, 1.0f, in, out, 3);
-        num_allowed = (size_t)-1;
-        CHECK(num_allocated == other);
+        num_allowed = NO_LIMIT;
+        CHECK(num_allocated == allocated_before);
         CHECK((code == NN_OK) == (allowed > 0));
         CHECK((code == NN_OK) == (memcmp(nn.weights[0].data, before.weights[0].data, size) != 0));
     }
     num_allowed = 0;
     CHECK(mat_alloc(2, 2).data == NULL && nn_alloc(archi, 2).archi == NULL);
-    num_allowed = (size_t)-1;
+    num_allowed = NO_LIMIT;
     nn_free(nn);
     nn_free(before);
 }
 
-/* Sizes whose products a size_t does not hold. */
+/* Sizes whose products do not fit into a size_t. */
 static void test_overflow(void)
 {
-    size_t half = SIZE_MAX / 2;
+    size_t half = SIZE_MAX / 2, product;
     size_t wide[] = {half, 3}, many[] = {1, half, 1}, byte[] = {1, SIZE_MAX / 8}, most[] = {SIZE_MAX, SIZE_MAX};
-    num_allowed = 0; /* nothing may be asked for */
+    num_allowed = 0; /* nothing may be allocated */
+    CHECK(nn_multiply(half, 2, &product) && product == SIZE_MAX - 1 && nn_multiply(0, half, &product) && product == 0);
+    CHECK(!nn_multiply(half, 3, &product) && !nn_multiply(SIZE_MAX, SIZE_MAX, &product));
     CHECK(mat_alloc(half, 3).data == NULL && mat_alloc(half, 1).data == NULL);
     CHECK(nn_alloc(wide, 1).archi == NULL && nn_alloc(many, 2).archi == NULL);
     CHECK(nn_alloc(byte, 1).archi == NULL && nn_alloc(most, 1).archi == NULL);
-    num_allowed = (size_t)-1;
+    num_allowed = NO_LIMIT;
 }
 
 int main(void)
