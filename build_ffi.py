@@ -69,12 +69,14 @@ typedef struct {
 const char *nn_isa_name(int isa);
 int nn_threads_available(void);
 const char *nn_compiler(void);
+size_t nn_first_outside(Matrix m, float low, float high, int allow_nan);
 size_t nn_first_nonfinite(Matrix m);
 void nn_column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double *squares,
                        double *counts);
 void nn_shuffle(size_t *order, size_t num, uint64_t seed, uint64_t epoch);
 int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, NNBackend backend, NNMonitor *monitor);
-int nn_predict_one(const NeuralNetwork *nn, const NNScaler *scaler, const void *x, void *out, int isa);
+typedef struct { NeuralNetwork nn; const NNScaler *scaler; int isa; } NNPredictor;
+int nn_predict_one(const NNPredictor *predictor, const void *x, void *out);
 int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const Matrix *layers, NNBackend backend,
                      NNMonitor *monitor);
 int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend, NNMonitor *monitor);

@@ -101,7 +101,11 @@ const char *nn_isa_name(int isa);
 int nn_threads_available(void); /* whether this build has threads */
 const char *nn_compiler(void);  /* the compiler that made this build */
 
-/* The row-major index of the first element of m that is NaN or infinite; m.rows * m.cols if there is none. */
+/* The row-major index of the first element of m that is not in [low, high]; m.rows * m.cols if there is none. NaN is in no range, but
+ * is skipped if allow_nan is not 0. */
+size_t nn_first_outside(Matrix m, float low, float high, int allow_nan);
+
+/* The same for NaN and infinity. */
 size_t nn_first_nonfinite(Matrix m);
 
 /* Adds, for each column of x, the differences d = x - center, their squares, and the number of them to sums, squares and counts.
@@ -119,15 +123,20 @@ void nn_shuffle(size_t *order, size_t num, uint64_t seed, uint64_t epoch);
  * out      n x outputs, written */
 int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, NNBackend backend, NNMonitor *monitor);
 
+/* A network prepared for nn_predict_one: what stays the same from call to call. */
+typedef struct {
+    NeuralNetwork nn;
+    const NNScaler *scaler; /* scales the input, and the output if it has a y part; or NULL */
+    int isa;                /* as in NNBackend */
+} NNPredictor;
+
 /* Computes the outputs of a single sample with as little overhead as possible.
  *
- * scaler   scales the input, and the output if it has a y part
- * x        (inputs,) floats
- * out      (outputs,) floats, or doubles if the scaler has a y part; written
- * isa      as in NNBackend
+ * x     (inputs,) floats
+ * out   (outputs,) floats, or doubles if the scaler has a y part; written
  *
- * Where it does not return NN_OK the caller turns to nn_predict, which computes the result or says what is wrong. */
-int nn_predict_one(const NeuralNetwork *nn, const NNScaler *scaler, const void *x, void *out, int isa);
+ * Where it does not return NN_OK, nn_predict computes the result or tells what is wrong. */
+int nn_predict_one(const NNPredictor *predictor, const void *x, void *out);
 
 /* Computes the outputs of every layer.
  *

@@ -214,9 +214,10 @@ int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, 
     return predict(&p, nn, backend);
 }
 
-int nn_predict_one(const NeuralNetwork *nn, const NNScaler *scaler, const void *x, void *out, int isa)
+int nn_predict_one(const NNPredictor *predictor, const void *x, void *out)
 {
-    size_t num_inputs = nn->archi[0], num_outputs = nn->archi[nn->num_layers];
+    const NNScaler *scaler = predictor->scaler;
+    size_t num_inputs = predictor->nn.archi[0], num_outputs = predictor->nn.archi[predictor->nn.num_layers];
     int scales_outputs = scaler != NULL && scaler->y_scale != NULL;
     Matrix in = {1, num_inputs, num_inputs, (float *)(uintptr_t)x}; /* the cast removes const; x is only read */
     Matrix float_out = {1, num_outputs, num_outputs, scales_outputs ? NULL : (float *)out};
@@ -224,7 +225,7 @@ int nn_predict_one(const NeuralNetwork *nn, const NNScaler *scaler, const void *
     if ((uintptr_t)x % sizeof(float) != 0) {
         return NN_NOT_FINITE; /* C does not allow to read unaligned floats */
     }
-    return predict_unpacked(&p, *nn, nn_kernels_available(isa), scales_outputs ? (double *)out : NULL);
+    return predict_unpacked(&p, predictor->nn, nn_kernels_available(predictor->isa), scales_outputs ? (double *)out : NULL);
 }
 
 int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const Matrix *layers, NNBackend backend,

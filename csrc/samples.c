@@ -1,24 +1,30 @@
-/* samples.c: what engine.h offers for samples before they reach a network: the check for NaN and infinity, the moments of columns,
+/* samples.c: what engine.h offers for samples before they reach a network: the check of ranges, the moments of columns,
  * the shuffle. */
 #include "samples.h"
 
+#include <float.h>
 #include <math.h>
 
-size_t nn_first_nonfinite(Matrix m)
+size_t nn_first_outside(Matrix m, float low, float high, int allow_nan)
 {
     for (size_t i = 0; i < m.rows; i++) {
         const float *row = nn_row(m, i);
-        int all_finite = 1;
+        int all_inside = 1;
         for (size_t j = 0; j < m.cols; j++) { /* without a branch, so that the compiler vectorises it */
-            all_finite &= fabsf(row[j]) < INFINITY;
+            all_inside &= (low <= row[j] && row[j] <= high) | (allow_nan & (row[j] != row[j]));
         }
-        for (size_t j = 0; !all_finite; j++) {
-            if (!(fabsf(row[j]) < INFINITY)) {
+        for (size_t j = 0; !all_inside; j++) {
+            if (!(low <= row[j] && row[j] <= high) && !(allow_nan && isnan(row[j]))) {
                 return i * m.cols + j;
             }
         }
     }
     return m.rows * m.cols;
+}
+
+size_t nn_first_nonfinite(Matrix m)
+{
+    return nn_first_outside(m, -FLT_MAX, FLT_MAX, 0);
 }
 
 void nn_column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double *squares,

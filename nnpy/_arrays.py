@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._ffi import ffi, lib
+from nnpy._validation import FLOAT_MAX
 
 __all__ = [
     "NO_MATRIX",
@@ -19,6 +20,7 @@ __all__ = [
     "as_table",
     "check_finite",
     "feature_names",
+    "is_within",
     "matrix_fields",
     "row_blocks",
     "to_array",
@@ -77,13 +79,20 @@ def row_blocks(array: NDArray[Any], elements: int = _ELEMENTS_PER_BLOCK) -> Iter
         yield slice(start, start + step)
 
 
+def is_within(array: NDArray[np.float32], low: float, high: float, *, allow_nan: bool = False) -> bool:
+    """Whether all elements are from low to high; NaN is not, unless it is allowed."""
+    return all(_first_outside(array[rows], low, high, allow_nan) == array[rows].size for rows in row_blocks(array))
+
+
+def _first_outside(array: NDArray[np.float32], low: float, high: float, allow_nan: bool) -> int:
+    return int(lib.nn_first_outside(as_matrix(array), low, high, allow_nan))
+
+
 def check_finite(array: NDArray[np.float32], name: str, *, allow_nan: bool = False) -> None:
     """Raise a ValueError that names the first element that is NaN, infinite, or was too large for float32."""
     for rows in row_blocks(array):
         part = array[rows]
-        if allow_nan:
-            part = np.where(np.isnan(part), np.float32(0), part)
-        place = lib.nn_first_nonfinite(as_matrix(part))
+        place = _first_outside(part, -FLOAT_MAX, FLOAT_MAX, allow_nan)
         if place < part.size:
             row, column = divmod(place, array.shape[1])
             raise ValueError(

@@ -60,21 +60,23 @@ class ParameterList(Sequence[NDArray[np.float32]]):
 
 
 class _Scaling(NamedTuple):
-    """A scaler, its C struct, and the dtype of outputs. One tuple, so that a thread that predicts sees all of it or none."""
+    """A scaler and what C needs of it. One tuple, so that a thread that predicts sees all of the old or all of the new one."""
 
+    predictor: Any  # NNPredictor *
+    dtype: Any  # of the outputs
     scaler: Scaler | None
     c: Any  # NNScaler * or NULL
-    dtype: Any
     keep_alive: Any
 
     @classmethod
-    def of(cls, scaler: Scaler) -> _Scaling:
-        arrays = [None if a is None else np.ascontiguousarray(a, dtype=np.float64) for a in scaler]
-        pointers = [ffi.NULL if a is None else ffi.from_buffer("double[]", a) for a in arrays]
-        return cls(scaler, ffi.new("NNScaler *", pointers), _FLOAT32 if scaler.y_mean is None else _FLOAT64, pointers)
-
-
-_UNSCALED = _Scaling(None, ffi.NULL, _FLOAT32, None)
+    def of(cls, nn: Any, scaler: Scaler | None) -> _Scaling:
+        c, arrays = ffi.NULL, []
+        if scaler is not None:
+            arrays = [None if a is None else np.ascontiguousarray(a, dtype=np.float64) for a in scaler]
+            arrays = [ffi.NULL if a is None else ffi.from_buffer("double[]", a) for a in arrays]
+            c = ffi.new("NNScaler *", arrays)
+        dtype = _FLOAT32 if scaler is None or scaler.y_mean is None else _FLOAT64
+        return cls(ffi.new("NNPredictor *", (nn, c, backend.isa)), dtype, scaler, c, arrays)
 
 
 class Parameters:
@@ -170,9 +172,7 @@ class Model(Parameters):
     """A fully connected network without training. See `nnpy.NeuralNetwork`."""
 
     __slots__ = (
-        "_address",
         "_feature_names",
-        "_isa",
         "_lock",
         "_one_input",
         "_one_output",
@@ -192,11 +192,10 @@ class Model(Parameters):
     def _allocate(self, layer_sizes: tuple[int, ...], activations: tuple[str, ...]) -> None:
         super()._allocate(layer_sizes, activations)
         self._lock = threading.RLock()  # reentrant: a signal handler may copy the network that its thread is training
-        self._address, self._isa = ffi.addressof(self._nn), backend.isa
         self._one_input, self._one_output = (1, layer_sizes[0]), (1, layer_sizes[-1])
         self._feature_names: tuple[str, ...] | None = None
         self._state: OptimizerState | None = None  # of partial_fit
-        self._scaling = _UNSCALED
+        self._set_scaler(None)
 
     @property
     def activations(self) -> tuple[str, ...]:
@@ -231,7 +230,7 @@ class Model(Parameters):
         return self._scaling.scaler
 
     def _set_scaler(self, scaler: Scaler | None) -> None:
-        self._scaling = _UNSCALED if scaler is None else _Scaling.of(scaler)
+        self._scaling = _Scaling.of(self._nn, scaler)
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -335,10 +334,10 @@ class Model(Parameters):
                [0.5]], dtype=float32)
         """
         if type(x) is _ndarray and x.shape == self._one_input and x.dtype is _FLOAT32:
-            _, scaler, dtype, _keep_alive = self._scaling
-            out = _empty(self._one_output, dtype)
+            scaling = self._scaling  # stays alive until the call is over
+            out = _empty(self._one_output, scaling[1])
             try:
-                if not _predict_one(self._address, scaler, _from_buffer(x), _from_buffer(out), self._isa):
+                if not _predict_one(scaling[0], _from_buffer(x), _from_buffer(out)):
                     return out
             except ValueError:  # its numbers do not lie next to each other
                 pass

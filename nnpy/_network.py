@@ -21,6 +21,7 @@ from nnpy._optimizers import Optimizer, OptimizerState
 from nnpy._samples import check_sample_weight
 from nnpy._scaler import Scaler
 from nnpy._training.early_stopping import EarlyStopping
+from nnpy._training.progress import progress_bar
 from nnpy._validation import COUNT_MAX, integer, positive
 
 if TYPE_CHECKING:
@@ -421,8 +422,6 @@ class NeuralNetwork(Model):
         >>> print(net.forward(x).round(2).ravel())
         [0.   1.   0.99 0.  ]
         """
-        from nnpy._training.progress import progress_bar
-
         rate = positive(rate, "rate")
         iterations = integer(iterations, "iterations", 0, COUNT_MAX)
         kind = check_loss(loss, self._activations[-1])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._activations import ACTIVATIONS
-from nnpy._arrays import as_table, check_finite, matrix_fields, to_array, to_float32
+from nnpy._arrays import as_table, check_finite, is_within, matrix_fields, to_array, to_float32
 from nnpy._ffi import ffi
 from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss
 from nnpy._scaler import Scaler
@@ -110,13 +110,12 @@ def as_samples(
         raise ValueError(f"x and y must have the same number of rows, got {len(inputs)} and {num_targets}")
     if len(inputs) == 0:
         raise ValueError("x and y must have at least one row, got none")
-    _check_targets(targets, loss, missing)
+    is_scaled = scaler is not None and scaler.y_mean is not None and labels is None
+    if labels is None:
+        _check_targets(targets, loss, last_activation, missing, check_range=check_range and not is_scaled)
     weights = _weights(
         targets, labels, missing, sample_weight=sample_weight, class_weight=class_weight, normalize=normalize_weights
     )
-    is_scaled = scaler is not None and scaler.y_mean is not None and labels is None
-    if check_range and labels is None and not is_scaled:
-        _check_range(targets, last_activation, loss)
     inputs = to_float32(inputs) if scaler is None else scaler.scale_x(inputs)
     if is_scaled and scaler is not None:
         targets = scaler.scale_y(table)
@@ -135,25 +134,27 @@ def as_samples(
 # ---- Targets ----
 
 
-def _check_targets(targets: NDArray[np.float32], loss: Loss, missing: str) -> None:
-    """Refuse targets that are not finite, or are no probabilities where the loss needs them."""
-    if missing == "raise" or np.isinf(targets).any():
-        check_finite(targets, "y", allow_nan=missing == "ignore")
-    if len(targets) and isinstance(loss, (CrossEntropy, BinaryCrossEntropy)):
-        if (targets < 0).any():
-            raise ValueError(f"y must be probabilities, got {np.nanmin(targets)}")
-        if isinstance(loss, BinaryCrossEntropy) and (targets > 1).any():
-            raise ValueError(f"y must be probabilities, got {np.nanmax(targets)}")
+def _check_targets(
+    targets: NDArray[np.float32], loss: Loss, last_activation: str, missing: str, *, check_range: bool
+) -> None:
+    """Refuse targets that are not finite, are no probabilities where the loss needs them, or are out of range.
 
-
-def _check_range(targets: NDArray[np.float32], last_activation: str, loss: Loss) -> None:
-    """Refuse targets that the last layer cannot give, however long it is trained."""
-    activation = ACTIVATIONS[last_activation]
-    if isinstance(loss, (CrossEntropy, BinaryCrossEntropy)) or activation.is_homogeneous:
+    check_range: the targets must be possible outputs of the last layer, or training would never reach them.
+    """
+    allow_nan = missing == "ignore"
+    needs_probabilities = isinstance(loss, (CrossEntropy, BinaryCrossEntropy))
+    low, high = -FLOAT_MAX, FLOAT_MAX
+    if needs_probabilities:
+        low, high = 0.0, 1.0 if isinstance(loss, BinaryCrossEntropy) else FLOAT_MAX
+    elif check_range:
+        activation = ACTIVATIONS[last_activation]
+        low, high = max(low, activation.low), min(high, activation.high)
+    if is_within(targets, low, high, allow_nan=allow_nan):
         return
-    low, high = np.fmin.reduce(targets, axis=None), np.fmax.reduce(targets, axis=None)  # they skip NaN
-    if not (low < np.float32(activation.low) or high > np.float32(activation.high)):
-        return
+    check_finite(targets, "y", allow_nan=allow_nan)
+    smallest, largest = np.nanmin(targets), np.nanmax(targets)
+    if needs_probabilities:
+        raise ValueError(f"y must be probabilities, got {smallest if smallest < 0 else largest}")
     if last_activation in {"sigmoid", "softmax"} and set(np.unique(targets[~np.isnan(targets)]).tolist()) == {
         -1.0,
         1.0,
@@ -162,8 +163,8 @@ def _check_range(targets: NDArray[np.float32], last_activation: str, loss: Loss)
     else:
         cure = 'Use "linear" as the last activation'
     raise ValueError(
-        f'y is from {low:g} to {high:g}, but the outputs of the last layer, "{last_activation}", are '
-        f"{activation.describe_range()}. {cure}"
+        f'y is from {smallest:g} to {largest:g}, but the outputs of the last layer, "{last_activation}", are '
+        f"{ACTIVATIONS[last_activation].describe_range()}. {cure}"
     )
 
 

@@ -9,6 +9,7 @@
  *     test_engine hash              prints a hash of the parameters after some trainings, to compare machines (hashes.txt) */
 #define _POSIX_C_SOURCE 200809L
 
+#include <float.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -526,7 +527,8 @@ static void check_predict_one(const Problem *p, NeuralNetwork nn, const NNScaler
     float *out = (float *)malloc(outputs * sizeof(float));
     double *scaled_out = (double *)malloc(outputs * sizeof(double));
     void *result = scales_outputs ? (void *)scaled_out : (void *)out;
-    num_failed += nn_predict_one(&nn, scaler, &MAT_AT(p->samples.x, i, 0), result, isa) != NN_OK;
+    NNPredictor predictor = {nn, scaler, isa};
+    num_failed += nn_predict_one(&predictor, &MAT_AT(p->samples.x, i, 0), result) != NN_OK;
     for (size_t j = 0; scales_outputs && j < outputs; j++) {
         double expected = (double)a[j] * scaler->y_scale[j] + scaler->y_mean[j];
         if (memcmp(&scaled_out[j], &expected, sizeof expected) != 0) {
@@ -653,16 +655,43 @@ static void check_refusals(void)
     Problem p = {.archi = {3, 2}, .num_layers = 1, .num_samples = 1};
     NeuralNetwork nn = make_network(&p);
     float x[4] = {1, 2, 3, 4}, out[2] = {GUARD, GUARD};
-    int code_ok = nn_predict_one(&nn, NULL, x, out, 0), code_unaligned, code_nan;
+    NNPredictor predictor = {nn, NULL, 0};
+    int code_ok = nn_predict_one(&predictor, x, out), code_unaligned, code_nan;
     out[0] = out[1] = GUARD;
-    code_unaligned = nn_predict_one(&nn, NULL, (const char *)x + 1, out, 0);
+    code_unaligned = nn_predict_one(&predictor, (const char *)x + 1, out);
     x[1] = NAN;
-    code_nan = nn_predict_one(&nn, NULL, x, out, 0);
+    code_nan = nn_predict_one(&predictor, x, out);
     if (code_ok != NN_OK || code_unaligned != NN_NOT_FINITE || code_nan != NN_NOT_FINITE || !(out[0] >= GUARD && out[1] >= GUARD)) {
         printf("nn_predict_one: codes %d, %d, %d, or it wrote outputs\n", code_ok, code_unaligned, code_nan);
         num_failed++;
     }
     nn_free(nn);
+}
+
+/* nn_first_outside against the definition, for numbers on and beside the limits. */
+static void check_first_outside(void)
+{
+    const float numbers[] = {-1, -0.5f, 0, 1, 1.0000001f, 2, INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX};
+    const size_t num = sizeof numbers / sizeof *numbers;
+    for (int trial = 0; trial < 500; trial++) {
+        size_t rows = draw(1, 4), cols = draw(1, 20), expected = rows * cols;
+        float data[4 * 21], low = trial % 2 == 0 ? -FLT_MAX : -0.5f, high = trial % 2 == 0 ? FLT_MAX : 1;
+        Matrix m = {rows, cols, cols + 1, data};
+        int allow_nan = (int)draw(0, 1);
+        for (size_t q = 0; q < rows * (cols + 1); q++) {
+            data[q] = draw(0, 9) == 0 ? numbers[draw(0, num - 1)] : 0.25f;
+        }
+        for (size_t q = rows * cols; q-- > 0;) {
+            float x = MAT_AT(m, q / cols, q % cols);
+            int is_inside = isnan(x) ? allow_nan : low <= x && x <= high;
+            expected = is_inside ? expected : q;
+        }
+        if (nn_first_outside(m, low, high, allow_nan) != expected) {
+            printf("nn_first_outside: %lu instead of %lu\n", (unsigned long)nn_first_outside(m, low, high, allow_nan),
+                   (unsigned long)expected);
+            num_failed++;
+        }
+    }
 }
 
 /* The optimiser with its initial state. */
@@ -939,13 +968,14 @@ static int call_engine(const MemoryTest *t, int call)
     NNMonitor monitor = {.poll = stop_never};
     NNLbfgs lbfgs = {.history_size = 3, .memory = t->lbfgs_memory};
     NNLevenbergMarquardt levenberg = {.damping = 1e-3};
+    NNPredictor predictor = {t->nn, &t->scaler, backend.isa};
     Matrix x = t->samples.x, y = t->samples.y;
     double loss;
     switch (call) {
     case GRADIENT: return nn_gradient(t->nn, t->grad, no_matrix, t->samples, &loss, backend, &monitor);
     case PREDICT: return nn_predict(t->nn, NULL, x, t->out, backend, &monitor);
     case PREDICT_SCALED: return nn_predict(t->nn, &t->scaler, x, t->out, backend, &monitor);
-    case PREDICT_ONE: return nn_predict_one(&t->nn, &t->scaler, x.data, t->out.data, backend.isa);
+    case PREDICT_ONE: return nn_predict_one(&predictor, x.data, t->out.data);
     case LAYER_OUTPUTS: return nn_layer_outputs(t->nn, NULL, x, t->layers, backend, &monitor);
     case LAYER_OUTPUTS_SCALED: return nn_layer_outputs(t->nn, &t->scaler, x, t->layers, backend, &monitor);
     case EVALUATE: return nn_evaluate(t->nn, t->samples, no_matrix, &loss, backend, &monitor);
@@ -1150,6 +1180,7 @@ int main(int argc, char **argv)
         free_problem(&p);
     }
     check_refusals();
+    check_first_outside();
     if (num_failed == 0 && (num_with_gradient < number * 3 / 4 || (number >= 60 && num_diverged == 0))) {
         printf("of %ld problems only %ld have a gradient, %ld diverge\n", number, num_with_gradient, num_diverged);
         return 1;
