@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _ELEMENTS_PER_BLOCK = 1 << 22  # elements processed between two chances for Ctrl-C
+_FLOATS = ffi.typeof("float[]")
 _SIZE_MAX = 2 ** (8 * ffi.sizeof("size_t")) - 1
 
 NO_MATRIX = ffi.new("Matrix *")[0]  # its data is NULL: for results that are not wanted
@@ -50,6 +51,8 @@ def as_matrix(array: NDArray[np.float32]) -> Any:
 def matrix_fields(array: NDArray[np.float32]) -> tuple[int, int, int, Any]:
     """Return rows, cols, stride and data of a Matrix. A negative stride is passed as size_t modulo 2**64, as MAT_AT expects."""
     rows, columns = array.shape
+    if array.flags.c_contiguous:
+        return rows, columns, columns, ffi.from_buffer(_FLOATS, array)
     stride = array.strides[0] // array.itemsize if rows > 1 else columns
     return rows, columns, stride & _SIZE_MAX, ffi.cast("float *", array.__array_interface__["data"][0])
 
@@ -81,6 +84,8 @@ def row_blocks(array: NDArray[Any], elements: int = _ELEMENTS_PER_BLOCK) -> Iter
 
 def is_within(array: NDArray[np.float32], low: float, high: float, *, allow_nan: bool = False) -> bool:
     """Whether all elements are from low to high; NaN is not, unless it is allowed."""
+    if array.size <= _ELEMENTS_PER_BLOCK:
+        return _first_outside(array, low, high, allow_nan) == array.size
     return all(_first_outside(array[rows], low, high, allow_nan) == array[rows].size for rows in row_blocks(array))
 
 
@@ -132,7 +137,7 @@ def as_table(values: ArrayLike, name: str, columns: int, *, what: str) -> NDArra
     ValueError
         If the shape is another.
     """
-    array = to_array(values, name)
+    array = values if type(values) is np.ndarray else to_array(values, name)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be real numbers, got an array of dtype {array.dtype}")
     if array.ndim == 1 and columns == 1:

@@ -679,6 +679,7 @@ class NeuralNetwork(Model):
         options = FitOptions(
             loss=loss,
             optimizer=optimizer,
+            epochs=1,
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,

@@ -160,9 +160,7 @@ def _callbacks(options: FitOptions) -> list[Any]:
 def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -> float:
     """Train on the samples once; see `NeuralNetwork.partial_fit`. The caller holds the lock of the model."""
     state = model._state
-    if options.optimizer is None and state is not None:
-        options = replace(options, optimizer=state.optimizer)
-    settings = Settings.check(model, replace(options, epochs=1))
+    settings = Settings.check(model, options, default_optimizer=None if state is None else state.optimizer)
     learning_rate = getattr(settings.optimizer, "learning_rate", None)
     if learning_rate is None or callable(learning_rate) or isinstance(learning_rate, ReduceOnPlateau):
         raise ValueError("partial_fit needs an optimizer with a number as its learning_rate: a stream has no known end")

@@ -68,9 +68,11 @@ class Settings:
     missing: Literal["raise", "ignore"]
 
     @classmethod
-    def check(cls, model: Model, options: FitOptions, *, is_iterable: bool = False) -> Settings:
+    def check(
+        cls, model: Model, options: FitOptions, *, is_iterable: bool = False, default_optimizer: Optimizer | None = None
+    ) -> Settings:
         """Check the options for a model. is_iterable: the data is an iterable of batches."""
-        optimizer = check_optimizer(options.optimizer)
+        optimizer = check_optimizer(default_optimizer if options.optimizer is None else options.optimizer)
         if not isinstance(options.shuffle, (bool, np.bool_)):
             raise TypeError(f"shuffle must be True or False, got {options.shuffle!r}")
         batch_size = options.batch_size
