@@ -1,7 +1,7 @@
-"""The same network in pure Python: no numpy, no C, the formulas of backpropagation as one writes them down.
+"""A reference implementation in pure Python, without numpy and C: the formulas of backpropagation as plain loops.
 
-It is what nnpy is checked against, and what it is compared with in the benchmark. Numbers are Python's floats, 64 bits wide;
-a matrix is a list of rows, and the biases of a layer are a list of numbers.
+The tests compare nnpy with it, and so does the benchmark. Numbers are Python floats (float64); a matrix is a list of rows, and
+the biases of a layer are a list.
 
 >>> from nnpy import reference
 >>> net = reference.NeuralNetwork([2, 2, 1])
@@ -31,7 +31,7 @@ def sigmoid(z: float) -> float:
 
 
 def minstd(seed: int) -> Iterator[float]:
-    """Draw from [0, 1], endlessly, with the minimal standard generator of Park and Miller (CACM 31, 1988)."""
+    """Yield random numbers from [0, 1] without end, by the minimal standard generator of Park and Miller (CACM 31, 1988)."""
     state = seed % (2**31 - 1) or 123459876
     while True:
         state = 16807 * state % (2**31 - 1)
@@ -39,7 +39,11 @@ def minstd(seed: int) -> Iterator[float]:
 
 
 class Gradient:
-    """One number for each weight and bias: weights[l][k][j] from neuron k of layer l to neuron j of the next."""
+    """The derivatives dC/dp of the cost by all parameters.
+
+    weights[l][k][j] belongs to the weight from neuron k of layer l to neuron j of layer l + 1, biases[l][j] to the bias of
+    that neuron.
+    """
 
     def __init__(self, layer_sizes: Sequence[int]) -> None:
         self.layer_sizes = tuple(layer_sizes)
@@ -48,31 +52,31 @@ class Gradient:
         self.biases = [[0.0] * columns for _, columns in pairs]
 
     def rows(self) -> Iterator[list[float]]:
-        """Yield the lists that hold the parameters, in order: each row of weights[0], biases[0], and so on."""
+        """Yield the lists of parameters in order: each row of weights[0], biases[0], each row of weights[1], and so on."""
         for weights, biases in zip(self.weights, self.biases, strict=True):
             yield from weights
             yield biases
 
     @property
     def parameters(self) -> list[float]:
-        """All weights and biases in one new list."""
+        """All parameters in one new list, in the order of `rows`."""
         return [p for row in self.rows() for p in row]
 
 
 class NeuralNetwork(Gradient):
-    """A fully connected network of sigmoid layers, with the methods of `nnpy.NeuralNetwork` that the post has.
+    """A fully connected network of sigmoid layers, with the methods of `nnpy.NeuralNetwork` that are in the post.
 
-    Parameters begin at 0.
+    All weights and biases are initially 0.
     """
 
     def randomize(self, low: float, high: float, *, seed: int) -> None:
-        """Set every weight and bias to a random number from [low, high]."""
-        draw = minstd(seed)
+        """Set all weights and biases to random numbers from [low, high]."""
+        random = minstd(seed)
         for row in self.rows():
-            row[:] = [next(draw) * (high - low) + low for _ in row]
+            row[:] = [next(random) * (high - low) + low for _ in row]
 
     def activations(self, sample: Row) -> list[list[float]]:
-        """Compute the activations of all layers, those of the inputs first."""
+        """Compute the activations of all layers for one sample; the first layer is the inputs."""
         a = [list(sample)]
         for weights, biases in zip(self.weights, self.biases, strict=True):
             previous = a[-1]
@@ -85,22 +89,22 @@ class NeuralNetwork(Gradient):
         return a
 
     def forward(self, x: Sequence[Row]) -> list[list[float]]:
-        """Compute the outputs for every row of x."""
+        """Compute the outputs for each row of x, shape (n, inputs); return shape (n, outputs)."""
         return [self.activations(sample)[-1] for sample in x]
 
     def mse(self, x: Sequence[Row], y: Sequence[Row]) -> float:
-        """C = 1/n sum_i sum_j (a_ij - y_ij)^2."""
+        """Compute the cost C = 1/n sum_i sum_j (a_ij - y_ij)^2."""
         return sum(
             (a - t) ** 2 for out, row in zip(self.forward(x), y, strict=True) for a, t in zip(out, row, strict=True)
         ) / len(x)
 
     def finite_diff(self, x: Sequence[Row], y: Sequence[Row], *, eps: float = 1e-1) -> Gradient:
-        """(C(p + eps) - C(p)) / eps for every parameter p."""
+        """Approximate the gradient by forward differences, (C(p + eps) - C(p)) / eps for each parameter p."""
         cost = self.mse(x, y)
         return self._differences(lambda: (self.mse(x, y) - cost) / eps, eps)
 
     def central_diff(self, x: Sequence[Row], y: Sequence[Row], *, eps: float = 1e-5) -> Gradient:
-        """(C(p + eps) - C(p - eps)) / 2 eps for every parameter p: the gradient to ten digits or so."""
+        """Approximate the gradient by central differences, (C(p + eps) - C(p - eps)) / 2 eps, to about ten digits."""
         up = self._differences(lambda: self.mse(x, y), eps)
         down = self._differences(lambda: self.mse(x, y), -eps)
         for high, low in zip(up.rows(), down.rows(), strict=True):
@@ -108,9 +112,9 @@ class NeuralNetwork(Gradient):
         return up
 
     def backpropagation(self, x: Sequence[Row], y: Sequence[Row]) -> Gradient:
-        """Compute the gradient of C, going backwards from dC_i/da = 2 (a - y) at the output.
+        """Compute the gradient of C by backpropagation, the mean over the samples.
 
-        With z what the sigmoid is taken of, a = sigmoid(z) and da/dz = a (1 - a).
+        For one sample, dC/da = 2 (a - y) at the output. In each layer a = sigmoid(z), so da/dz = a (1 - a).
         """
         grad = Gradient(self.layer_sizes)
         for sample, target in zip(x, y, strict=True):
@@ -132,18 +136,18 @@ class NeuralNetwork(Gradient):
         return grad
 
     def gradient_descent(self, x: Sequence[Row], y: Sequence[Row], *, rate: float, iterations: int = 1) -> None:
-        """p -= rate * dC/dp for every parameter p, `iterations` times."""
+        """Update all parameters `iterations` times: p -= rate * dC/dp."""
         for _ in range(iterations):
             grad = self.backpropagation(x, y)
             for row, derivatives in zip(self.rows(), grad.rows(), strict=True):
                 row[:] = [p - rate * g for p, g in zip(row, derivatives, strict=True)]
 
     def _differences(self, measure: Callable[[], float], step: float) -> Gradient:
-        """Measure something with each parameter moved by `step` in its turn."""
+        """Return the value of `measure` with each parameter in turn increased by `step`."""
         result = Gradient(self.layer_sizes)
-        for row, measured in zip(self.rows(), result.rows(), strict=True):
+        for row, values in zip(self.rows(), result.rows(), strict=True):
             for i, saved in enumerate(row):
                 row[i] = saved + step
-                measured[i] = measure()
+                values[i] = measure()
                 row[i] = saved
         return result

@@ -1,4 +1,4 @@
-"""nnpy.datasets on files of the test's own making, on the real ones, and on a server on this machine."""
+"""nnpy.datasets with synthetic files, with the real ones where they are, and with a server on this machine."""
 
 import gzip
 import hashlib
@@ -31,7 +31,7 @@ def idx(array):
     return header(TYPES[kind], *array.shape) + array.astype(f">{kind}").tobytes()
 
 
-# load_idx
+# ---- load_idx
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzipped"])
@@ -50,7 +50,7 @@ def test_reads_every_type_and_shape(tmp_path, kind, shape, pack):
     np.testing.assert_array_equal(array, expected)
 
 
-def test_the_content_says_whether_it_is_gzipped(tmp_path):
+def test_gzip_is_detected_from_the_content(tmp_path):
     numbers = np.arange(5, dtype=np.uint8)
     (tmp_path / "plain.gz").write_bytes(idx(numbers))
     (tmp_path / "packed").write_bytes(gzip.compress(idx(numbers)[:6]) + gzip.compress(idx(numbers)[6:]))
@@ -67,18 +67,18 @@ def damaged(content):
 THREE = idx(np.array([1, 2, 3], np.int16))
 NOISE = idx(np.random.default_rng(0).integers(0, 256, 5000, np.uint8))
 BAD_FILES = [
-    (b"", "is no IDX file: it begins with nothing"),
-    (b"\0\0\x08", "is no IDX file: it begins with 00 00 08"),
-    (b"\x89PNG", "is no IDX file: it begins with 89 50 4e 47"),
-    (b"\0\0\x0a\1\0\0\0\0", "is no IDX file: it begins with 00 00 0a 01"),
+    (b"", "is not an IDX file: it begins with nothing"),
+    (b"\0\0\x08", "is not an IDX file: it begins with 00 00 08"),
+    (b"\x89PNG", "is not an IDX file: it begins with 89 50 4e 47"),
+    (b"\0\0\x0a\1\0\0\0\0", "is not an IDX file: it begins with 00 00 0a 01"),
     (THREE[:6], "ends before the sizes of its 1 dimensions"),
-    (THREE[:-1], r"should have 14 bytes for an array of shape \(3,\), it has 13"),
-    (THREE + b"\0", r"should have 14 bytes for an array of shape \(3,\), it has 15"),
-    (gzip.compress(THREE[:-1]), r"should have 14 bytes for an array of shape \(3,\), it has 13"),
-    (gzip.compress(THREE + b"\0"), r"should have 14 bytes for an array of shape \(3,\), it has more"),
-    (gzip.compress(header(0x0E, *[2**32 - 1] * 3)), r"should have 6338.* bytes .*, it has at most \d{5}"),
-    (header(0x08, *[2**32 - 1] * 3, 0), "states a shape that numpy does not take: "),
-    (header(0x08, *[1] * 65) + b"1", "states a shape that numpy does not take: "),
+    (THREE[:-1], r"must have 14 bytes for an array of shape \(3,\), it has 13"),
+    (THREE + b"\0", r"must have 14 bytes for an array of shape \(3,\), it has 15"),
+    (gzip.compress(THREE[:-1]), r"must have 14 bytes for an array of shape \(3,\), it has 13"),
+    (gzip.compress(THREE + b"\0"), r"must have 14 bytes for an array of shape \(3,\), it has more"),
+    (gzip.compress(header(0x0E, *[2**32 - 1] * 3)), r"must have 6338.* bytes .*, it has at most \d{5}"),
+    (header(0x08, *[2**32 - 1] * 3, 0), "has a shape that numpy does not support: "),
+    (header(0x08, *[1] * 65) + b"1", "has a shape that numpy does not support: "),
     (gzip.compress(NOISE)[:-5], "is damaged: Compressed file ended"),
     (gzip.compress(NOISE)[:1000], "is damaged: Compressed file ended"),
     (damaged(gzip.compress(NOISE)), "is damaged: "),
@@ -97,22 +97,22 @@ def test_bad_idx_files(tmp_path, content, message):
     assert path.read_bytes() == content
 
 
-def test_a_bomb_is_not_unpacked(tmp_path):
-    """Whoever unpacks all of it finds that its end is missing."""
+def test_decompression_bomb_is_not_decompressed(tmp_path):
+    """Its end is missing: decompressing all of it would give another error."""
     bomb = gzip.compress(header(0x08, 10) + bytes(50 << 20), 1)[:-9]
     (tmp_path / "bomb").write_bytes(bomb)
-    with pytest.raises(ValueError, match=r"should have 18 bytes for an array of shape \(10,\), it has more"):
+    with pytest.raises(ValueError, match=r"must have 18 bytes for an array of shape \(10,\), it has more"):
         load_idx(tmp_path / "bomb")
 
 
-def test_no_such_file(tmp_path):
+def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_idx(tmp_path / "none")
-    with pytest.raises(OSError):  # noqa: PT011  (another one on each platform)
+    with pytest.raises(OSError):  # noqa: PT011  (the class depends on the platform)
         load_idx(tmp_path)
 
 
-# load_mnist
+# ---- load_mnist
 
 
 def test_digits_are_rows_of_pixels(digits_folder):
@@ -132,7 +132,7 @@ def test_digits_are_rows_of_pixels(digits_folder):
     np.testing.assert_array_equal(net.predict(data.x_test).argmax(axis=1), data.y_test)
 
 
-def test_names_with_a_dot(digits_folder):
+def test_file_names_with_a_dot(digits_folder):
     for path in list(digits_folder.iterdir()):
         path.rename(path.with_name(path.name.replace("-idx", ".idx")))
     assert load_mnist(digits_folder).x_test.shape == (30, 784)
@@ -152,42 +152,54 @@ def write(content):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        (LABELS, shorten, r"/train-labels-idx1-ubyte should have 508 bytes for an array of shape \(500,\), it has 503"),
+        (LABELS, shorten, r"/train-labels-idx1-ubyte must have 508 bytes for an array of shape \(500,\), it has 503"),
         (IMAGES, shorten, r"/t10k-images-idx3-ubyte.gz is damaged: "),
         (LABELS, lambda path: path.unlink(), r" has no file train-labels-idx1-ubyte or train-labels-idx1-ubyte.gz"),
         (
             LABELS,
             write(idx(np.zeros(499, np.uint8))),
-            " has 500 train images and 499 labels: they do not belong together",
+            " has 500 images but 499 labels in its train files$",
         ),
-        (LABELS, write(idx(np.full(500, 10, np.uint8))), " has a label 10 in its train files, labels from 0 to 9"),
+        (
+            LABELS,
+            write(idx(np.full(500, 10, np.uint8))),
+            " has the label 10 in its train files, expected labels from 0 to 9$",
+        ),
         (
             LABELS,
             write(idx(np.zeros(500, np.int16))),
-            r"-ubyte holds an array of int16, \(500,\), labels of uint8, \(n,\)",
+            r"-ubyte has an array of int16, shape \(500,\), expected labels of uint8, shape \(n,\)$",
         ),
         (
             LABELS,
             write(idx(np.zeros((500, 1), np.uint8))),
-            r"-ubyte holds an array of uint8, \(500, 1\), labels of uint8",
+            r"-ubyte has an array of uint8, shape \(500, 1\), expected labels of uint8",
         ),
-        (LABELS, write(idx(np.zeros(0, np.uint8))), r"-ubyte holds an array of uint8, \(0,\), labels of uint8"),
+        (
+            LABELS,
+            write(idx(np.zeros(0, np.uint8))),
+            r"-ubyte has an array of uint8, shape \(0,\), expected labels of uint8",
+        ),
         (
             IMAGES,
             write(gzip.compress(idx(np.zeros((30, 9, 28), np.uint8)))),
-            r"/t10k-images-idx3-ubyte.gz holds an array of uint8, \(30, 9, 28\), images of uint8, \(n, 28, 28\)",
+            r"/t10k-images-idx3-ubyte.gz has an array of uint8, shape \(30, 9, 28\), expected images of uint8, shape \(n, 28",
         ),
         (
             IMAGES,
             write(idx(np.zeros((3, 28, 28), np.float64))),
-            r".gz holds an array of float64, \(3, 28, 28\), images of",
+            r".gz has an array of float64, shape \(3, 28, 28\), expected images of",
         ),
-        (IMAGES, write(idx(np.zeros((0, 28, 28), np.uint8))), r".gz holds an array of uint8, \(0, 28, 28\), images of"),
-        # 4 GB of zeros are not even begun.
+        (
+            IMAGES,
+            write(idx(np.zeros((0, 28, 28), np.uint8))),
+            r".gz has an array of uint8, shape \(0, 28, 28\), expected images of",
+        ),
+        # 4 GB of zeros, which are not read.
         (
             IMAGES,
             write(gzip.compress(header(0x08, 2**16, 2**16))),
-            r".gz holds an array of uint8, \(65536, 65536\), images",
+            r".gz has an array of uint8, shape \(65536, 65536\), expected images",
         ),
     ],
 )
@@ -203,7 +215,7 @@ def test_bad_arguments_of_load_mnist(digits_folder, tmp_path):
         load_mnist(digits_folder, dtype="float64")
     with pytest.raises(TypeError, match="not understood"):
         load_mnist(digits_folder, dtype="pixels")
-    with pytest.raises(ValueError, match="none is no folder with the MNIST files$"):
+    with pytest.raises(ValueError, match="none is not a folder; expected a folder with the MNIST files$"):
         load_mnist(tmp_path / "none")
 
 
@@ -211,7 +223,7 @@ def test_the_real_files(mnist_folder):
     data = load_mnist(mnist_folder)
     assert [len(part) for part in data] == [60000, 60000, 10000, 10000]
     np.testing.assert_array_equal(np.bincount(data.y_test), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009])
-    # The mean and the standard deviation that everybody normalises by.
+    # The mean and the standard deviation that are commonly used to normalise MNIST.
     assert data.x_train.mean(dtype=np.float64) == pytest.approx(0.1307, abs=5e-5)
     assert data.x_train.std(dtype=np.float64) == pytest.approx(0.3081, abs=5e-5)
 
@@ -220,15 +232,15 @@ def test_the_checksums_are_those_of_the_real_files(mnist_folder):
     for name in datasets._CONTENTS:
         path = datasets._find(mnist_folder, name)
         content = path.read_bytes()
-        assert datasets._is_right(content if path.suffix == ".gz" else gzip.compress(content, 1), name)
+        assert datasets._has_checksum(content if path.suffix == ".gz" else gzip.compress(content, 1), name)
 
 
-# Where the files are
+# ---- Folders
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A home without files or variables, in which nothing can be downloaded."""
+    """An empty home folder, without environment variables and without mirrors."""
     for name in ("NNPY_MNIST", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HOME", "USERPROFILE"):
@@ -248,8 +260,8 @@ def test_cache_folder(home, tmp_path, monkeypatch):
     assert datasets._cache_folder(windows=True) == tmp_path / "local/nnpy/mnist"
 
 
-def test_the_variable_comes_before_the_cache_and_the_cache_before_a_download(home, digits_folder, monkeypatch):
-    with pytest.raises(OSError, match="could not be downloaded"):
+def test_order_of_folders(home, digits_folder, monkeypatch):
+    with pytest.raises(OSError, match="could not download"):
         load_mnist()
     cache = datasets._cache_folder()
     for path in digits_folder.iterdir():
@@ -264,12 +276,12 @@ def test_the_variable_comes_before_the_cache_and_the_cache_before_a_download(hom
     assert len(load_mnist().x_train) == 500
 
 
-# download_mnist
+# ---- download_mnist
 
 
 @pytest.fixture
 def server():
-    """Serve what is in `files`, by path: a body, or a status, or a body and its stated length, or a function."""
+    """A server of `files` by path: a body, a status, a pair of body and Content-Length, or a function that returns one."""
     files = {}
     asked = []
 
@@ -296,7 +308,7 @@ def server():
         daemon_threads = False  # no thread outlives its test
 
         def handle_error(self, *_):
-            """Say nothing where a client leaves early, as it should."""
+            """Print nothing when a client closes the connection early, as it should."""
 
     with Server(("127.0.0.1", 0), Handler) as http:
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
@@ -308,7 +320,7 @@ def server():
 
 @pytest.fixture
 def mirrors(server, home, digits_folder, monkeypatch):
-    """Two mirrors of the little digits, and their checksums; returns the packed files by name."""
+    """Two mirrors of the synthetic digits, with their checksums; returns the compressed files by name."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(datasets, "_MIRRORS", (f"{server.url}/first/", f"{server.url}/second/"))
     contents, packed = {}, {}
@@ -337,7 +349,7 @@ def test_download_into_the_cache(server, mirrors, home):
     assert len(server.asked) == 4
 
 
-def test_download_into_a_folder_replaces_what_is_damaged(server, mirrors, tmp_path):
+def test_download_replaces_damaged_files(server, mirrors, tmp_path):
     folder = tmp_path / "a" / "b"
     assert download_mnist(str(folder), progress=False) == folder
     path = folder / f"{LABELS}.gz"
@@ -349,7 +361,7 @@ def test_download_into_a_folder_replaces_what_is_damaged(server, mirrors, tmp_pa
 
 
 def slowly():
-    time.sleep(0.5)
+    time.sleep(0.5)  # longer than the timeout of the test
     return 404
 
 
@@ -358,14 +370,14 @@ def slowly():
     [
         (404, "HTTP Error 404: Not Found"),
         (500, "HTTP Error 500: Internal Server Error"),
-        (gzip.compress(b"else"), "it has another content, by its SHA-256"),
-        (b"<html>Please log in</html>", "it has another content, by its SHA-256"),
-        (b"", "it has another content, by its SHA-256"),
-        ((b"short", 4000), "it ended after 5 of 4000 bytes"),
-        ((b"short", None), "it has another content, by its SHA-256"),
-        ((bytes(6000), None), "it is longer than 5000 bytes"),
-        (bytes(6000), "it is longer than 5000 bytes"),
-        (gzip.compress(bytes(100_000)), "it has another content, by its SHA-256"),
+        (gzip.compress(b"else"), "wrong checksum (SHA-256)"),
+        (b"<html>Please log in</html>", "wrong checksum (SHA-256)"),
+        (b"", "wrong checksum (SHA-256)"),
+        ((b"short", 4000), "ended after 5 of 4000 bytes"),
+        ((b"short", None), "wrong checksum (SHA-256)"),
+        ((bytes(6000), None), "longer than 5000 bytes"),
+        (bytes(6000), "longer than 5000 bytes"),
+        (gzip.compress(bytes(100_000)), "wrong checksum (SHA-256)"),
         (slowly, "timed out"),
     ],
     ids=[
@@ -382,9 +394,9 @@ def slowly():
         "slow",
     ],
 )
-def test_second_mirror_where_the_first_fails(server, mirrors, tmp_path, monkeypatch, answer, reason):
+def test_second_mirror_if_the_first_fails(server, mirrors, tmp_path, monkeypatch, answer, reason):
     monkeypatch.setattr(datasets, "_DOWNLOAD_MAX", 5000)
-    monkeypatch.setattr(datasets, "_SECONDS", 0.2 if answer is slowly else 10)
+    monkeypatch.setattr(datasets, "_TIMEOUT", 0.2 if answer is slowly else 10)
     server.files[f"/first/{LABELS}.gz"] = answer
     download_mnist(tmp_path / "new")
     assert (tmp_path / "new" / f"{LABELS}.gz").read_bytes() == mirrors[LABELS]
@@ -393,33 +405,33 @@ def test_second_mirror_where_the_first_fails(server, mirrors, tmp_path, monkeypa
 
     server.files[f"/second/{LABELS}.gz"] = 503
     (tmp_path / "new" / f"{LABELS}.gz").write_bytes(b"old")
-    with pytest.raises(OSError, match="could not be downloaded") as error:
+    with pytest.raises(OSError, match="could not download") as error:
         download_mnist(tmp_path / "new")
     message = str(error.value)
-    assert message.startswith(f"{LABELS}.gz could not be downloaded ({server.url}/first/: ")
+    assert message.startswith(f"could not download {LABELS}.gz ({server.url}/first/: ")
     assert reason in message
     assert f"; {server.url}/second/: HTTP Error 503: Service Unavailable). Put the four MNIST files into " in message
     assert message.endswith(
-        f" into {tmp_path / 'new'}, or let the environment variable NNPY_MNIST name a folder that has them"
+        f" into {tmp_path / 'new'}, or set the environment variable NNPY_MNIST to a folder that has them"
     )
     assert (tmp_path / "new" / f"{LABELS}.gz").read_bytes() == b"old"
     assert names(tmp_path / "new") == [f"{name}.gz" for name in mirrors]
 
 
 def test_no_network(server, mirrors, monkeypatch):
-    monkeypatch.setattr(datasets, "_MIRRORS", ("http://127.0.0.1:9/",))  # nobody listens on the port to discard to
-    with pytest.raises(OSError, match=r"\.gz could not be downloaded \(http://127.0.0.1:9/: .*NNPY_MNIST"):
+    monkeypatch.setattr(datasets, "_MIRRORS", ("http://127.0.0.1:9/",))  # no server listens on this port
+    with pytest.raises(OSError, match=r"could not download .*\.gz \(http://127.0.0.1:9/: .*NNPY_MNIST"):
         load_mnist()
     assert names(datasets._cache_folder()) == []
 
 
-def test_a_folder_that_cannot_be_made(mirrors, tmp_path):
+def test_folder_that_cannot_be_created(mirrors, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="file"):
         download_mnist(tmp_path / "file" / "folder")
 
 
-def test_an_interrupted_download_leaves_nothing(server, mirrors, tmp_path, monkeypatch):
+def test_interrupted_download_leaves_no_file(server, mirrors, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
@@ -429,7 +441,7 @@ def test_an_interrupted_download_leaves_nothing(server, mirrors, tmp_path, monke
     assert names(tmp_path / "new") == []
 
 
-def test_progress_bar_where_there_is_tqdm(mirrors, tmp_path, monkeypatch):
+def test_progress_bar_needs_tqdm(mirrors, tmp_path, monkeypatch):
     bars = []
 
     class Bar:
@@ -458,6 +470,6 @@ def test_progress_bar_where_there_is_tqdm(mirrors, tmp_path, monkeypatch):
     assert len(names(tmp_path / "without")) == 4
 
 
-def test_no_bar_where_there_is_no_terminal(mirrors, tmp_path, capsys):
+def test_no_progress_bar_without_a_terminal(mirrors, tmp_path, capsys):
     download_mnist(tmp_path / "new")
     assert capsys.readouterr() == ("", "")

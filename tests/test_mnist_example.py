@@ -1,4 +1,4 @@
-"""examples/mnist.py on files of the test's own making, and on the real ones."""
+"""examples/mnist.py on small synthetic images, and on the real ones where they are."""
 
 import importlib.util
 from pathlib import Path
@@ -28,9 +28,12 @@ def test_bad_files(mnist, digits_folder, capsys):
     assert mnist.main([str(digits_folder)]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == f"mnist.py: {path} should have 508 bytes for an array of shape (500,), it has 503\n"
+    assert err == f"mnist.py: {path} must have 508 bytes for an array of shape (500,), it has 503\n"
     assert mnist.main([str(digits_folder / "none")]) == 1
-    assert capsys.readouterr().err == f"mnist.py: {digits_folder / 'none'} is no folder with the MNIST files\n"
+    assert (
+        capsys.readouterr().err
+        == f"mnist.py: {digits_folder / 'none'} is not a folder; expected a folder with the MNIST files\n"
+    )
 
 
 def test_bad_options(mnist, digits_folder, capsys):
@@ -39,6 +42,7 @@ def test_bad_options(mnist, digits_folder, capsys):
     assert "must not be negative" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_epoch_of_the_real_files(mnist, mnist_folder, capsys):
     assert mnist.main([str(mnist_folder), "--epochs", "1"]) == 0
     right = int(capsys.readouterr().out.split()[2])
