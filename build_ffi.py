@@ -134,7 +134,7 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
             f"NNPY_SANITIZE must be a list, with commas, of {', '.join(SANITIZERS)}; {unknown[0]!r} is none of them"
         )
     if "thread" in sanitizers and "address" in sanitizers:
-        raise SystemExit("NNPY_SANITIZE cannot combine thread and address: no compiler can")
+        raise SystemExit("NNPY_SANITIZE cannot combine address and thread")
     if sanitizers and windows:
         raise SystemExit("NNPY_SANITIZE needs GCC or Clang")
     # The wrapper checks what users pass, so nothing asserts in a user's process.
