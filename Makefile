@@ -1,44 +1,48 @@
-# The inner loop of a contributor. `make help` lists the targets. All that they make lies in build/, .venv/ and what .gitignore names.
-# NNPY_DEBUG=1 and NNPY_SANITIZE=... (see build_ffi.py) work with every target that builds the extension.
+# One command for each thing that a contributor does often; `make help` lists them. What they leave lies in build/, .venv/ and other
+# places that .gitignore names. `make V=1` prints the commands of the compiler. NNPY_DEBUG=1 and NNPY_SANITIZE=... (build_ffi.py) are
+# for each target that builds the extension.
 
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
-# Random problems of the engine's test, and the seed of the first (empty: the time).
+# How many random problems the engine's test solves, and their seed (without it: the time).
 PROBLEMS ?= 60
 SEED ?=
-# A file, a file::test, or what pytest takes behind -k.
+# Which tests: a file, file::test, or an expression for pytest -k. More arguments for pytest or the benchmark.
 T ?=
 ARGS ?=
+V ?=
 
 BIN = $(VENV)/bin
-SOURCES = $(wildcard csrc/*.c csrc/kernels/*.c)
-HEADERS = $(wildcard csrc/*.h csrc/kernels/*.h)
+SOURCES = $(wildcard csrc/kernels/*.c csrc/*.c)
 
 .DEFAULT_GOAL = build
-.PHONY: build test fast ctest asan tsan lint bench docs clean help run-problems run-hashes run-rest
+.PHONY: build test fast ctest asan asan-c asan-python tsan lint docs bench clean help run-problems run-hashes run-rest
 .DELETE_ON_ERROR:
 
-build: $(VENV)/ready  ## a virtual environment in .venv and the extension, in place: nnpy runs from this folder (the default)
+build: $(VENV)/ready  ## .venv with nnpy, editable, and the extension built in place (the default)
+	@mkdir -p build
 	@$(BIN)/python build_ffi.py > build/extension.log 2>&1 || { cat build/extension.log; exit 1; }
 
 $(VENV)/ready: pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
-	@mkdir -p build
 	@touch $@
 
 # ---- Python ----
 
-PYTEST = $(BIN)/pytest -q $(if $(T),$(if $(wildcard $(firstword $(subst ::, ,$(T)))),$(T),-k '$(T)')) $(ARGS)
+# T is a path if there is such a file or folder, in tests/ or from here.
+T_FILE = $(firstword $(subst ::, ,$(T)))
+T_PATH = $(firstword $(wildcard $(T_FILE) tests/$(T_FILE) tests/$(T_FILE).py))
+WHICH = $(if $(T),$(if $(T_PATH),$(T:$(T_FILE)%=$(T_PATH)%),-k '$(T)'))
 
-test: build  ## all tests; T=tests/test_fit.py, T=tests/test_fit.py::test_name or T=word for some
-	$(PYTEST)
+test: build  ## all tests; T=test_fit.py, T=test_fit.py::test_name or T=expression for some
+	$(BIN)/pytest -q $(WHICH) $(ARGS)
 
-fast: build  ## the tests that take no more than half a minute together
-	$(PYTEST) -m 'not slow'
+fast: build  ## the tests that take half a minute together: those without the mark slow
+	$(BIN)/pytest -q -m 'not slow' $(WHICH) $(ARGS)
 
-lint: $(VENV)/ready  ## ruff (rules and layout) and mypy
+lint: $(VENV)/ready  ## ruff check, ruff format --check, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -46,7 +50,7 @@ lint: $(VENV)/ready  ## ruff (rules and layout) and mypy
 docs: build  ## links and Python examples of README.md, CONTRIBUTING.md and docs/*.md
 	$(BIN)/pytest -q tests/test_docs.py README.md CONTRIBUTING.md docs
 
-bench: build  ## the benchmark table beside PyTorch, JAX, ... (ARGS="--rounds 3"); installs them first
+bench: build  ## the benchmarks beside PyTorch, JAX and others, which it installs; ARGS="--rounds 3"
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
@@ -60,16 +64,31 @@ CTEST_FLAGS = -std=c99 -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wp
 	$(FLAGS_$(VARIANT))
 OUT = build/ctest-$(VARIANT)
 OBJECTS = $(SOURCES:%.c=$(OUT)/%.o) $(OUT)/tests/c/test_engine.o
-PARALLEL = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS)) VARIANT=$(1)
+# A make inside this one compiles in parallel, also where this one was not asked to.
+CTEST = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
+Q = $(if $(V),,@)
 
-ctest:  ## the engine in C: random problems against plain loops, hashes of the bits; compiles only what has changed
-	@$(call PARALLEL,plain) run-problems run-hashes run-rest
+ctest:  ## the engine's test in C, and the hashes of its bits; compiles what has changed
+	@$(CTEST) VARIANT=plain run-problems run-hashes run-rest
 
-asan:  ## the C tests and the Python tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(call PARALLEL,asan) run-problems run-rest
+asan: asan-c asan-python  ## the tests in C and in Python under AddressSanitizer and UndefinedBehaviorSanitizer
+
+asan-c:
+	@$(CTEST) VARIANT=asan run-problems run-rest
+
+# Files that have the engine compute a lot, without those that start compilers or browsers.
+ASAN_TESTS = tests/test_agreement.py tests/test_arrays.py tests/test_network.py tests/test_fit.py tests/test_training.py \
+	tests/test_checkpoint.py tests/test_inspection.py tests/test_ensemble.py tests/test_optimizers.py
+
+# Python leaks by design; a C++ runtime has to be there before a library that throws is loaded; LD_PRELOAD is for pytest alone.
+asan-python: $(VENV)/ready
+	NNPY_SANITIZE=address,undefined $(BIN)/python setup.py -q build --build-lib build/asan --build-temp build/asan-objects
+	PYTHONPATH=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+		LD_PRELOAD="$(foreach name,libasan libubsan libstdc++,$(shell $(CC) -print-file-name=$(name).so))" \
+		$(BIN)/pytest -q $(or $(WHICH),$(ASAN_TESTS)) -k 'not given_back' $(ARGS)
 
 tsan:  ## the engine's threads under ThreadSanitizer
-	@$(call PARALLEL,tsan) run-problems run-hashes run-rest
+	@$(CTEST) VARIANT=tsan run-problems run-hashes run-rest
 
 run-problems: $(OUT)/test_engine
 	$< $(PROBLEMS) $(SEED)
@@ -80,23 +99,25 @@ run-hashes: $(OUT)/test_engine
 
 run-rest: $(OUT)/test_engine
 	$< callers
-	$(if $(filter tsan,$(VARIANT)),,$< memory)
+	$(if $(filter plain,$(VARIANT)),$< memory)
 
 $(OUT)/test_engine: $(OBJECTS)
-	$(CC) $(CTEST_FLAGS) -o $@ $^ -lm -Wl,--wrap=malloc,--wrap=calloc
+	@echo "link $@"
+	$(Q)$(CC) $(CTEST_FLAGS) -o $@ $^ -lm -Wl,--wrap=malloc,--wrap=calloc
 
 $(OUT)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CTEST_FLAGS) -Icsrc -MMD -MP -c -o $@ $<
+	@echo "cc   $<"
+	$(Q)$(CC) $(CTEST_FLAGS) -Icsrc -MMD -MP -c -o $@ $<
 
 -include $(OBJECTS:.o=.d)
 
 # ---- The rest ----
 
-clean:  ## removes all that the other targets leave, but for .venv
-	rm -rf build dist nnpy.egg-info nnpy/_libnn.c nnpy/_libnn*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
-	find . -name .venv -prune -o -name __pycache__ -exec rm -rf {} +
+clean:  ## removes what the other targets leave, except .venv
+	rm -rf build dist nnpy.egg-info nnpy/_libnn.c nnpy/_libnn*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name '.venv*' -prune -o -name __pycache__ -exec rm -rf {} +
 	find csrc nnpy -name '*.o' -delete
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' Makefile | sort | while IFS='	' read -r name text; do printf '  make %-6s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z]*\):.*  ## /\1 /p' Makefile | while read -r name text; do printf 'make %-6s %s\n' "$$name" "$$text"; done
