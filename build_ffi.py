@@ -1,7 +1,19 @@
-"""The one list of what Python sees of C, and how the extension ``nnpy._libnn`` is compiled (cffi, API mode)."""
+"""The one list of what Python sees of C, and how the extension ``nnpy._libnn`` is compiled (cffi, API mode).
+
+``python build_ffi.py`` builds the extension in place, in the folder ``nnpy``. Environment variables that any build reads:
+
+- ``CFLAGS``: extra options of the compiler. They win over the optimisation level that is set here.
+- ``NNPY_DEBUG=1``: no optimisation that hides variables, full debugging symbols, the assertions of ``nn.h``.
+- ``NNPY_SANITIZE=address,undefined`` or ``thread``: the sanitizers of GCC and Clang.
+"""
 
 import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cffi import FFI
 
@@ -100,23 +112,80 @@ int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, M
 extern "Python" int nnpy_poll(void *context, size_t done);
 """
 
-if os.name == "nt":
-    COMPILE_ARGS = ["/O2", "/fp:precise"]
-    LINK_ARGS = []
-    LIBRARIES = []
-else:
-    # A compiler may not fuse or reorder what the source does not; a pointer of the wrong type is no mere warning.
-    COMPILE_ARGS = [
-        "-O2",
-        "-g0",
-        "-ffp-contract=off",
+SANITIZERS = ("address", "undefined", "thread")
+
+
+def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list[Any]]:
+    """Choose the options of the compiler and the linker, as arguments of a setuptools ``Extension``.
+
+    setuptools puts the options of the compiler behind ``CFLAGS``, and the last option wins. So ``CFLAGS`` is repeated here,
+    between the optimisation level, which it may change, and the options that the code relies on.
+
+    Raises
+    ------
+    SystemExit
+        If ``NNPY_DEBUG`` or ``NNPY_SANITIZE`` has an unknown value.
+    """
+    debug, sanitize = environ.get("NNPY_DEBUG", ""), environ.get("NNPY_SANITIZE", "")
+    if debug not in ("", "0", "1"):
+        raise SystemExit(f"NNPY_DEBUG must be 0 or 1, not {debug!r}")
+    is_debug = debug == "1"
+    sanitizers = sanitize.split(",") if sanitize else []
+    unknown = [name for name in sanitizers if name not in SANITIZERS]
+    if unknown:
+        raise SystemExit(
+            f"NNPY_SANITIZE must be a list, with commas, of {', '.join(SANITIZERS)}; {unknown[0]!r} is none of them"
+        )
+    if "thread" in sanitizers and "address" in sanitizers:
+        raise SystemExit("NNPY_SANITIZE cannot combine address and thread")
+    if sanitizers and windows:
+        raise SystemExit("NNPY_SANITIZE needs GCC or Clang")
+    # The wrapper checks what users pass, so nothing asserts in a user's process.
+    macros: dict[str, list[Any]] = {"undef_macros": ["NDEBUG"]} if is_debug else {"define_macros": [("NDEBUG", None)]}
+
+    if windows:
+        level = ["/Od", "/Z7"] if is_debug else ["/O2"]
+        return {
+            "extra_compile_args": [*level, "/fp:precise"],
+            "extra_link_args": ["/DEBUG"] if is_debug else [],
+            **macros,
+        }
+
+    level = ["-Og", "-g3"] if is_debug or sanitizers else ["-O2", "-g0"]
+    required = [
+        "-ffp-contract=off",  # a compiler may not fuse what the source does not
         "-pthread",
         "-fvisibility=hidden",
         "-Werror=incompatible-pointer-types",
         "-Werror=int-conversion",
     ]
-    LINK_ARGS = ["-pthread"]
-    LIBRARIES = ["m"]
+    link = ["-pthread"]
+    if sanitizers:
+        checks = [f"-fsanitize={','.join(sanitizers)}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+        required += checks
+        link += checks
+    return {
+        "extra_compile_args": [*level, *shlex.split(environ.get("CFLAGS", "")), *required],
+        "extra_link_args": link,
+        "libraries": ["m"],
+        **macros,
+    }
+
+
+def note_flags(flags: Mapping[str, object]) -> str:
+    """Write the options to a file that the extension depends on: only if they have changed, so that it is built again."""
+    path = Path("build", "flags.txt")
+    text = f"{flags}\nCC={os.environ.get('CC')}\nLDFLAGS={os.environ.get('LDFLAGS')}\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+FLAGS = choose_flags(os.environ, windows=os.name == "nt")
+DEPENDS = ["build_ffi.py", *sorted(map(str, Path("csrc").glob("**/*.h")))]
+if __name__ == "__cffi__":  # the name under which setuptools runs this file to build
+    DEPENDS.append(note_flags(FLAGS))
 
 ffibuilder = FFI()
 ffibuilder.cdef(CDEF)
@@ -124,13 +193,13 @@ ffibuilder.set_source(
     "nnpy._libnn",
     '#include "nn.h"\n#include "engine.h"\n',
     sources=sorted(map(str, Path("csrc").glob("**/*.c"))),
-    depends=sorted(map(str, Path("csrc").glob("**/*.h"))),
+    depends=DEPENDS,
     include_dirs=["csrc"],
-    define_macros=[("NDEBUG", None)],  # the wrapper checks; nothing asserts in a user's process
-    extra_compile_args=COMPILE_ARGS,
-    extra_link_args=LINK_ARGS,
-    libraries=LIBRARIES,
+    **FLAGS,
 )
 
 if __name__ == "__main__":
-    ffibuilder.compile(verbose=True)
+    folder = Path(__file__).parent
+    for old in (folder / "nnpy").glob("_libnn.cpython-*"):
+        old.unlink()  # Python would import it instead of the one for the limited API
+    subprocess.run([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=folder, check=True)

@@ -1,5 +1,6 @@
 import contextlib
 import gzip
+import importlib.util
 import os
 import struct
 import threading
@@ -14,6 +15,33 @@ ROOT = Path(__file__).parent.parent
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("long", deadline=None, print_blob=True, max_examples=3000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+# Modules that have to be there, with commas, as in NNPY_TEST_REQUIRE=torch,sklearn. With it no test may be skipped because an
+# import failed, of these modules or of others.
+REQUIRED = [name for name in os.environ.get("NNPY_TEST_REQUIRE", "").split(",") if name]
+
+
+def pytest_configure():
+    missing = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise pytest.UsageError(f"NNPY_TEST_REQUIRE asks for {', '.join(missing)}, which cannot be imported")
+
+
+def _fail_if_skipped_for_an_import(report):
+    if REQUIRED and report.skipped and "could not import" in str(report.longrepr):
+        report.outcome, report.longrepr = "failed", f"NNPY_TEST_REQUIRE is set, but: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    return _fail_if_skipped_for_an_import((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    return _fail_if_skipped_for_an_import((yield))
 
 
 @pytest.fixture(scope="session")

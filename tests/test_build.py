@@ -1,6 +1,7 @@
-"""What is built: the cdef says what the headers say, and a source folder without the extension says so."""
+"""How the extension is built: what Python sees of C, the options of the compiler, the requirements, the extension's name."""
 
 import importlib.metadata
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -28,14 +29,104 @@ def cdef():
 
 
 def test_cdef_says_what_the_headers_say():
-    headers = [d for name in ("nn.h", "engine.h") for d in declarations((ROOT / "csrc" / name).read_text())]
-    checked = 0
-    for declaration in declarations(cdef()):
-        if not declaration or declaration.startswith('extern "Python"'):
-            continue
-        assert declaration in headers
-        checked += 1
-    assert checked >= 25
+    nn, engine = (declarations((ROOT / "csrc" / name).read_text()) for name in ("nn.h", "engine.h"))
+    ours = [d for d in declarations(cdef()) if d and not d.startswith('extern "Python"')]
+    assert [d for d in ours if d not in nn + engine] == []
+    assert len(ours) > 25
+    assert [d for d in engine if d and d not in ours and not d.startswith("enum")] == [], "these are in engine.h only"
+
+
+def test_cdef_has_the_constants_of_the_engine():
+    named = re.findall(r"#define (NN_\w+) \.\.\.", cdef())
+    enums = re.findall(r"\benum \{([^}]*)\}", " ".join(declarations((ROOT / "csrc" / "engine.h").read_text())))
+    constants = re.findall(r"\bNN_\w+", " ".join(enums))
+    assert len(constants) > 5
+    assert set(constants) <= set(named)
+
+
+# ---- The options of the compiler ----
+
+
+@pytest.fixture(scope="module")
+def build_ffi():
+    spec = importlib.util.spec_from_file_location("build_ffi", ROOT / "build_ffi.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_flags_of_a_normal_build(build_ffi):
+    flags = build_ffi.choose_flags({"NNPY_DEBUG": "0", "NNPY_SANITIZE": ""}, windows=False)
+    assert flags == build_ffi.choose_flags({}, windows=False)
+    assert flags["extra_compile_args"][:2] == ["-O2", "-g0"]
+    assert "-ffp-contract=off" in flags["extra_compile_args"]
+    assert flags["define_macros"] == [("NDEBUG", None)]
+    assert not any("sanitize" in flag for flag in flags["extra_compile_args"] + flags["extra_link_args"])
+    assert build_ffi.choose_flags({}, windows=True)["extra_compile_args"] == ["/O2", "/fp:precise"]
+
+
+def test_flags_of_the_user_win_over_the_level_and_not_over_what_the_code_needs(build_ffi):
+    flags = build_ffi.choose_flags({"CFLAGS": "-O3 -g -ffp-contract=fast '-DNAME=a b'"}, windows=False)
+    flags = flags["extra_compile_args"]
+    assert "-DNAME=a b" in flags
+    assert flags.index("-O2") < flags.index("-O3")
+    assert flags.index("-g0") < flags.index("-g")
+    assert flags.index("-ffp-contract=fast") < flags.index("-ffp-contract=off")
+
+
+def test_debug_build_has_symbols_and_assertions(build_ffi):
+    flags = build_ffi.choose_flags({"NNPY_DEBUG": "1"}, windows=False)
+    assert flags["extra_compile_args"][:2] == ["-Og", "-g3"]
+    assert "define_macros" not in flags
+    assert flags["undef_macros"] == ["NDEBUG"]
+    assert build_ffi.choose_flags({"NNPY_DEBUG": "1"}, windows=True)["extra_compile_args"][:2] == ["/Od", "/Z7"]
+
+
+@pytest.mark.parametrize("names", ["address,undefined", "thread", "undefined"])
+def test_sanitizers_are_compiled_and_linked_in(build_ffi, names):
+    flags = build_ffi.choose_flags({"NNPY_SANITIZE": names}, windows=False)
+    for options in (flags["extra_compile_args"], flags["extra_link_args"]):
+        assert {f"-fsanitize={names}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"} <= set(options)
+    assert "-g3" in flags["extra_compile_args"]
+    assert "-g0" not in flags["extra_compile_args"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "windows", "message"),
+    [
+        ({"NNPY_DEBUG": "yes"}, False, "NNPY_DEBUG must be 0 or 1, not 'yes'"),
+        (
+            {"NNPY_SANITIZE": "undefined,adress"},
+            False,
+            "NNPY_SANITIZE must be a list, with commas, of address, undefined, thread; 'adress' is none of them",
+        ),
+        ({"NNPY_SANITIZE": "address,thread"}, False, "NNPY_SANITIZE cannot combine address and thread"),
+        ({"NNPY_SANITIZE": "address"}, True, "NNPY_SANITIZE needs GCC or Clang"),
+    ],
+)
+def test_unknown_builds_are_refused(build_ffi, environ, windows, message):
+    with pytest.raises(SystemExit) as caught:
+        build_ffi.choose_flags(environ, windows=windows)
+    assert str(caught.value) == message
+
+
+def test_changed_flags_build_the_extension_again(build_ffi, tmp_path, monkeypatch):
+    """The file that the extension depends on is written only when the options change."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CC", raising=False)
+    path = Path(build_ffi.note_flags({"a": 1}))
+    text, time = path.read_text(), path.stat().st_mtime_ns
+    build_ffi.note_flags({"a": 1})
+    assert (path.read_text(), path.stat().st_mtime_ns) == (text, time)
+    build_ffi.note_flags({"a": 2})
+    assert path.stat().st_mtime_ns > time
+    text = path.read_text()
+    monkeypatch.setenv("CC", "other")
+    build_ffi.note_flags({"a": 2})
+    assert path.read_text() != text
+
+
+# ---- The package ----
 
 
 def test_version_is_the_same_everywhere():
@@ -46,6 +137,12 @@ def test_version_is_the_same_everywhere():
 def test_run_time_requirements_are_numpy_and_cffi():
     required = [r for r in importlib.metadata.requires("nnpy") if "extra ==" not in r]
     assert sorted(re.match(r"\w+", r).group() for r in required) == ["cffi", "numpy"]
+
+
+def test_ruff_is_the_same_before_a_commit_and_in_the_tests():
+    pinned = re.findall(r"ruff==[\d.]+", (ROOT / "pyproject.toml").read_text())
+    assert len(pinned) == 1
+    assert set(re.findall(r"ruff==[\d.]+", (ROOT / ".pre-commit-config.yaml").read_text())) == set(pinned)
 
 
 def test_source_folder_without_the_extension_says_so(tmp_path):
@@ -60,9 +157,8 @@ def test_source_folder_without_the_extension_says_so(tmp_path):
     assert result.stderr.rstrip().endswith("pip install -e .")
 
 
-@pytest.mark.parametrize("name", ["_libnn"])
-def test_extension_is_for_the_limited_api(name):
+def test_extension_is_for_the_limited_api():
     if hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():
         pytest.skip("free-threaded builds have no limited API")
-    files = [p.name for p in Path(nnpy.__file__).parent.glob(f"{name}.*") if p.suffix in (".so", ".pyd")]
-    assert files in ([f"{name}.abi3.so"], [f"{name}.pyd"])
+    files = [p.name for p in Path(nnpy.__file__).parent.glob("_libnn.*") if p.suffix in (".so", ".pyd")]
+    assert files in (["_libnn.abi3.so"], ["_libnn.pyd"])

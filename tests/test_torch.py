@@ -263,7 +263,7 @@ OPTIMIZERS = {
     ),
     "Adam": (nnpy.Adam(0.01), lambda t: torch.optim.Adam(t.parameters(), lr=0.01)),
     "Adam with an epsilon that counts": (
-        nnpy.Adam(0.01, betas=(0.8, 0.98), epsilon=0.1),
+        nnpy.Adam(0.01, betas=(0.8, 0.98), eps=0.1),
         lambda t: torch.optim.Adam(t.parameters(), lr=0.01, betas=(0.8, 0.98), eps=0.1),
     ),
     "AdamW": (
@@ -367,7 +367,11 @@ def test_lbfgs(seed, l2, history):
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 @pytest.mark.parametrize("calls", ["fit", "partial_fit"])
 def test_weights_and_missing_targets_in_batches(missing, clip_norm, calls):
-    """Weights are 1 in the mean of all samples, not of each batch, whose gradient is divided by its number of samples."""
+    """The loss of a batch of n samples is sum_i w_i C_i / n.
+
+    `fit` knows all samples and scales their weights to a mean of 1, not those of each batch. A sample without targets has weight
+    0 there. `partial_fit` sees a part of a stream and takes the weights as they are.
+    """
     rng = np.random.default_rng(8)
     weight, y = rng.uniform(0, 3, len(X)), Y.copy()
     if missing:
@@ -383,7 +387,7 @@ def test_weights_and_missing_targets_in_batches(missing, clip_norm, calls):
         losses = [net.partial_fit(X, y, optimizer=nnpy.Adam(0.01), **options) for _ in range(20)]
     other, expected = torch.optim.Adam(twin.parameters(), lr=0.01), []
     weights = weight * there.any(axis=1)
-    weights = torch.tensor(weights / weights.mean())
+    weights = torch.tensor(weights / weights.mean() if calls == "fit" else weights)
     x, targets = torch.tensor(X.astype(np.float64)), torch.tensor(np.nan_to_num(y.astype(np.float64)))
     for _ in range(20):
         total = 0.0
