@@ -13,7 +13,7 @@ except ImportError as error:
     from pathlib import Path
 
     _folder = Path(__file__).parent
-    if (_folder.parent / "build_ffi.py").exists() and {p.suffix for p in _folder.glob("_libnn.*")} <= {".pyi"}:
+    if (_folder.parent / "build_ffi.py").exists() and not any(p.suffix in {".so", ".pyd"} for p in _folder.iterdir()):
         raise ImportError(
             f"nnpy was imported from the source folder {_folder}, in which its C extension is not built. Run Python from "
             "another folder to use the installed package, or build it here: pip install -e ."
