@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
-    from nnpy import History, NeuralNetwork
+    from nnpy._history import History
+    from nnpy._network import NeuralNetwork
 
 __all__ = ["confusion_matrix", "first_layer", "losses"]
 

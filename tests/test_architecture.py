@@ -13,13 +13,13 @@ CSRC = ROOT / "csrc"
 
 # Lowest first. A module may import from its own layer and from those below. "name.*" is everything in that folder.
 LAYERS = [
-    ["_atomic_write", "_libnn", "_version"],
+    ["_atomic_write", "_html", "_libnn", "_version"],
     ["_ffi"],
     ["_validation"],
     ["_arrays"],
     ["_activations", "_backend", "_history", "_losses", "_metrics", "_optimizers", "_samples", "_scaler", "_schedules"],
     ["_model"],
-    ["_training.*", "_html", "_inspection", "_serialization"],
+    ["_training.*", "_inspection", "_serialization"],
     ["_network"],
     ["_ensemble"],
     ["datasets", "plot", "reference"],
