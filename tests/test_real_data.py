@@ -12,6 +12,8 @@ import pytest
 
 import nnpy
 
+pytestmark = pytest.mark.slow
+
 datasets = pytest.importorskip("sklearn.datasets")
 from sklearn.metrics import accuracy_score, r2_score  # noqa: E402
 from sklearn.model_selection import train_test_split  # noqa: E402

@@ -5,6 +5,8 @@ import pytest
 
 import nnpy
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
 torch.set_num_threads(1)
@@ -369,8 +371,8 @@ def test_lbfgs(seed, l2, history):
 def test_weights_and_missing_targets_in_batches(missing, clip_norm, calls):
     """The loss of a batch of n samples is sum_i w_i C_i / n.
 
-    `fit` knows all samples and scales their weights to a mean of 1, not those of each batch. A sample without targets has weight
-    0 there. `partial_fit` sees a part of a stream and takes the weights as they are.
+    `fit` knows all samples and scales their weights to a mean of 1, not those of each batch; a sample without targets has
+    weight 0. `partial_fit` sees a part of a stream and takes the weights as they are.
     """
     rng = np.random.default_rng(8)
     weight, y = rng.uniform(0, 3, len(X)), Y.copy()
