@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -150,6 +150,11 @@ def _early_stopping(options: FitOptions) -> EarlyStopping | None:
 
 
 def _callbacks(options: FitOptions) -> list[Any]:
+    if not callable(options.callbacks) and not isinstance(options.callbacks, Iterable):
+        raise TypeError(
+            "callbacks must be a function of the network and the history, or a sequence of such functions, got "
+            f"{options.callbacks!r}"
+        )
     callbacks = [options.callbacks] if callable(options.callbacks) else list(options.callbacks)
     for callback in callbacks:
         if not callable(callback):
