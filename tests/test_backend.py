@@ -56,6 +56,7 @@ def run(program, tmp_path, **environment):
     )
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_threads_or_instruction_set(tmp_path):
     outputs = {}
     for isa in _backend._available():

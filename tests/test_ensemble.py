@@ -1,10 +1,11 @@
-"""Many networks at once, and ensembles."""
+"""`fit_many`: many networks at once give the bits of one by one; Ctrl-C, errors. `Ensemble`: mean and deviation."""
 
+import faulthandler
 import itertools
 import re
 import signal
 import threading
-import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,6 +15,16 @@ import nnpy
 RNG = np.random.default_rng(5)
 X = RNG.random((80, 4), dtype=np.float32)
 Y = RNG.random((80, 2), dtype=np.float32)
+
+
+@contextmanager
+def limit(seconds=120):
+    """Kill the process if a block that should be interrupted goes on; what runs in it would never end by itself."""
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def make(count=6):
@@ -68,9 +79,8 @@ def test_ctrl_c_returns_the_histories_so_far():
     nets = [nnpy.NeuralNetwork([4, 64, 2], seed=i) for i in range(300)]
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     timer.start()
-    start = time.perf_counter()
-    histories = nnpy.fit_many(nets, X, Y, epochs=10**6, seed=0)
-    assert time.perf_counter() - start < 5
+    with limit():
+        histories = nnpy.fit_many(nets, X, Y, epochs=10**12, seed=0)
     assert {h.stopped for h in histories} == {"interrupt"}
     assert len(histories[0]) > 0
     assert len(histories[-1]) == 0
@@ -79,25 +89,23 @@ def test_ctrl_c_returns_the_histories_so_far():
 
 def test_an_error_of_one_stops_the_others():
     nets = make(4)
-    start = time.perf_counter()
-    with pytest.raises(nnpy.DivergenceError):
-        nnpy.fit_many(
-            nets,
-            X,
-            Y,
-            epochs=10**7,
-            each=[{}, {"optimizer": nnpy.SGD(1e30), "epochs": 100}, {}, {}],
-        )
-    assert time.perf_counter() - start < 10
+    each = [{}, {"optimizer": nnpy.SGD(1e30), "epochs": 100}, {}, {}]
+    before = nnpy.get_num_threads()
+    nnpy.set_num_threads(2)
+    try:
+        with limit(), pytest.raises(nnpy.DivergenceError):
+            nnpy.fit_many(nets, X, Y, epochs=10**12, each=each)
+    finally:
+        nnpy.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
     ("networks", "options", "error", "message"),
     [
         ([3], {}, TypeError, "networks must be nnpy.NeuralNetwork, got 3"),
-        (make(1) * 2, {}, ValueError, "a network is there twice: train a copy, copy.copy(net)"),
+        (make(1) * 2, {}, ValueError, "a network appears twice: train a copy, copy.copy(net)"),
         (make(2), {"each": [{}]}, ValueError, "each must have a mapping for each of the 2 networks, got 1"),
-        (make(2), {"verbose": 1}, TypeError, "fit_many takes no verbose for its networks"),
+        (make(2), {"verbose": 1}, TypeError, "fit_many does not support verbose for single networks"),
         (make(2), {"rate": 1}, TypeError, "NeuralNetwork.fit has no argument 'rate'"),
         (make(2), {"epochs": -1}, ValueError, "epochs must be from 0 to 9223372036854775807, got -1"),
     ],
@@ -108,7 +116,7 @@ def test_refusals(networks, options, error, message):
 
 
 def test_an_ensemble_answers_with_mean_and_spread():
-    nets = [nnpy.NeuralNetwork([4, 3, 2], "tanh", seed=i) for i in range(5)]
+    nets = [nnpy.NeuralNetwork([4, 3, 2], ["tanh", "linear"], seed=i) for i in range(5)]
     nets[0].fit_scaler(X, Y)
     ensemble = nnpy.Ensemble(nets)
     assert len(ensemble) == 5
@@ -118,7 +126,7 @@ def test_an_ensemble_answers_with_mean_and_spread():
     np.testing.assert_allclose(mean, np.mean(outputs, axis=0), rtol=1e-5)
     np.testing.assert_allclose(std, np.std(outputs, axis=0), rtol=1e-4)
     np.testing.assert_array_equal(ensemble.predict(X), mean)
-    assert mean.dtype == std.dtype == np.float32
+    assert mean.dtype == std.dtype == np.float64  # one of them has scaled targets
 
 
 def test_refused_ensembles():
@@ -145,9 +153,15 @@ def test_ctrl_c_restores_the_best_parameters_of_each():
     timer.start()
     stopping = nnpy.EarlyStopping(10**6, monitor="m")
     each = [{"metrics": {"m": rising()}} for net in nets]
-    histories = nnpy.fit_many(nets, X, Y, epochs=10**6, callbacks=keep, early_stopping=stopping, each=each)
+    before = nnpy.get_num_threads()
+    nnpy.set_num_threads(2)
+    try:
+        with limit():
+            histories = nnpy.fit_many(nets, X, Y, epochs=10**12, callbacks=keep, early_stopping=stopping, each=each)
+    finally:
+        nnpy.set_num_threads(before)
     for net, history in zip(nets, histories, strict=True):
-        assert history.best_epoch == 0
+        assert history.best_epoch == 1
         np.testing.assert_array_equal(net.parameters, kept[id(net)])
 
 
@@ -156,7 +170,7 @@ def test_what_can_be_gone_through_once_is_for_all_networks(tmp_path):
     nnpy.fit_many(make(3), X, Y, epochs=1, callbacks=iter([lambda net, history: calls.append(net) and None]))
     assert len(calls) == 3
     with pytest.raises(
-        ValueError, match="^checkpoint and resume have to be in each: one file cannot be of many networks$"
+        ValueError, match="^checkpoint and resume must be in each: networks cannot share a file$"
     ):
         nnpy.fit_many(make(3), X, Y, epochs=1, checkpoint=tmp_path / "one.npz")
     nets = make(2)

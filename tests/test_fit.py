@@ -1,4 +1,4 @@
-"""`fit`: mini-batches, optimisers, labels, the history."""
+"""`fit` takes the right steps: activations, losses, shuffling and Adam against numpy; what it refuses."""
 
 import re
 
@@ -13,7 +13,7 @@ RNG = np.random.default_rng(8)
 X = RNG.random((50, 6), dtype=np.float32)
 LABELS = RNG.integers(0, 3, 50)
 Y = RNG.random((50, 3), dtype=np.float32)
-NAMES = "sigmoid, tanh, relu, linear, softmax, leaky_relu, elu, softplus, silu, gelu"
+NAMES = "sigmoid, tanh, relu, linear, softmax, leaky_relu, elu, softplus, silu, gelu, swish, identity, logistic"
 FUNCTIONS = ["sigmoid", "tanh", "relu", "linear"]
 
 
@@ -161,7 +161,7 @@ def test_adam_follows_the_formula():
         p -= 0.02 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-6)
     start = net.parameters.copy()
     net.fit(
-        X, Y, optimizer=nnpy.Adam(0.02, betas=(0.8, 0.99), epsilon=1e-6), epochs=30, batch_size=50, shuffle=False
+        X, Y, optimizer=nnpy.Adam(0.02, betas=(0.8, 0.99), eps=1e-6), epochs=30, batch_size=50, shuffle=False
     )
     np.testing.assert_allclose(net.parameters, p, rtol=0, atol=2e-3 * np.abs(p - start).max())
 
@@ -178,9 +178,9 @@ def test_history_and_progress(capsys):
 
 REFUSED = [
     (
-        {"optimizer": "adam"},
+        {"optimizer": 3},
         TypeError,
-        "optimizer must be an object such as nnpy.Adam() or nnpy.SGD(0.1), got 'adam'",
+        "optimizer must be a name such as 'adam' or an object such as nnpy.SGD(0.1), got 3",
     ),
     ({"epochs": -1}, ValueError, "epochs must be from 0 to 9223372036854775807, got -1"),
     ({"epochs": 1.0}, TypeError, "epochs must be an integer, got 1.0"),
@@ -199,7 +199,8 @@ def test_refused_options_change_nothing(options, error, message):
 
 
 REFUSED_LABELS = [
-    (np.ones(50), TypeError, "y must be integer labels, or rows of 3 probabilities, got float64 of shape (50,)"),
+    (np.full(50, 0.5), TypeError, "y must be integer labels, or rows of 3 probabilities, got float64 of shape (50,)"),
+    (np.full(50, np.nan), TypeError, "y must be integer labels, or rows of 3 probabilities, got float64 of shape (50,)"),
     (np.full(50, 3), ValueError, "y must be labels from 0 to 2, got 3 to 3"),
     (np.full(50, -1), ValueError, "y must be labels from 0 to 2, got -1 to -1"),
     (np.zeros(49, int), ValueError, "x and y must have the same number of rows, got 50 and 49"),
@@ -237,14 +238,14 @@ def test_nan_in_x_changes_nothing_wherever_it_is(row):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: nnpy.Adam(0), "rate must be positive in float32, got 0"),
-        (lambda: nnpy.SGD(-1), "rate must be positive in float32, got -1"),
-        (lambda: nnpy.Adam(beta1=1), "beta1 must be from 0 to less than 1, got 1"),
-        (lambda: nnpy.Adam(beta2=-0.1), "beta2 must be from 0 to less than 1, got -0.1"),
-        (lambda: nnpy.Adam(eps=0), "epsilon must be positive in float32, got 0"),
+        (lambda: nnpy.Adam(0), "learning_rate must be positive in float32, got 0"),
+        (lambda: nnpy.SGD(-1), "learning_rate must be positive in float32, got -1"),
+        (lambda: nnpy.Adam(betas=(1, 0.9)), "betas[0] must be from 0 to less than 1, got 1"),
+        (lambda: nnpy.Adam(betas=(0.9, -0.1)), "betas[1] must be from 0 to less than 1, got -0.1"),
+        (lambda: nnpy.Adam(eps=0), "eps must be positive in float32, got 0"),
         (
-            lambda: nnpy.NeuralNetwork([1, 1], "swish"),
-            f"an activation must be one of {NAMES}, got 'swish'",
+            lambda: nnpy.NeuralNetwork([1, 1], "swoosh"),
+            f"an activation must be one of {NAMES}, got 'swoosh'",
         ),
         (
             lambda: nnpy.NeuralNetwork([1, 1], [3]),
@@ -252,11 +253,11 @@ def test_nan_in_x_changes_nothing_wherever_it_is(row):
         ),
         (
             lambda: nnpy.NeuralNetwork([1, 1], ["relu", "relu"]),
-            "activations must be one name, or 1, one for each layer but the inputs, got ['relu', 'relu']",
+            "activations must be one name, or 1, one for each layer after the inputs, got ['relu', 'relu']",
         ),
         (
             lambda: nnpy.NeuralNetwork([1, 2, 1], "softmax"),
-            "softmax is for the last layer alone, got ['softmax', 'softmax']",
+            "softmax is for the last layer only, got ['softmax', 'softmax']",
         ),
     ],
 )

@@ -32,6 +32,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on private memory alone is Linux's")
 @pytest.mark.parametrize(
     "work",

@@ -120,11 +120,11 @@ def test_early_stopping_restores_the_best_parameters(mode):
             parameters.append(net.parameters.copy()),
         ),
     )
-    best = int(np.argmin(values))
+    best = int(np.argmin(values)) + 1
     assert history.best_epoch == best
-    assert len(history) == best + 4 < 100
+    assert len(history) == best + 3 < 100
     assert history.stopped == "early"
-    np.testing.assert_array_equal(net.parameters, parameters[best])
+    np.testing.assert_array_equal(net.parameters, parameters[best - 1])
     assert net.parameters.tolist() != parameters[-1].tolist()
     assert f"best epoch {best}, stopped: early" in repr(history)
 
@@ -133,7 +133,7 @@ def test_early_stopping_by_the_training_loss_and_by_a_number():
     net = make()
     history = train(net, epochs=50, optimizer=nnpy.SGD(1e-7), early_stopping=nnpy.EarlyStopping(2, 0.1))
     assert len(history) == 3
-    assert history.best_epoch == 0
+    assert history.best_epoch == 1
     assert len(train(make(), epochs=5, early_stopping=50)) == 5
 
 
@@ -223,7 +223,7 @@ def test_samples_without_any_target_may_as_well_not_be_there():
 
 def test_missing_targets_of_the_other_losses():
     """A target that is missing is one whose derivative is 0: as if it were what the network says."""
-    for last, loss in (("linear", "huber"), ("sigmoid", "binary_cross_entropy"), ("linear", "mean_absolute_error")):
+    for last, loss in (("linear", "huber"), ("sigmoid", "binary_cross_entropy"), ("linear", "mae")):
         net = make(last)
         y = net.predict(X).copy()
         y[:, 1:] = RNG.random((60, 2))
@@ -295,7 +295,7 @@ def test_a_callback_stops_the_training():
 def test_history_goes_into_json_and_a_plot(monkeypatch):
     history = train(make("softmax"), y=LABELS, validation_split=0.2, early_stopping=10)
     table = json.loads(json.dumps(history.to_dict()))
-    assert set(table) == {"loss", "val_loss", "val_accuracy", "rate", "seconds"}
+    assert set(table) == {"loss", "val_loss", "val_accuracy", "learning_rate", "seconds"}
     np.testing.assert_array_equal(table["loss"], history.loss)
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
@@ -322,7 +322,7 @@ def test_verbose_prints_a_line_an_epoch(capsys):
     train(make("softmax"), y=LABELS, verbose=1, validation_split=0.2)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert re.fullmatch(r"epoch 4/4  loss \S+  val_loss \S+  val_accuracy \S+  rate 0\.001  \d+\.\d\d s", lines[-1])
+    assert re.fullmatch(r"epoch 4/4  loss \S+  val_loss \S+  val_accuracy \S+  learning_rate 0\.001  \d+\.\d\d s", lines[-1])
 
 
 def test_rates_of_a_schedule_are_in_the_history():
@@ -390,18 +390,18 @@ def test_divergence_names_the_place_and_leaves_the_last_finite_parameters():
     x, y = X.copy(), Y.copy()
     net, other = make(), make()
     options = {"optimizer": nnpy.SGD(1e4), "batch_size": 16, "shuffle": False, "epochs": 30}
-    with pytest.raises(nnpy.DivergenceError, match=r"^the training diverged in epoch \d+, batch \d+: ") as error:
+    with pytest.raises(nnpy.DivergenceError, match=r"^training diverged in epoch \d+, batch \d+: ") as error:
         net.fit(x, y, **options)
     epoch, batch = error.value.epoch, error.value.batch
-    assert len(error.value.history) == epoch
+    assert len(error.value.history) == epoch - 1
     assert np.isfinite(net.parameters).all()
     # By hand: all the steps before, and one more, which is one too many.
     steps = [slice(i, i + 16) for i in range(0, 60, 16)]
-    for number in range(epoch * 4 + batch):
+    for number in range((epoch - 1) * 4 + batch - 1):
         other.gradient_descent(x[steps[number % 4]], y[steps[number % 4]], rate=1e4)
     same(net, other)
     with pytest.raises(nnpy.DivergenceError):
-        other.gradient_descent(x[steps[batch]], y[steps[batch]], rate=1e4)
+        other.gradient_descent(x[steps[batch - 1]], y[steps[batch - 1]], rate=1e4)
 
 
 def test_divergence_leaves_the_state_of_the_optimizer_as_well():
@@ -452,7 +452,7 @@ REFUSED = [
     (
         {"loss": "hinge"},
         ValueError,
-        "loss must be one of mse, mean_absolute_error, huber, pinball, binary_cross_entropy, ",
+        "loss must be one of mse, mae, huber, pinball, binary_cross_entropy, ",
     ),
     ({"loss": 3}, TypeError, "loss must be a name such as 'mse' or an object such as nnpy.Huber(), got 3"),
     (
@@ -475,24 +475,24 @@ REFUSED = [
     ({"dropout": "half"}, TypeError, "dropout must be a number or one for each hidden layer, got 'half'"),
     ({"verbose": 2}, ValueError, "verbose must be from 0 to 1, got 2"),
     ({"callbacks": [3]}, TypeError, "a callback must be a function of the network and the history, got 3"),
-    ({"metrics": ["f1"]}, TypeError, "a metric must be 'accuracy' or a function of y and the outputs, got 'f1'"),
+    ({"metrics": ["f1"]}, TypeError, "a metric must be 'accuracy', 'r2' or a function of y and the outputs that returns a number, got 'f1'"),
     ({"early_stopping": 0}, ValueError, "early_stopping must be from 1 to 9223372036854775807, got 0"),
     ({"early_stopping": nnpy.EarlyStopping(monitor="f1")}, ValueError, "monitor must be one of loss, got 'f1'"),
     ({"validation_data": X}, TypeError, "validation_data must be (x, y) or (x, y, sample_weight)"),
     ({"validation_data": (X, Y[:3])}, ValueError, "x and y must have the same number of rows, got 60 and 3"),
     ({"validation_data": (X * np.nan, Y)}, ValueError, "x must be finite in float32, got x[0, 0] = nan"),
     ({"validation_split": 1.0}, ValueError, "validation_split must be between 0 and 1, got 1.0"),
-    ({"validation_split": 0.001}, ValueError, "validation_split=0.001 of 60 samples leaves nothing on one side"),
+    ({"validation_split": 0.001}, ValueError, "validation_split=0.001 of 60 samples leaves an empty part"),
     (
         {"validation_split": 0.5, "validation_data": (X, Y)},
         ValueError,
-        "validation_data and validation_split do not go together",
+        "validation_data and validation_split exclude each other",
     ),
-    ({"sample_weight": np.ones(59)}, ValueError, "sample_weight must have shape (60,), one number a sample, got (59,)"),
+    ({"sample_weight": np.ones(59)}, ValueError, "sample_weight must have shape (60,), one number per sample, got (59,)"),
     (
         {"sample_weight": np.ones(59), "validation_split": 0.5},
         ValueError,
-        "sample_weight must have shape (60,), one number a sample, got (59,)",
+        "sample_weight must have shape (60,), one number per sample, got (59,)",
     ),
     ({"sample_weight": -np.ones(60)}, ValueError, "sample_weight must be finite and not negative"),
     ({"sample_weight": np.ones(60) * np.nan}, ValueError, "sample_weight must be finite and not negative"),
@@ -507,17 +507,17 @@ REFUSED = [
     (
         {"optimizer": nnpy.LBFGS(), "dropout": 0.5, "batch_size": None},
         ValueError,
-        "LBFGS goes without dropout and clip_norm",
+        "LBFGS does not support dropout and clip_norm",
     ),
     (
         {"optimizer": nnpy.Rprop()},
         ValueError,
-        "Rprop has all samples in a step: batch_size must be None, got 16",
+        "Rprop is a full-batch method: batch_size must be None, got 16",
     ),
     (
         {"optimizer": nnpy.LevenbergMarquardt(), "loss": "huber", "batch_size": None},
         ValueError,
-        'LevenbergMarquardt is for the loss "mse" without softmax, got "huber"',
+        'LevenbergMarquardt needs the loss "mse" and no softmax, got "huber"',
     ),
 ]
 
@@ -565,11 +565,11 @@ def test_refused_batches():
     net = make()
     with pytest.raises(TypeError, match="^y is missing; without it x must be an iterable of batches "):
         net.fit(X)
-    with pytest.raises(ValueError, match="^an iterator can be gone through once, epochs=2 need something that can be"):
+    with pytest.raises(ValueError, match="^an iterator can be consumed only once, and epochs is 2: pass a list, or an object whose __iter__ "):
         net.fit(iter([(X, Y)]), epochs=2)
     with pytest.raises(TypeError, match=r"^a batch must be \(x, y\) or \(x, y, sample_weight\), got ndarray$"):
         net.fit([X])
-    with pytest.raises(ValueError, match="^there is no batch in epoch 0$"):
+    with pytest.raises(ValueError, match="^there is no batch in epoch 1$"):
         net.fit([])
     with pytest.raises(ValueError, match=r"^with batches pass \(x, y, sample_weight\), and class_weight as a mapping$"):
         net.fit([(X, Y)], sample_weight=np.ones(60))
@@ -584,7 +584,7 @@ def test_refused_for_partial_fit():
     net = make()
     for optimizer in (nnpy.Adam(nnpy.CosineDecay(0.1)), nnpy.Adam(nnpy.ReduceOnPlateau(0.1)), nnpy.LBFGS()):
         with pytest.raises(
-            ValueError, match="^partial_fit knows no end of the training: it takes an optimizer with a "
+            ValueError, match="^partial_fit needs an optimizer with a number as its learning_rate: a stream has no known end$"
         ):
             net.partial_fit(X, Y, optimizer=optimizer, batch_size=None)
     same(net, make())
@@ -593,7 +593,7 @@ def test_refused_for_partial_fit():
 def test_levenberg_marquardt_is_refused_for_many_parameters():
     net = nnpy.NeuralNetwork([100, 100, 1])
     with pytest.raises(
-        ValueError, match="^LevenbergMarquardt is for 10,000 parameters at the most, the network has 10,201$"
+        ValueError, match="^LevenbergMarquardt takes at most 10,000 parameters, the network has 10,201$"
     ):
         net.fit(np.ones((2, 100)), np.ones(2), optimizer=nnpy.LevenbergMarquardt())
 
@@ -642,9 +642,9 @@ def test_divergence_in_batches_names_the_place_in_the_epoch():
     bad = np.full((15, 6), 3e38, np.float32), np.full((15, 3), 3e38, np.float32)
     batches = [(X[:30], Y[:30]), (X[30:], Y[30:]), bad]
     net = make()
-    with pytest.raises(nnpy.DivergenceError, match=r"^the training diverged in epoch 0, batch 4: ") as error:
+    with pytest.raises(nnpy.DivergenceError, match=r"^training diverged in epoch 1, batch 5: ") as error:
         net.fit(batches, epochs=3, batch_size=15)
-    assert (error.value.epoch, error.value.batch) == (0, 4)
+    assert (error.value.epoch, error.value.batch) == (1, 5)
     assert np.isfinite(net.parameters).all()
 
 
@@ -679,13 +679,13 @@ def test_early_stopping_of_an_accuracy_looks_for_a_high_one():
         validation_split=0.3,
         early_stopping=nnpy.EarlyStopping(30, 0, "val_accuracy"),
     )
-    assert history.best_epoch == int(np.argmax(history.metrics["val_accuracy"]))
+    assert history.best_epoch == int(np.argmax(history.metrics["val_accuracy"])) + 1
 
 
 def test_early_stopping_gets_over_a_nan():
     values = iter([np.nan, 5.0, 4.0, 3.0, 9.0])
     options = {"metrics": {"m": lambda y, out: next(values)}, "early_stopping": nnpy.EarlyStopping(4, monitor="m")}
-    assert train(make(), epochs=5, **options).best_epoch == 3
+    assert train(make(), epochs=5, **options).best_epoch == 4
 
 
 def test_early_stopping_restores_after_an_error_as_well():
@@ -751,7 +751,7 @@ def test_very_large_weights():
 def test_a_gradient_too_large_for_its_square_is_clipped():
     net = nnpy.NeuralNetwork([6, 3], "linear", seed=0)
     before = net.parameters.copy()
-    options = {"loss": "mean_absolute_error", "optimizer": nnpy.SGD(1.0), "batch_size": None, "epochs": 1}
+    options = {"loss": "mae", "optimizer": nnpy.SGD(1.0), "batch_size": None, "epochs": 1}
     net.fit(X * np.float32(1e25), Y, clip_norm=0.5, **options)
     assert np.linalg.norm(net.parameters - before) == pytest.approx(0.5, rel=1e-5)
 
@@ -772,9 +772,9 @@ def test_probabilities_are_checked_beside_a_missing_one():
 
 
 def test_metrics_need_names_of_their_own_and_data():
-    for metrics in ([lambda y, out: 0, lambda y, out: 1], {"loss": lambda y, out: 0}, {"rate": lambda y, out: 0}):
+    for metrics in ([lambda y, out: 0, lambda y, out: 1], {"loss": lambda y, out: 0}, {"learning_rate": lambda y, out: 0}):
         with pytest.raises(
-            ValueError, match="^a metric needs a name of its own, got '[^']+' again: pass a mapping of names$"
+            ValueError, match="^each metric needs a name of its own, got '[^']+' twice: pass a mapping of names to metrics$"
         ):
             train(make(), metrics=metrics)
     with pytest.raises(ValueError, match="^with batches metrics need validation_data$"):
@@ -808,7 +808,7 @@ def test_weights_in_a_stream_are_taken_as_they_are():
 
 
 def test_plateau_does_not_raise_the_rate():
-    with pytest.raises(ValueError, match=r"^final must not be above rate, got 0\.5 and 0\.1$"):
+    with pytest.raises(ValueError, match=r"^min_rate must not be above learning_rate, got 0\.5 and 0\.1$"):
         nnpy.ReduceOnPlateau(0.1, min_rate=0.5)
 
 
