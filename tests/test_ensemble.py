@@ -4,6 +4,7 @@ import faulthandler
 import itertools
 import re
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 
@@ -20,7 +21,7 @@ Y = RNG.random((80, 2), dtype=np.float32)
 @contextmanager
 def limit(seconds=120):
     """Kill the process if a block that should be interrupted goes on; what runs in it would never end by itself."""
-    faulthandler.dump_traceback_later(seconds, exit=True)
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
     try:
         yield
     finally:

@@ -127,18 +127,6 @@ def test_epochs_have_orders_of_their_own():
     assert len(set(order_of(3).loss.tolist())) == 4
 
 
-def test_labels_are_rows_with_a_single_one():
-    one, other = (nnpy.NeuralNetwork([6, 9, 3], ["tanh", "softmax"], seed=3) for _ in range(2))
-    rows = np.eye(3, dtype=np.float32)[LABELS]
-    assert one.loss(X, LABELS) == pytest.approx(one.loss(X, rows), rel=1e-6)
-    one.fit(X, LABELS.astype(np.uint8), epochs=2, batch_size=8, seed=0)
-    other.fit(X, rows, epochs=2, batch_size=8, seed=0)
-    np.testing.assert_array_equal(one.parameters, other.parameters)
-    np.testing.assert_array_equal(one.backpropagation(X, LABELS).parameters, one.backpropagation(X, rows).parameters)
-    one.gradient_descent(X, LABELS.tolist(), rate=0.1)
-    np.testing.assert_allclose(one.predict(X).sum(axis=1), 1, rtol=1e-6)
-
-
 def test_cross_entropy_of_large_sums_is_finite():
     net = nnpy.NeuralNetwork([1, 2], "softmax")
     net.weights[0] = [[1000.0, -1000.0]]
@@ -198,31 +186,6 @@ def test_refused_options_change_nothing(options, error, message):
     np.testing.assert_array_equal(net.parameters, before)
 
 
-REFUSED_LABELS = [
-    (np.full(50, 0.5), TypeError, "y must be integer labels, or rows of 3 probabilities, got float64 of shape (50,)"),
-    (np.full(50, np.nan), TypeError, "y must be integer labels, or rows of 3 probabilities, got float64 of shape (50,)"),
-    (np.full(50, 3), ValueError, "y must be labels from 0 to 2, got 3 to 3"),
-    (np.full(50, -1), ValueError, "y must be labels from 0 to 2, got -1 to -1"),
-    (np.zeros(49, int), ValueError, "x and y must have the same number of rows, got 50 and 49"),
-    (
-        np.ma.masked_array(LABELS),
-        TypeError,
-        "y is a masked array, which nnpy does not read: ",
-    ),
-    ([[1, 2], [1]], ValueError, "y must be a rectangular array of numbers: "),
-]
-
-
-@pytest.mark.parametrize(("y", "error", "message"), REFUSED_LABELS)
-def test_refused_labels_change_nothing(y, error, message):
-    net = nnpy.NeuralNetwork([6, 3], "softmax", seed=0)
-    before = net.parameters.copy()
-    for call in (net.fit, net.loss, net.backpropagation, lambda x, y: net.gradient_descent(x, y, rate=1)):
-        with pytest.raises(error, match=f"^{re.escape(message)}"):
-            call(X, y)
-    np.testing.assert_array_equal(net.parameters, before)
-
-
 @pytest.mark.parametrize("row", [0, 33, 49])
 def test_nan_in_x_changes_nothing_wherever_it_is(row):
     x = X.copy()
@@ -273,23 +236,6 @@ def test_one_row_gives_the_bits_of_many():
         for i in range(50):
             np.testing.assert_array_equal(net.predict(X[i : i + 1]), all_rows[i : i + 1])
             np.testing.assert_array_equal(net.predict(np.repeat(X, 2, axis=1)[i : i + 1, ::2]), all_rows[i : i + 1])
-
-
-def test_labels_may_change_or_be_views_of_the_parameters():
-    """C takes them for places in memory: it reads a copy that has been checked."""
-    net = nnpy.NeuralNetwork([2, 400], "softmax", seed=0)
-    labels = net.biases[0].view(np.int32)
-    net.fit(RNG.random((400, 2), dtype=np.float32), labels, epochs=3, shuffle=False)
-    assert np.isfinite(net.parameters).all()
-
-
-def test_negative_probabilities_are_refused():
-    net = nnpy.NeuralNetwork([6, 3], "softmax", seed=0)
-    y = np.full((50, 3), 0.5)
-    y[3, 1] = -0.5
-    for call in (net.fit, net.loss, net.backpropagation):
-        with pytest.raises(ValueError, match=r"^y must be probabilities, got -0\.5$"):
-            call(X, y)
 
 
 def test_nan_is_refused_even_where_nothing_is_to_be_done():

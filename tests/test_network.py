@@ -320,10 +320,10 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="the test sen
 def interrupt(seconds, call):
     """Press Ctrl-C some seconds into a call that would go on for a quarter of an hour or more; after two minutes give up."""
     timer = threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGINT])
-    timer.start()
-    faulthandler.dump_traceback_later(120, exit=True)
+    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
     try:
         with pytest.raises(KeyboardInterrupt):
+            timer.start()
             call()
     finally:
         timer.cancel()

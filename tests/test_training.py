@@ -75,166 +75,13 @@ def test_validation_split_takes_samples_out_by_the_seed():
     assert left_out(0) == left_out(0) != left_out(1)
 
 
-def test_metrics_by_name_and_by_function():
-    def worst(y, out):
-        assert y.shape == out.shape  # or a difference would be a table
-        return np.abs(y - out).max()
-
-    net = make(sizes=(6, 9, 1))
-    history = train(net, y=Y[:, 0], metrics=[worst], validation_split=0.2)
-    assert set(history.metrics) == {"val_worst"}
-    history = train(net, y=Y[:, 0], metrics={"furthest": worst})
-    assert history.metrics["furthest"][-1] == np.abs(Y[:, 0] - net.predict(X)[:, 0]).max()
-    history = train(make("softmax"), y=LABELS, metrics="accuracy")
-    assert 0 < history.metrics["accuracy"][-1] <= 1
-    one = nnpy.NeuralNetwork([6, 1], seed=0)
-    history = train(one, y=(X[:, 0] > 0.5), loss="binary_cross_entropy", validation_data=(X, X[:, 0] > 0.5))
-    assert history.metrics["val_accuracy"][-1] == np.mean((one.predict(X)[:, 0] > 0.5) == (X[:, 0] > 0.5))
-
-
 # ---- Early stopping ----
-
-
-@pytest.mark.parametrize("mode", ["min", "max"])
-def test_early_stopping_restores_the_best_parameters(mode):
-    """Against a loop by hand; the validation targets are others, so that training makes them worse before long."""
-    xv, yv = X[::2], 1 - Y[::2]
-    net, other = make(), make()
-    sign = 1 if mode == "min" else -1
-    stopping = nnpy.EarlyStopping(patience=3, monitor="val_score", mode=mode)
-    history = train(
-        net,
-        epochs=100,
-        optimizer=nnpy.Adam(0.02),
-        validation_data=(xv, yv),
-        metrics={"score": lambda y, out: sign * float(((y - out) ** 2).sum())},
-        early_stopping=stopping,
-    )
-    values, parameters = [], []
-    train(
-        other,
-        epochs=len(history),
-        optimizer=nnpy.Adam(0.02),
-        callbacks=lambda net, _: (
-            values.append(float(((yv - net.predict(xv)) ** 2).sum())),
-            parameters.append(net.parameters.copy()),
-        ),
-    )
-    best = int(np.argmin(values)) + 1
-    assert history.best_epoch == best
-    assert len(history) == best + 3 < 100
-    assert history.stopped == "early"
-    np.testing.assert_array_equal(net.parameters, parameters[best - 1])
-    assert net.parameters.tolist() != parameters[-1].tolist()
-    assert f"best epoch {best}, stopped: early" in repr(history)
-
-
-def test_early_stopping_by_the_training_loss_and_by_a_number():
-    net = make()
-    history = train(net, epochs=50, optimizer=nnpy.SGD(1e-7), early_stopping=nnpy.EarlyStopping(2, 0.1))
-    assert len(history) == 3
-    assert history.best_epoch == 1
-    assert len(train(make(), epochs=5, early_stopping=50)) == 5
 
 
 # ---- Weights ----
 
 
-def test_whole_weights_are_repetitions():
-    w = RNG.integers(0, 4, 60)
-    net, other = make(), make()
-    repeated = np.repeat(np.arange(60), w)
-    assert net.loss(X, Y, sample_weight=w) == pytest.approx(net.loss(X[repeated], Y[repeated]), rel=1e-5)
-    np.testing.assert_allclose(
-        net.backpropagation(X, Y, sample_weight=w).parameters,
-        net.backpropagation(X[repeated], Y[repeated]).parameters,
-        rtol=0,
-        atol=1e-6,
-    )
-    np.testing.assert_allclose(
-        net.input_gradient(X, Y, sample_weight=w)[w == 0], np.zeros((np.count_nonzero(w == 0), 6))
-    )
-    train(net, batch_size=None, sample_weight=w)
-    train(other, X[repeated], Y[repeated], batch_size=None)
-    np.testing.assert_allclose(net.parameters, other.parameters, rtol=0, atol=1e-5)
-    assert np.abs(net.parameters - make().parameters).max() > 1e-3
-
-
-def test_weights_count_in_proportion():
-    one, other = make(), make()
-    w = RNG.random(60)
-    h1 = train(one, sample_weight=w)
-    h2 = train(other, sample_weight=8 * w)
-    same(one, other)
-    np.testing.assert_array_equal(h1.loss, h2.loss)
-
-
-@pytest.mark.parametrize("of", ["labels", "zero or one"])
-def test_class_weights_are_sample_weights(of):
-    y = LABELS if of == "labels" else (LABELS > 0).astype(float)
-    table = {0: 2.0, 1: 0.5, 2: 1.0}
-    counts = np.bincount(y.astype(int))
-    last, loss, size = ("softmax", None, 3) if of == "labels" else ("sigmoid", "binary_cross_entropy", 1)
-    for class_weight, weights in (
-        (table, np.array([table[int(k)] for k in y])),
-        ("balanced", 60 / (len(counts) * counts[y.astype(int)])),
-    ):
-        one, other = (make(last, sizes=(6, 9, size)) for _ in range(2))
-        train(one, y=y, loss=loss, class_weight=class_weight)
-        train(other, y=y, loss=loss, sample_weight=weights)
-        same(one, other)
-    assert np.abs(one.parameters - make(last, sizes=(6, 9, size)).parameters).max() > 1e-3
-
-
 # ---- Missing targets ----
-
-
-def test_missing_targets_against_numpy():
-    y = Y.copy()
-    y[RNG.random(y.shape) < 0.3] = np.nan
-    y[7] = np.nan
-    net = make()
-    there = ~np.isnan(y)
-    counted = there.any(axis=1)
-    difference = np.where(there, net.predict(X).astype(float) - np.nan_to_num(y), 0)
-    expected = (difference**2).sum() / counted.sum()
-    assert net.loss(X, y, missing="ignore") == pytest.approx(expected, rel=1e-5)
-    # The last layer is linear: the gradient by its biases is the mean of twice the differences.
-    gradient = net.backpropagation(X, y, missing="ignore").biases[-1]
-    np.testing.assert_allclose(gradient, 2 * difference.sum(axis=0) / counted.sum(), rtol=1e-4)
-    with pytest.raises(ValueError, match=r"^y must be finite in float32, got y\["):
-        net.loss(X, y)
-
-
-def test_samples_without_any_target_may_as_well_not_be_there():
-    y = Y[:, :1].copy()
-    y[::3] = np.nan
-    kept = ~np.isnan(y[:, 0])
-    one, other = (make(sizes=(6, 9, 1)) for _ in range(2))
-    h1 = train(one, y=y, batch_size=None, missing="ignore")
-    h2 = train(other, X[kept], y[kept], batch_size=None)
-    np.testing.assert_allclose(one.parameters, other.parameters, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(h1.loss, h2.loss, rtol=1e-5)
-    with pytest.raises(ValueError, match="^no sample counts: each has a weight of 0 or no target$"):
-        train(one, y=y * np.nan, missing="ignore")
-    with pytest.raises(ValueError, match=r"^y must be finite in float32, got y\[3, 0\] = inf"):
-        train(one, y=np.where(np.arange(60)[:, None] == 3, np.inf, y), missing="ignore")
-
-
-def test_missing_targets_of_the_other_losses():
-    """A target that is missing is one whose derivative is 0: as if it were what the network says."""
-    for last, loss in (("linear", "huber"), ("sigmoid", "binary_cross_entropy"), ("linear", "mae")):
-        net = make(last)
-        y = net.predict(X).copy()
-        y[:, 1:] = RNG.random((60, 2))
-        missing = y.copy()
-        missing[:, 0] = np.nan
-        np.testing.assert_allclose(
-            net.backpropagation(X, missing, loss=loss, missing="ignore").parameters,
-            net.backpropagation(X, y, loss=loss).parameters,
-            rtol=0,
-            atol=1e-6,
-        )
 
 
 # ---- Dropout, l2, clipping ----
@@ -531,36 +378,6 @@ def test_refused_options_change_nothing(options, error, message):
     np.testing.assert_array_equal(net.parameters, before)
 
 
-REFUSED_FOR_LABELS = [
-    ({"class_weight": {0: 1, 1: 1}}, ValueError, "class_weight has no weight for the label 2"),
-    ({"class_weight": {0: 1, 1: -1, 2: 1}}, ValueError, "class_weight[1] must not be negative, got -1.0"),
-    (
-        {"class_weight": "even"},
-        ValueError,
-        "class_weight must be 'balanced' or a mapping of labels to numbers, got 'even'",
-    ),
-    (
-        {"class_weight": [1, 2, 3]},
-        TypeError,
-        "class_weight must be 'balanced' or a mapping of labels to numbers, got [1",
-    ),
-    ({"loss": "mse"}, ValueError, "y must have shape (samples, 3), got (60,)"),
-]
-
-
-@pytest.mark.parametrize(("options", "error", "message"), REFUSED_FOR_LABELS)
-def test_refused_options_for_labels(options, error, message):
-    net = make("softmax")
-    with pytest.raises(error, match=f"^{re.escape(message)}"):
-        train(net, y=LABELS, **options)
-
-
-def test_probabilities_above_one_are_refused():
-    net = make("sigmoid")
-    with pytest.raises(ValueError, match=r"^y must be probabilities, got 2\.0$"):
-        net.loss(X, Y * 0 + 2, loss="binary_cross_entropy")
-
-
 def test_refused_batches():
     net = make()
     with pytest.raises(TypeError, match="^y is missing; without it x must be an iterable of batches "):
@@ -596,19 +413,6 @@ def test_levenberg_marquardt_is_refused_for_many_parameters():
         ValueError, match="^LevenbergMarquardt takes at most 10,000 parameters, the network has 10,201$"
     ):
         net.fit(np.ones((2, 100)), np.ones(2), optimizer=nnpy.LevenbergMarquardt())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"patience": 0}, "patience must be from 1 to 9223372036854775807, got 0"),
-        ({"min_delta": -1}, "min_delta must not be negative, got -1"),
-        ({"mode": "auto"}, "mode must be 'min' or 'max', got 'auto'"),
-    ],
-)
-def test_refused_early_stopping(arguments, message):
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        nnpy.EarlyStopping(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -651,62 +455,6 @@ def test_divergence_in_batches_names_the_place_in_the_epoch():
 # ---- What else can go wrong ----
 
 
-@pytest.mark.parametrize("last", ["linear", "sigmoid"])
-def test_accuracy_of_outputs_that_are_each_a_yes_or_no(last):
-    """Of each of them, at 1/2 or, for a logit, 0; without those that are missing."""
-    net = nnpy.NeuralNetwork([6, 3], last, seed=0)
-    y = (X[:, :3] > 0.5).astype(float)
-    y[::3, 1] = np.nan
-    history = train(net, y=y, loss="binary_cross_entropy", missing="ignore", metrics="accuracy")
-    there = ~np.isnan(y)
-    right = (net.predict(X) > (0 if last == "linear" else 0.5)) == (y > 0.5)
-    assert history.metrics["accuracy"][-1] == right[there].mean()
-
-
-def test_accuracy_leaves_out_rows_with_a_missing_probability():
-    net = make("softmax")
-    y = np.eye(3)[LABELS]
-    y[:20, 0] = np.nan
-    history = train(net, y=y, missing="ignore", metrics="accuracy")
-    assert history.metrics["accuracy"][-1] == np.mean(net.predict(X[20:]).argmax(axis=1) == LABELS[20:])
-
-
-def test_early_stopping_of_an_accuracy_looks_for_a_high_one():
-    history = train(
-        make("softmax"),
-        y=LABELS,
-        epochs=30,
-        validation_split=0.3,
-        early_stopping=nnpy.EarlyStopping(30, 0, "val_accuracy"),
-    )
-    assert history.best_epoch == int(np.argmax(history.metrics["val_accuracy"])) + 1
-
-
-def test_early_stopping_gets_over_a_nan():
-    values = iter([np.nan, 5.0, 4.0, 3.0, 9.0])
-    options = {"metrics": {"m": lambda y, out: next(values)}, "early_stopping": nnpy.EarlyStopping(4, monitor="m")}
-    assert train(make(), epochs=5, **options).best_epoch == 4
-
-
-def test_early_stopping_restores_after_an_error_as_well():
-    net, kept = make(), []
-
-    def fail(net, history):
-        kept.append(net.parameters.copy())
-        if len(history) == 4:
-            raise ZeroDivisionError
-
-    values = iter([3.0, 1.0, 2.0, 2.0])
-    with pytest.raises(ZeroDivisionError):
-        train(
-            net,
-            callbacks=fail,
-            metrics={"m": lambda y, out: next(values)},
-            early_stopping=nnpy.EarlyStopping(9, monitor="m"),
-        )
-    np.testing.assert_array_equal(net.parameters, kept[1])
-
-
 def test_an_exception_in_a_schedule_counts_no_epoch_twice():
     def schedule(epoch, epochs):
         if epoch >= 3:
@@ -733,52 +481,12 @@ def test_an_exception_of_the_bar_is_not_raised_again(monkeypatch):
     net.loss(X, Y)
 
 
-def test_samples_of_no_weight_do_not_matter_whatever_they_cost():
-    y, w = Y.copy(), np.ones(60)
-    y[0], w[0] = 1e25, 0
-    net, other = make(), make()
-    assert net.loss(X, y, sample_weight=w) == pytest.approx(net.loss(X[1:], Y[1:]), rel=1e-5)
-    history = train(net, y=y, sample_weight=w, batch_size=None)
-    train(other, X[1:], Y[1:], batch_size=None)
-    assert np.isfinite(history.loss).all()
-    np.testing.assert_allclose(net.parameters, other.parameters, rtol=0, atol=1e-4)
-
-
-def test_very_large_weights():
-    assert make().loss(X, Y, sample_weight=np.full(60, 1e308)) == pytest.approx(make().loss(X, Y), rel=1e-6)
-
-
 def test_a_gradient_too_large_for_its_square_is_clipped():
     net = nnpy.NeuralNetwork([6, 3], "linear", seed=0)
     before = net.parameters.copy()
     options = {"loss": "mae", "optimizer": nnpy.SGD(1.0), "batch_size": None, "epochs": 1}
     net.fit(X * np.float32(1e25), Y, clip_norm=0.5, **options)
     assert np.linalg.norm(net.parameters - before) == pytest.approx(0.5, rel=1e-5)
-
-
-def test_a_mask_is_refused_in_weights_and_before_a_split():
-    for options in ({"validation_split": 0.2}, {}):
-        with pytest.raises(TypeError, match="^y is a masked array, which nnpy does not read: "):
-            train(make(), y=np.ma.masked_array(Y), **options)
-        with pytest.raises(TypeError, match="^sample_weight is a masked array, which nnpy does not read: "):
-            train(make(), sample_weight=np.ma.masked_array(np.ones(60)), **options)
-
-
-def test_probabilities_are_checked_beside_a_missing_one():
-    y = np.full((60, 3), 5.0)
-    y[0, 0] = np.nan
-    with pytest.raises(ValueError, match=r"^y must be probabilities, got 5\.0$"):
-        train(make("sigmoid"), y=y, loss="binary_cross_entropy", missing="ignore")
-
-
-def test_metrics_need_names_of_their_own_and_data():
-    for metrics in ([lambda y, out: 0, lambda y, out: 1], {"loss": lambda y, out: 0}, {"learning_rate": lambda y, out: 0}):
-        with pytest.raises(
-            ValueError, match="^each metric needs a name of its own, got '[^']+' twice: pass a mapping of names to metrics$"
-        ):
-            train(make(), metrics=metrics)
-    with pytest.raises(ValueError, match="^with batches metrics need validation_data$"):
-        make().fit([(X, Y)], metrics={"m": lambda y, out: 0})
 
 
 def test_parameters_that_are_not_finite_are_refused_everywhere():
@@ -796,15 +504,6 @@ def test_fit_and_randomize_forget_what_partial_fit_remembered():
         assert net._state is not None
         change()
         assert net._state is None
-
-
-def test_weights_in_a_stream_are_taken_as_they_are():
-    steps = []
-    for w in (1.0, 1e-3):
-        net = make()
-        net.partial_fit(X[:1], Y[:1], sample_weight=[w], optimizer=nnpy.SGD(0.1))
-        steps.append(np.abs(net.parameters - make().parameters).max())
-    assert steps[1] == pytest.approx(1e-3 * steps[0], rel=1e-2)
 
 
 def test_plateau_does_not_raise_the_rate():
