@@ -115,6 +115,8 @@ def as_samples(
         targets, labels, missing, sample_weight=sample_weight, class_weight=class_weight, normalize=normalize_weights
     )
     is_scaled = scaler is not None and scaler.y_mean is not None and labels is None
+    if is_scaled and isinstance(loss, BinaryCrossEntropy):
+        raise ValueError(f'the loss "{loss.name}" needs targets that are not scaled: call fit_scaler(x) without y')
     if check_range and labels is None and not is_scaled:
         _check_range(targets, last_activation, loss)
     inputs = to_float32(inputs) if scaler is None else scaler.scale_x(inputs)
