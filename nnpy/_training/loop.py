@@ -73,7 +73,8 @@ def fit(
     with progress_bar(settings.epochs, "epoch", options.progress) as bar:
         if saved is not None:
             checkpoint.restore(saved, trainer, monitor, history)
-        model._feature_names = feature_names(x) or model._feature_names
+        names_before = model._feature_names
+        model._feature_names = feature_names(x) or names_before
         try:
             _run(data, trainer, monitor, history, bar=bar, checkpoint_path=options.checkpoint)
         except KeyboardInterrupt:
@@ -83,7 +84,10 @@ def fit(
             raise
         finally:
             monitor.restore_best(history)
-            model._state = None  # what an earlier partial_fit remembered
+            if trainer.has_trained or history.stopped:
+                model._state = None  # of an earlier partial_fit
+            else:  # the data was refused
+                model._feature_names = names_before
     return history
 
 
@@ -185,6 +189,9 @@ def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -
         state = OptimizerState(settings.optimizer, model.parameters.size)
     trainer = Trainer(model, settings, backend=backend, state=state)
     model._state = state
-    model._feature_names = feature_names(x) or model._feature_names
-    trainer.advance(samples, 0, 1)
+    try:
+        trainer.advance(samples, 0, 1)
+    finally:
+        if trainer.has_trained:
+            model._feature_names = feature_names(x) or model._feature_names
     return trainer.losses[0]
