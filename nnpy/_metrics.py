@@ -95,7 +95,11 @@ def check_metrics(
                 f"a metric must be 'accuracy', 'r2' or a function of y and the outputs that returns a number, got {metric!r}"
             )
         name = prefix + (name or str(getattr(function, "__name__", type(function).__name__)))
-        if name in found or name in _RESERVED:
+        if name in _RESERVED:
+            raise ValueError(
+                f"a metric must not be named {name!r}, which is a column of the history: pass another name in a mapping"
+            )
+        if name in found:
             raise ValueError(
                 f"each metric needs a name of its own, got {name!r} twice: pass a mapping of names to metrics"
             )

@@ -215,11 +215,17 @@ class NeuralNetwork(Model):
             If an argument is not of that form, or `x` and `y` have no rows.
         """
         last = self._activations[-1]
-        samples = self._samples(x, y, check_loss(None, last), scaler=self.scaler)
+        kind, scaling = check_loss(None, last), self._scaling
+        samples = self._samples(x, y, kind, scaler=scaling.scaler)
         weights = None if sample_weight is None else check_sample_weight(sample_weight, len(samples))
         if weights is not None and not weights.sum() > 0:
             raise ValueError("no sample counts: each has a weight of 0")
-        out, targets = self.predict(x), samples.given_y.reshape(len(samples), -1)
+        out32, targets = (
+            np.empty((len(samples), self._layer_sizes[-1]), np.float32),
+            samples.given_y.reshape(len(samples), -1),
+        )
+        self._evaluate(samples, kind, out=out32)
+        out = self._in_units(out32, scaling)
         if last not in {"softmax", "sigmoid"}:
             return r2_score(targets, out, weights)
         classes = predicted_classes(out, 0.5)
