@@ -1,7 +1,5 @@
-"""Looking inside, and the scaler."""
+"""What a network says about itself: the outputs of its layers, gradients by the inputs and their check, the summary."""
 
-import copy
-import pickle
 import re
 
 import numpy as np
@@ -67,9 +65,10 @@ def test_check_gradients_finds_them_right_and_wrong(last, monkeypatch):
     assert len(str(check).splitlines()) == 7
     real = nnpy.NeuralNetwork._gradient
 
-    def wrong(self, samples, loss, grad, by_input):
-        real(self, samples, loss, grad, by_input)
+    def wrong(self, samples, loss):
+        grad = real(self, samples, loss)
         grad.biases[1] *= 1.01
+        return grad
 
     monkeypatch.setattr(nnpy.NeuralNetwork, "_gradient", wrong)
     check = net.check_gradients(X / 100, y)
@@ -78,21 +77,48 @@ def test_check_gradients_finds_them_right_and_wrong(last, monkeypatch):
     assert re.search(r"^biases\[1\].* differs$", str(check), re.MULTILINE)
 
 
-def test_summary_has_a_line_a_layer():
+def test_summary_has_a_line_for_each_layer():
     net = make()
+    expected = """\
+layer  shape  activation  parameters
+    1  3 x 5  gelu                20
+    2  5 x 4  tanh                24
+    3  4 x 2  linear              10
+total                             54
+memory: 216 bytes of float32
+loss: "mse" by default, summed over the 2 outputs, averaged over the samples"""
+    assert net.summary() == expected
     net.fit_scaler(X)
-    lines = net.summary().splitlines()
-    assert [line.split() for line in lines[1:4]] == [
-        ["1", "3", "x", "5", "gelu", "20"],
-        ["2", "5", "x", "4", "tanh", "24"],
-        ["3", "4", "x", "2", "linear", "10"],
-    ]
-    assert lines[4].split()[:2] == ["total", "54"]
-    assert lines[5] == "inputs are scaled"
+    assert net.summary() == f"{expected}\nscaled: inputs"
     net.fit_scaler(X, Y)
-    assert net.summary().endswith("inputs and targets are scaled")
+    assert net.summary() == f"{expected}\nscaled: inputs and targets"
 
 
-# ---- The scaler ----
-
-
+@pytest.mark.parametrize(
+    ("sizes", "last", "lines"),
+    [
+        ([2, 1], "sigmoid", ["memory: 12 bytes of float32", 'loss: "mse" by default, averaged over the samples']),
+        (
+            [784, 10],
+            "softmax",
+            [
+                "memory: 31 KiB of float32",
+                'loss: "cross_entropy" by default, summed over the 10 outputs, averaged over the samples',
+            ],
+        ),
+        (
+            [784, 1000, 2],
+            "linear",
+            [
+                "memory: 3,074 KiB of float32",
+                'loss: "mse" by default, summed over the 2 outputs, averaged over the samples',
+            ],
+        ),
+    ],
+)
+def test_summary_says_how_large_the_network_is_and_which_loss_it_minimises(sizes, last, lines):
+    net = nnpy.NeuralNetwork(sizes, ["relu"] * (len(sizes) - 2) + [last])
+    assert net.summary().splitlines()[-2:] == lines
+    y = np.full((3, sizes[-1]), 0.25)
+    x = np.ones((3, sizes[0]))
+    assert net.loss(x, y) == net.loss(x, y, loss=re.search(r'"(.*)"', lines[1]).group(1))

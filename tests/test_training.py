@@ -1,11 +1,12 @@
-"""What `fit` does around the steps: validation, early stopping, weights, missing targets, callbacks, streams, divergence."""
+"""What `fit` does around the steps: validation data, dropout, callbacks, batches, divergence, Ctrl-C; options that are refused."""
 
-import io
+import faulthandler
 import json
 import re
 import signal
+import sys
 import threading
-import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -22,6 +23,16 @@ def make(last="linear", seed=3, sizes=(6, 9, 3)):
     return nnpy.NeuralNetwork(sizes, ["tanh", last], seed=seed)
 
 
+@contextmanager
+def limit(seconds=120):
+    """Kill the process if a block goes on that should have been stopped; what runs in it would not end by itself."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def train(net, x=X, y=Y, **options):
     return net.fit(x, y, **{"epochs": 4, "batch_size": 16, "seed": 1, **options})
 
@@ -30,7 +41,7 @@ def same(one, other):
     np.testing.assert_array_equal(one.parameters, other.parameters)
 
 
-# ---- Validation and metrics ----
+# ---- Validation data ----
 
 
 def test_validation_data_are_measured_after_each_epoch_and_change_nothing():
@@ -73,15 +84,6 @@ def test_validation_split_takes_samples_out_by_the_seed():
 
     assert len(left_out(0)) == 10
     assert left_out(0) == left_out(0) != left_out(1)
-
-
-# ---- Early stopping ----
-
-
-# ---- Weights ----
-
-
-# ---- Missing targets ----
 
 
 # ---- Dropout, l2, clipping ----
@@ -139,37 +141,22 @@ def test_a_callback_stops_the_training():
     assert len(history) == 1
 
 
-def test_history_goes_into_json_and_a_plot(monkeypatch):
+def test_history_goes_into_json():
     history = train(make("softmax"), y=LABELS, validation_split=0.2, early_stopping=10)
     table = json.loads(json.dumps(history.to_dict()))
     assert set(table) == {"loss", "val_loss", "val_accuracy", "learning_rate", "seconds"}
     np.testing.assert_array_equal(table["loss"], history.loss)
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    ax = history.plot()
-    assert [line.get_label() for line in ax.lines[:2]] == ["training", "validation"]
-    np.testing.assert_array_equal(ax.lines[0].get_ydata(), history.loss)
-    ax.figure.savefig(io.BytesIO())
-    matplotlib.pyplot.close(ax.figure)
-    import builtins
-
-    real = builtins.__import__
-
-    def refuse(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ImportError, match=r"^nnpy.plot needs matplotlib: pip install 'nnpy\[plot\]'$"):
-        history.plot()
+    assert history.stopped == "epochs"
+    assert repr(history).startswith("<History of 4 epochs, loss ")
 
 
 def test_verbose_prints_a_line_an_epoch(capsys):
     train(make("softmax"), y=LABELS, verbose=1, validation_split=0.2)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert re.fullmatch(r"epoch 4/4  loss \S+  val_loss \S+  val_accuracy \S+  learning_rate 0\.001  \d+\.\d\d s", lines[-1])
+    assert re.fullmatch(
+        r"epoch 4/4  loss \S+  val_loss \S+  val_accuracy \S+  learning_rate 0\.001  \d+\.\d\d s", lines[-1]
+    )
 
 
 def test_rates_of_a_schedule_are_in_the_history():
@@ -220,14 +207,20 @@ def test_partial_fit_goes_on_where_it_was():
 
 
 def test_partial_fit_takes_another_order_in_every_call():
-    net = make()
-    first = [net.partial_fit(X, Y, batch_size=1, optimizer=nnpy.SGD(1e-9)) for _ in range(2)]
-    assert first[0] == pytest.approx(first[1], rel=1e-5)
+    """With a seed, the calls are the epochs of a fit; without one they are random."""
     one, other = make(), make()
     for _ in range(2):
-        one.partial_fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.5))
-    other.fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.5), epochs=2, seed=0)
+        one.partial_fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.05), seed=4)
+    other.fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.05), epochs=2, seed=4)
     same(one, other)
+    fixed = make()
+    for _ in range(2):
+        fixed.fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.05), epochs=1, seed=4)
+    assert (one.parameters != fixed.parameters).any()
+    losses = set()
+    for _ in range(3):
+        losses.add(make().partial_fit(X, Y, batch_size=1, optimizer=nnpy.SGD(0.05)))
+    assert len(losses) == 3
 
 
 # ---- Divergence ----
@@ -283,11 +276,10 @@ def test_ctrl_c_returns_the_history_so_far(validated):
     net = nnpy.NeuralNetwork([50, 64, 1], "tanh", seed=0)
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     timer.start()
-    start = time.perf_counter()
-    history = net.fit(x, y, epochs=10**6, validation_data=(x[:10], y[:10]) if validated else None, seed=0)
-    assert time.perf_counter() - start < 5
+    with limit():
+        history = net.fit(x, y, epochs=10**12, validation_data=(x[:10], y[:10]) if validated else None, seed=0)
     assert history.stopped == "interrupt"
-    assert 0 < len(history) < 10**6
+    assert 0 < len(history) < 10**6  # the epochs of half a second
     assert len(set(map(len, history.to_dict().values()))) == 1
     assert np.isfinite(net.parameters).all()
     assert "stopped: interrupt" in repr(history)
@@ -322,7 +314,11 @@ REFUSED = [
     ({"dropout": "half"}, TypeError, "dropout must be a number or one for each hidden layer, got 'half'"),
     ({"verbose": 2}, ValueError, "verbose must be from 0 to 1, got 2"),
     ({"callbacks": [3]}, TypeError, "a callback must be a function of the network and the history, got 3"),
-    ({"metrics": ["f1"]}, TypeError, "a metric must be 'accuracy', 'r2' or a function of y and the outputs that returns a number, got 'f1'"),
+    (
+        {"metrics": ["f1"]},
+        TypeError,
+        "a metric must be 'accuracy', 'r2' or a function of y and the outputs that returns a number, got 'f1'",
+    ),
     ({"early_stopping": 0}, ValueError, "early_stopping must be from 1 to 9223372036854775807, got 0"),
     ({"early_stopping": nnpy.EarlyStopping(monitor="f1")}, ValueError, "monitor must be one of loss, got 'f1'"),
     ({"validation_data": X}, TypeError, "validation_data must be (x, y) or (x, y, sample_weight)"),
@@ -335,7 +331,11 @@ REFUSED = [
         ValueError,
         "validation_data and validation_split exclude each other",
     ),
-    ({"sample_weight": np.ones(59)}, ValueError, "sample_weight must have shape (60,), one number per sample, got (59,)"),
+    (
+        {"sample_weight": np.ones(59)},
+        ValueError,
+        "sample_weight must have shape (60,), one number per sample, got (59,)",
+    ),
     (
         {"sample_weight": np.ones(59), "validation_split": 0.5},
         ValueError,
@@ -382,7 +382,10 @@ def test_refused_batches():
     net = make()
     with pytest.raises(TypeError, match="^y is missing; without it x must be an iterable of batches "):
         net.fit(X)
-    with pytest.raises(ValueError, match="^an iterator can be consumed only once, and epochs is 2: pass a list, or an object whose __iter__ "):
+    with pytest.raises(
+        ValueError,
+        match="^an iterator can be consumed only once, and epochs is 2: pass a list, or an object whose __iter__ ",
+    ):
         net.fit(iter([(X, Y)]), epochs=2)
     with pytest.raises(TypeError, match=r"^a batch must be \(x, y\) or \(x, y, sample_weight\), got ndarray$"):
         net.fit([X])
@@ -401,7 +404,8 @@ def test_refused_for_partial_fit():
     net = make()
     for optimizer in (nnpy.Adam(nnpy.CosineDecay(0.1)), nnpy.Adam(nnpy.ReduceOnPlateau(0.1)), nnpy.LBFGS()):
         with pytest.raises(
-            ValueError, match="^partial_fit needs an optimizer with a number as its learning_rate: a stream has no known end$"
+            ValueError,
+            match="^partial_fit needs an optimizer with a number as its learning_rate: a stream has no known end$",
         ):
             net.partial_fit(X, Y, optimizer=optimizer, batch_size=None)
     same(net, make())
@@ -511,9 +515,7 @@ def test_plateau_does_not_raise_the_rate():
         nnpy.ReduceOnPlateau(0.1, min_rate=0.5)
 
 
-def test_a_tiny_network_that_diverges_soon_does_not_take_long():
+def test_a_tiny_network_that_diverges_stops_soon():
     net = nnpy.NeuralNetwork([2, 2, 1], ["tanh", "linear"], seed=0)
-    start = time.perf_counter()
-    with pytest.raises(nnpy.DivergenceError):
-        net.gradient_descent([[0, 1], [1, 1]], [1, 2], rate=100, iterations=2 * 10**7)  # which takes a second by itself
-    assert time.perf_counter() - start < 5
+    with limit(), pytest.raises(nnpy.DivergenceError):
+        net.gradient_descent([[0, 1], [1, 1]], [1, 2], rate=100, iterations=10**12)
