@@ -1,4 +1,4 @@
-"""No hidden copy: training on a large file allocates next to nothing."""
+"""No hidden copy: training on a large file, its scaler and its predictions allocate next to nothing."""
 
 import subprocess
 import sys
@@ -40,6 +40,7 @@ print("done")
         "net.gradient_descent(x, y, rate=0.1, iterations=2)",
         "net.gradient_descent(x[::-2], y[::2], rate=0.1)",
         "net.forward(x); net.mse(x, y); net.parameters -= net.backpropagation(x, y).parameters",
+        "net.fit_scaler(x); net.forward(x); net.layer_outputs(x); net.parameters += net.scaler.x_scale[0]",
     ],
 )
 def test_training_on_a_memory_map_copies_nothing(tmp_path, work):
