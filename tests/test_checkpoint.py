@@ -106,7 +106,10 @@ def test_refused_checkpoints_change_nothing(tmp_path):
         with pytest.raises(ValueError, match=f"^{re.escape(str(path))}{message}"):
             net.fit(X, Y, epochs=5, resume=path, **options)
     other = nnpy.NeuralNetwork([5, 2], seed=0)
-    with pytest.raises(ValueError, match=r" is of a network of \[5, 8, 2\], \['tanh', 'linear'\], and cannot be resumed by NeuralNetwork\(\[5, 2\]\)$"):
+    with pytest.raises(
+        ValueError,
+        match=r" is of a network of \[5, 8, 2\], \['tanh', 'linear'\], and cannot be resumed by NeuralNetwork\(\[5, 2\]\)$",
+    ):
         other.fit(X, Y, resume=path)
     net.save(tmp_path / "net.npz")
     with pytest.raises(ValueError, match=r"net.npz is no checkpoint: fit\(checkpoint=\.\.\.\) writes one$"):
@@ -127,9 +130,7 @@ def test_a_rate_that_depends_on_the_end_does_not_go_on_to_another_end(tmp_path):
         make().fit(X, Y, epochs=5, resume=path, optimizer=optimizer)
 
 
-@pytest.mark.parametrize(
-    "optimizer", [nnpy.Adam(0.01), nnpy.AdamW(0.01), nnpy.RMSprop(), nnpy.SGD(0.1, momentum=0.5)]
-)
+@pytest.mark.parametrize("optimizer", [nnpy.Adam(0.01), nnpy.AdamW(0.01), nnpy.RMSprop(), nnpy.SGD(0.1, momentum=0.5)])
 def test_partial_fit_goes_on_after_load(tmp_path, optimizer):
     one, path = make(), tmp_path / "net.npz"
     for _ in range(3):
@@ -184,11 +185,20 @@ def test_wrong_arguments_are_refused_before_a_checkpoint_is_restored(tmp_path):
         (X, {"metrics": [3]}, TypeError, "^a metric must be 'accuracy', 'r2' or a function "),
         (X, {"verbose": 7}, ValueError, "^verbose must be from 0 to 1, got 7$"),
         (X, {"early_stopping": 0}, ValueError, "^early_stopping must be from 1 to "),
-        (X, {"early_stopping": nnpy.EarlyStopping(monitor="f1")}, ValueError, "^monitor must be one of loss, got 'f1'$"),
+        (
+            X,
+            {"early_stopping": nnpy.EarlyStopping(monitor="f1")},
+            ValueError,
+            "^monitor must be one of loss, got 'f1'$",
+        ),
     ):
         with pytest.raises(error, match=message):
             net.fit(x, Y, resume=path, **{"epochs": 4, **options})
         np.testing.assert_array_equal(net.parameters, before)
+    make().fit([(X, Y)], epochs=2, checkpoint=path)
+    with pytest.raises(ValueError, match=nan):
+        net.fit([(bad, Y)], epochs=4, resume=path)
+    np.testing.assert_array_equal(net.parameters, before)
 
 
 def test_what_is_looked_at_has_to_be_the_same(tmp_path):

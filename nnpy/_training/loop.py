@@ -71,6 +71,7 @@ def fit(
     trainer = Trainer(model, settings, backend=backend, poll=poll)
     history = History() if history is None else history
     with progress_bar(settings.epochs, "epoch", options.progress) as bar:
+        parameters_before = None if saved is None else model.parameters.copy()
         if saved is not None:
             checkpoint.restore(saved, trainer, monitor, history)
         names_before = model._feature_names
@@ -88,6 +89,8 @@ def fit(
                 model._state = None  # of an earlier partial_fit
             else:  # the data was refused
                 model._feature_names = names_before
+                if parameters_before is not None:
+                    model.parameters = parameters_before
     return history
 
 
