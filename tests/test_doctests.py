@@ -44,6 +44,14 @@ def test_the_examples_are_found():
     }
     documented = {**{name: getattr(nnpy, name) for name in PUBLIC}, **methods}
     assert found == {name for name, thing in documented.items() if "\nExamples\n" in (inspect.getdoc(thing) or "")}
-    assert {"NeuralNetwork", "NeuralNetwork.fit", "NeuralNetwork.partial_fit", "NeuralNetwork.evaluate", "load"} <= found
-    assert {"nnpy", "nnpy.reference"} <= {test.name for name in ("nnpy", "nnpy.reference") for test in examples_of(name)}
+    assert {
+        "NeuralNetwork",
+        "NeuralNetwork.fit",
+        "NeuralNetwork.partial_fit",
+        "NeuralNetwork.evaluate",
+        "load",
+    } <= found
+    assert {"nnpy", "nnpy.reference"} <= {
+        test.name for name in ("nnpy", "nnpy.reference") for test in examples_of(name)
+    }
     assert "nnpy._model.Model.forward" in {test.name for test in examples_of("nnpy._model")}

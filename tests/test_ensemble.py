@@ -170,9 +170,7 @@ def test_what_can_be_gone_through_once_is_for_all_networks(tmp_path):
     calls = []
     nnpy.fit_many(make(3), X, Y, epochs=1, callbacks=iter([lambda net, history: calls.append(net) and None]))
     assert len(calls) == 3
-    with pytest.raises(
-        ValueError, match="^checkpoint and resume must be in each: networks cannot share a file$"
-    ):
+    with pytest.raises(ValueError, match="^checkpoint and resume must be in each: networks cannot share a file$"):
         nnpy.fit_many(make(3), X, Y, epochs=1, checkpoint=tmp_path / "one.npz")
     nets = make(2)
     with pytest.raises(TypeError, match="^NeuralNetwork.fit has no argument 'rate'$"):

@@ -148,9 +148,7 @@ def test_adam_follows_the_formula():
         v = 0.99 * v + 0.01 * g**2
         p -= 0.02 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-6)
     start = net.parameters.copy()
-    net.fit(
-        X, Y, optimizer=nnpy.Adam(0.02, betas=(0.8, 0.99), eps=1e-6), epochs=30, batch_size=50, shuffle=False
-    )
+    net.fit(X, Y, optimizer=nnpy.Adam(0.02, betas=(0.8, 0.99), eps=1e-6), epochs=30, batch_size=50, shuffle=False)
     np.testing.assert_allclose(net.parameters, p, rtol=0, atol=2e-3 * np.abs(p - start).max())
 
 

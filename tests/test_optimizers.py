@@ -396,7 +396,10 @@ def test_refused(call, error, message):
 NOT_TOGETHER = [
     ({"optimizer": nnpy.LBFGS(), "dropout": 0.5}, "LBFGS does not support dropout and clip_norm"),
     ({"optimizer": nnpy.LBFGS(), "clip_norm": 1}, "LBFGS does not support dropout and clip_norm"),
-    ({"optimizer": nnpy.LevenbergMarquardt(), "clip_norm": 1}, "LevenbergMarquardt does not support dropout and clip_norm"),
+    (
+        {"optimizer": nnpy.LevenbergMarquardt(), "clip_norm": 1},
+        "LevenbergMarquardt does not support dropout and clip_norm",
+    ),
     (
         {"optimizer": nnpy.LevenbergMarquardt(), "loss": "huber"},
         'LevenbergMarquardt needs the loss "mse" and no softmax, got "huber"',
@@ -556,7 +559,9 @@ def test_a_schedule_that_gives_no_rate(bad, first):
     assert len(seen) == first
     net = nnpy.NeuralNetwork([4, 2], "linear", seed=0)
     before = net.parameters.copy()
-    with pytest.raises(ValueError, match=r"^the schedule returned a negative or infinite learning rate, or NaN, in epoch 1$"):
+    with pytest.raises(
+        ValueError, match=r"^the schedule returned a negative or infinite learning rate, or NaN, in epoch 1$"
+    ):
         net.fit(X, Y, optimizer=nnpy.Adam(lambda time, epochs: bad if time > 0.4 else 0.1))
     np.testing.assert_array_equal(net.parameters, before)
 
@@ -578,7 +583,5 @@ def test_reduce_on_plateau():
     schedule = nnpy.ReduceOnPlateau(1.0, factor=0.5, patience=3)
     _, history = distances(nnpy.SGD(schedule), epochs=6, batch_size=2)
     np.testing.assert_array_equal(history.learning_rate, 1)
-    _, history = distances(
-        nnpy.SGD(schedule), epochs=9, batch_size=2, validation_data=(np.zeros((1, 1)), [[-5.0]])
-    )
+    _, history = distances(nnpy.SGD(schedule), epochs=9, batch_size=2, validation_data=(np.zeros((1, 1)), [[-5.0]]))
     np.testing.assert_array_equal(history.learning_rate, [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25])
