@@ -217,6 +217,7 @@ def test_training_on_an_array_keeps_the_names():
 # ---- Tensors and others ----
 
 
+@pytest.mark.slow
 def test_tensors():
     torch = pytest.importorskip("torch")
     expected = trained(X, Y)

@@ -1,4 +1,4 @@
-"""Classes, scores and metrics: `predict_classes`, `score`, `evaluate` and the metrics of `fit`, against scikit-learn and numpy."""
+"""`predict_classes`, `score`, `evaluate` and the metrics of `fit`, against scikit-learn and numpy."""
 
 import re
 

@@ -322,8 +322,8 @@ def interrupt(seconds, call):
     timer = threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGINT])
     faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
     try:
+        timer.start()
         with pytest.raises(KeyboardInterrupt):
-            timer.start()
             call()
     finally:
         timer.cancel()
@@ -389,9 +389,9 @@ def test_a_signal_handler_may_copy_the_network_that_is_trained(net):
 def test_a_signal_handler_that_raises_nothing_stops_nothing(net):
     handled = []
     with alarm(lambda: handled.append(1)):
-        net.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=5_000_000)
+        net.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=2_000_000)
     other = nnpy.NeuralNetwork([2, 3, 1], seed=5)
-    other.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=5_000_000)
+    other.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=2_000_000)
     assert handled == [1]
     np.testing.assert_array_equal(net.parameters, other.parameters)
 
