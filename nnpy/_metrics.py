@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss
 
-__all__ = ["Metric", "accuracy_for", "check_metrics", "is_classifier", "predicted_classes", "r2_score"]
+__all__ = [
+    "Metric",
+    "accuracy_for",
+    "check_metrics",
+    "is_classifier",
+    "measure",
+    "predicted_classes",
+    "r2_score",
+]
 
 Metric = Callable[[NDArray[Any], NDArray[Any]], float]  # of targets and outputs
 
@@ -90,6 +98,10 @@ def check_metrics(
         name, function = given_name, metric
         if isinstance(metric, str) and metric in named:
             name, function = given_name or metric, named[metric]
+        if function is r2_score and isinstance(loss, CrossEntropy):
+            raise ValueError(
+                'the metric "r2" is for a regression, and the cross-entropy is for classes: use "accuracy"'
+            )
         if not callable(function):
             raise TypeError(
                 f"a metric must be 'accuracy', 'r2' or a function of y and the outputs that returns a number, got {metric!r}"
@@ -105,3 +117,16 @@ def check_metrics(
             )
         found[name] = function
     return found
+
+
+def measure(metrics: Mapping[str, Metric], y: NDArray[Any], out: NDArray[Any]) -> dict[str, float]:
+    """Compute metrics of targets, as the caller passed them, and of outputs, shape (n, n_outputs), in the same units."""
+    out = out[:, 0] if y.ndim == 1 and out.shape[1] == 1 else out  # the same shape, so that y - out works
+    values = {}
+    for name, metric in metrics.items():
+        value = metric(y, out)
+        try:
+            values[name] = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"a metric must return a number, {name!r} returned {value!r}") from None
+    return values
