@@ -352,7 +352,7 @@ class Model(Parameters):
             as_matrix(inputs),
             as_matrix(out32),
             backend[0],
-            on_not_finite=lambda: check_finite(inputs, "x"),
+            on_not_finite=lambda: self._refuse_inputs(inputs, scaling),
         )
         return self._in_units(out32, scaling)
 
@@ -367,6 +367,13 @@ class Model(Parameters):
         if scaling.scaler is None or table.dtype == np.float32:
             return to_float32(table), scaling
         return scaling.scaler.scale_x(table), scaling._replace(c=ffi.NULL)
+
+    @staticmethod
+    def _refuse_inputs(inputs: NDArray[np.float32], scaling: _Scaling) -> None:
+        """Raise a ValueError that names the first input that is not finite, before or after scaling."""
+        if scaling.scaler is not None and scaling.c != ffi.NULL:  # C scales as it reads
+            inputs = scaling.scaler.scale_x(inputs)
+        check_finite(inputs, "x")
 
     @staticmethod
     def _in_units(out: NDArray[np.float32], scaling: _Scaling) -> NDArray[np.float32] | NDArray[np.float64]:
@@ -405,7 +412,7 @@ class Model(Parameters):
             as_matrix(inputs),
             matrices,
             backend[0],
-            on_not_finite=lambda: check_finite(inputs, "x"),
+            on_not_finite=lambda: self._refuse_inputs(inputs, scaling),
         )
         outputs[-1] = self._in_units(outputs[-1], scaling)
         return outputs
