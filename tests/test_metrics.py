@@ -102,6 +102,11 @@ def test_r2_of_targets_that_do_not_vary():
         assert net.score(X, y) == sklearn.r2_score(y, net.predict(X)[:, 0])
 
 
+def test_a_softmax_of_one_class_is_always_right():
+    net = nnpy.NeuralNetwork([6, 1], "softmax", seed=0)
+    assert net.score(X, np.zeros(60, int)) == net.evaluate(X, np.zeros(60, int))["accuracy"] == 1
+
+
 def test_refused_scores():
     with pytest.raises(ValueError, match="^no sample counts: each has a weight of 0$"):
         make().score(X, Y, np.zeros(60))
@@ -174,6 +179,33 @@ def test_refused_metrics(call):
     ):
         with pytest.raises(error, match=f"^{re.escape(message)}$"):
             getattr(make(), call)(X, Y, metrics=metrics)
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate"])
+def test_r2_is_refused_for_classes(call):
+    net = make("softmax")
+    message = '^the metric "r2" is for a regression, and the cross-entropy is for classes: use "accuracy"$'
+    with pytest.raises(ValueError, match=message):
+        getattr(net, call)(X, LABELS, metrics="r2")
+    np.testing.assert_array_equal(net.parameters, make("softmax").parameters)
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate"])
+@pytest.mark.parametrize("value", [None, "high", np.ones(3)])
+def test_a_metric_that_returns_no_number(call, value):
+    message = f"a metric must return a number, 'm' returned {value!r}"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        getattr(make(), call)(X, Y, metrics={"m": lambda y, out: value})
+
+
+def test_accuracy_of_a_tanh_is_on_its_own_side_of_zero():
+    net = make("tanh", sizes=(6, 9, 1))
+    net.biases[-1] -= np.median(net.layer_outputs(X)[0] @ net.weights[-1])
+    y = np.where(LABELS > 0, 1, -1)
+    expected = np.mean(np.sign(net.predict(X)[:, 0]) == y)
+    assert 0.2 < expected < 0.8
+    assert net.evaluate(X, y, metrics="accuracy")["accuracy"] == expected
+    assert np.mean(net.predict_classes(X) == (y > 0)) == expected
 
 
 # ---- In training ----

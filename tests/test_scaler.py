@@ -290,6 +290,18 @@ def test_threads_may_predict_while_another_one_scales_anew():
     assert not wrong
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("row", [0, 7])
+def test_inputs_that_are_too_large_after_scaling_are_named(dtype, row):
+    net = make()
+    net.fit_scaler(X * 1e-30)
+    x = np.zeros((9, 3), dtype)
+    x[row, 1] = 1e38
+    for call in (net.predict, net.layer_outputs, lambda x: net.predict(x[: row + 1]), lambda x: net.loss(x, Y[:9])):
+        with pytest.raises(ValueError, match=rf"^x must be finite in float32, got x\[{row}, 1\] = inf; "):
+            call(x)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "last", "message"),
     [
