@@ -68,6 +68,14 @@ def test_columns_of_different_types(library):
     np.testing.assert_array_equal(trained(frame, Y).parameters, trained(table, Y).parameters)
 
 
+def test_two_columns_of_one_name():
+    pandas = pytest.importorskip("pandas")
+    parts = [pandas.Series(X[:, 0] > 0.5, name="a"), pandas.Series(X[:, 1], name="a"), pandas.Series(X[:, 2], name="b")]
+    net = trained(pandas.concat(parts, axis=1), Y)
+    np.testing.assert_array_equal(net.parameters, trained(np.c_[X[:, 0] > 0.5, X[:, 1:]], Y).parameters)
+    assert net.feature_names == ("a", "a", "b")
+
+
 def test_nullable_columns_with_all_values():
     pandas = pytest.importorskip("pandas")
     frame = frame_of(pandas).astype("Float32")
