@@ -34,8 +34,8 @@ OPTIMIZERS = [
 
 @pytest.mark.parametrize("watched", [False, True])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
-def test_going_on_gives_the_bits_of_not_stopping(tmp_path, optimizer, watched):
-    """The training is stopped by a callback that raises, after epoch 4 of 9; the seed is one drawn at random."""
+def test_a_resumed_training_has_the_bits_of_one_that_was_not_interrupted(tmp_path, optimizer, watched):
+    """A callback raises after epoch 5 of 9; the seed is random, and the checkpoint has it."""
     whole, stopped, resumed = make(), make(), make(seed=2)
     searches = isinstance(optimizer, (nnpy.LBFGS, nnpy.LevenbergMarquardt))
     size = None if searches or isinstance(optimizer, nnpy.Rprop) else 16
@@ -69,7 +69,7 @@ def test_going_on_gives_the_bits_of_not_stopping(tmp_path, optimizer, watched):
     assert np.abs(whole.parameters - make().parameters).max() > 1e-3
 
 
-def test_more_epochs_go_on_where_it_ended(tmp_path):
+def test_a_training_is_resumed_for_more_epochs(tmp_path):
     path = tmp_path / "training.npz"
     one, other = make(), make()
     one.fit(X, Y, epochs=3, seed=5, checkpoint=path)
@@ -122,7 +122,7 @@ def test_refused_checkpoints_change_nothing(tmp_path):
         net.fit(X, Y, resume=path)
 
 
-def test_a_rate_that_depends_on_the_end_does_not_go_on_to_another_end(tmp_path):
+def test_a_schedule_that_depends_on_the_number_of_epochs_is_not_resumed_for_more(tmp_path):
     path = tmp_path / "training.npz"
     optimizer = nnpy.Adam(nnpy.LinearDecay(0.01))
     make().fit(X, Y, epochs=3, checkpoint=path, optimizer=optimizer)
@@ -131,7 +131,7 @@ def test_a_rate_that_depends_on_the_end_does_not_go_on_to_another_end(tmp_path):
 
 
 @pytest.mark.parametrize("optimizer", [nnpy.Adam(0.01), nnpy.AdamW(0.01), nnpy.RMSprop(), nnpy.SGD(0.1, momentum=0.5)])
-def test_partial_fit_goes_on_after_load(tmp_path, optimizer):
+def test_partial_fit_continues_after_load(tmp_path, optimizer):
     one, path = make(), tmp_path / "net.npz"
     for _ in range(3):
         one.partial_fit(X, Y, optimizer=optimizer)
@@ -146,7 +146,7 @@ def test_partial_fit_goes_on_after_load(tmp_path, optimizer):
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is Unix's")
 def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
-    """A process that does nothing but write checkpoints is killed in the middle, again and again."""
+    """Processes that write one checkpoint after another are killed at different moments."""
     path = tmp_path / "training.npz"
     program = f"""
 import numpy as np, nnpy, nnpy._training.loop
@@ -201,7 +201,7 @@ def test_wrong_arguments_are_refused_before_a_checkpoint_is_restored(tmp_path):
     np.testing.assert_array_equal(net.parameters, before)
 
 
-def test_what_is_looked_at_has_to_be_the_same(tmp_path):
+def test_what_is_monitored_must_be_the_same(tmp_path):
     path, net = tmp_path / "training.npz", make(seed=4)
     validated = {"validation_data": (X, Y)}
     make().fit(X, Y, epochs=2, checkpoint=path, **validated)

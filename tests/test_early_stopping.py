@@ -23,7 +23,7 @@ def train(net, x=X, y=Y, **options):
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_early_stopping_restores_the_best_parameters(mode):
-    """Against a loop by hand; the validation targets are others, so that training makes them worse before long."""
+    """Against a loop by hand. Validation targets differ from those of training, so that training soon makes the loss worse."""
     xv, yv = X[::2], 1 - Y[::2]
     net, other = make(), make()
     sign = 1 if mode == "min" else -1
@@ -74,7 +74,7 @@ def test_early_stopping_of_an_accuracy_looks_for_a_high_one():
     assert history.best_epoch == int(np.argmax(history.metrics["val_accuracy"])) + 1
 
 
-def test_early_stopping_gets_over_a_nan():
+def test_early_stopping_continues_after_nan():
     values = iter([np.nan, 5.0, 4.0, 3.0, 9.0])
     options = {"metrics": {"m": lambda y, out: next(values)}, "early_stopping": nnpy.EarlyStopping(4, monitor="m")}
     assert train(make(), epochs=5, **options).best_epoch == 4

@@ -20,7 +20,7 @@ Y = RNG.random((80, 2), dtype=np.float32)
 
 @contextmanager
 def limit(seconds=120):
-    """Kill the process if a block that should be interrupted goes on; what runs in it would never end by itself."""
+    """Kill the process if a block takes longer: what runs in it should be stopped, and would never end by itself."""
     faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
     try:
         yield
@@ -33,7 +33,7 @@ def make(count=6):
 
 
 def each(count=6):
-    """Seeds, folds, learning rates."""
+    """Arguments of each network: a seed, a fold, some a learning rate."""
     return [
         {"seed": i, "x": np.delete(X, slice(i, None, 6), 0), "y": np.delete(Y, slice(i, None, 6), 0)}
         | ({} if i % 2 else {"optimizer": nnpy.Adam(0.01 * (i + 1))})
@@ -42,7 +42,7 @@ def each(count=6):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_bits_are_those_of_one_by_one(threads):
+def test_the_bits_are_those_of_training_one_by_one(threads):
     before = nnpy.get_num_threads()
     nnpy.set_num_threads(threads)
     try:
@@ -116,7 +116,7 @@ def test_refusals(networks, options, error, message):
         nnpy.fit_many(networks, X, Y, **options)
 
 
-def test_an_ensemble_answers_with_mean_and_spread():
+def test_an_ensemble_returns_mean_and_standard_deviation():
     nets = [nnpy.NeuralNetwork([4, 3, 2], ["tanh", "linear"], seed=i) for i in range(5)]
     nets[0].fit_scaler(X, Y)
     ensemble = nnpy.Ensemble(nets)
@@ -166,7 +166,7 @@ def test_ctrl_c_restores_the_best_parameters_of_each():
         np.testing.assert_array_equal(net.parameters, kept[id(net)])
 
 
-def test_what_can_be_gone_through_once_is_for_all_networks(tmp_path):
+def test_an_iterator_of_callbacks_is_for_all_networks(tmp_path):
     calls = []
     nnpy.fit_many(make(3), X, Y, epochs=1, callbacks=iter([lambda net, history: calls.append(net) and None]))
     assert len(calls) == 3

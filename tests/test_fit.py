@@ -44,7 +44,7 @@ def slopes(function, a):
 
 
 def numpy_loss_and_gradient(net, x, y):
-    """In float64."""
+    """Compute the outputs, the default loss and its gradient in float64."""
     a = [x.astype(float)]
     for w, b, function in zip(net.weights, net.biases, net.activations, strict=True):
         a.append(values(function, a[-1] @ w.astype(float) + b))
@@ -99,8 +99,8 @@ def test_fit_without_shuffling_is_gradient_descent_on_the_batches(activations):
     assert history.loss.dtype == np.float64
 
 
-def test_shuffling_visits_every_sample_once_an_epoch_in_an_order_of_the_seed():
-    """Each sample has an input, and so a weight, of its own; the rate is so small that a step adds 2 * rate to it."""
+def test_shuffling_visits_every_sample_once_per_epoch_in_an_order_that_depends_on_the_seed():
+    """Sample i alone has input i; the learning rate is so small that a step adds 2 * rate to the weight of that input."""
     x, y = np.eye(20, dtype=np.float32), np.ones((20, 1), np.float32)
     net = nnpy.NeuralNetwork([20, 1], "linear")
     net.parameters = 0
@@ -120,7 +120,7 @@ def test_shuffling_visits_every_sample_once_an_epoch_in_an_order_of_the_seed():
 
 def test_epochs_have_orders_of_their_own():
     def order_of(epoch):
-        """The loss of an epoch of one sample a step tells the order apart."""
+        """With one sample per step, the loss of an epoch depends on the order."""
         net = nnpy.NeuralNetwork([6, 4, 3], seed=0)
         return net.fit(X, Y, optimizer=nnpy.SGD(1.0), epochs=epoch + 1, batch_size=1, seed=9)
 
@@ -209,7 +209,7 @@ def test_one_row_gives_the_bits_of_many():
             np.testing.assert_array_equal(net.predict(np.repeat(X, 2, axis=1)[i : i + 1, ::2]), all_rows[i : i + 1])
 
 
-def test_nan_is_refused_even_where_nothing_is_to_be_done():
+def test_nan_is_refused_even_if_there_are_no_epochs():
     for sizes in ([6, 3], [6, 300, 3]):
         net = nnpy.NeuralNetwork(sizes, seed=0)
         with pytest.raises(ValueError, match=r"^x must be finite in float32, got x\[0, 0\] = nan"):

@@ -13,9 +13,9 @@ import nnpy
 x = np.memmap(sys.argv[1], np.float32, mode="r", shape=({rows}, 1024))
 y = np.zeros(({rows}, 1), np.float32)
 net = nnpy.NeuralNetwork([1024, 2, 1], seed=0)
-net.gradient_descent(x[:8], y[:8], rate=0.1)  # whatever is made once
+net.gradient_descent(x[:8], y[:8], rate=0.1)  # allocates what is allocated once
 
-# The file is mapped read-only and does not count: what may be allocated from here on is far less than it holds.
+# The file is mapped read-only, so it does not count. From here on far less than its size may be allocated.
 with open("/proc/self/status") as file:
     used = next(int(line.split()[1]) for line in file if line.startswith("VmData")) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (used + {allowed}, used + {allowed}))

@@ -29,7 +29,7 @@ def net():
 
 
 def big_problem():
-    """An iteration takes some 10 ms."""
+    """Return a network and data for which an iteration takes about 10 ms."""
     rng = np.random.default_rng(0)
     return (
         nnpy.NeuralNetwork([200, 300, 10], seed=1),
@@ -251,7 +251,7 @@ def test_only_the_data_is_positional(net):
 @pytest.mark.parametrize("sizes", [[1, 1], [1, 300, 1]])
 @pytest.mark.parametrize("eps", [None, 1e-3])
 def test_a_training_that_diverges_leaves_finite_parameters(sizes, eps):
-    """Tiny or not: the iterations before the one that the message names are those of a training that ends there."""
+    """A training that ends one iteration before the one that the message names has the same parameters."""
     net, other = (nnpy.NeuralNetwork(sizes, "linear", seed=0) for _ in range(2))
     with pytest.raises(nnpy.DivergenceError, match=r"^training diverged in iteration \d+: the loss or ") as error:
         net.gradient_descent([[1.0]], [[1.0]], rate=1e4 if eps is None else 1e30, iterations=50, eps=eps)
@@ -318,7 +318,7 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="the test sen
 
 
 def interrupt(seconds, call):
-    """Press Ctrl-C some seconds into a call that would go on for a quarter of an hour or more; after two minutes give up."""
+    """Press Ctrl-C some seconds into a call that takes a quarter of an hour or more; kill the process after two minutes."""
     timer = threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGINT])
     faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
     try:
@@ -332,7 +332,7 @@ def interrupt(seconds, call):
 
 @contextmanager
 def alarm(handler):
-    """Call a handler from a signal, 20 ms into the block."""
+    """Call a function from a signal handler, 20 ms into the block."""
     old = signal.signal(signal.SIGALRM, lambda *_: handler())
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.02)

@@ -20,13 +20,13 @@ Y = np.stack([X[:, 0] * X[:, 1] + 0.1 * RNG.normal(size=60), np.sin(2 * X[:, 2])
 
 
 def assert_near(actual, expected, tolerance):
-    """Relative to the largest expected value."""
+    """Compare with a tolerance relative to the largest expected value."""
     scale = np.abs(expected).max()
     assert 0 < scale < np.inf
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
 
 
-# ---- Losses and activations, by differences and by the book ----
+# ---- Losses and activations against finite differences and against nn.h, the book ----
 
 FUNCTIONS = ["sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "linear"]
 LOSSES = {
@@ -44,7 +44,7 @@ IDS = [f"{hidden}-{last}-{loss.name}" for hidden, last, loss in PAIRS]
 
 
 @pytest.mark.parametrize(("hidden", "last", "loss"), PAIRS, ids=IDS)
-def test_gradients_by_differences_and_by_the_book(hidden, last, loss):
+def test_gradients_against_differences_and_against_the_book(hidden, last, loss):
     rng = np.random.default_rng(1)
     net = nnpy.NeuralNetwork([5, 18, 7, 3], [hidden, hidden, last], seed=1)
     for b in net.biases:
@@ -59,7 +59,7 @@ def test_gradients_by_differences_and_by_the_book(hidden, last, loss):
     assert_near(net.backpropagation(x, y, loss=loss).parameters, book.parameters, 1e-5)
 
 
-def test_a_wrong_gradient_is_seen():
+def test_a_wrong_gradient_is_found():
     net = nnpy.NeuralNetwork([4, 6, 2], ["tanh", "linear"], seed=0)
     right = net.check_gradients(X, Y).blocks[2]
     for difference, ok in ((0.5e-4, True), (2e-4, False)):
@@ -71,7 +71,7 @@ def test_a_wrong_gradient_is_seen():
 
 
 def residuals(parameters, sizes, x, y):
-    """a - y in float64 of a network with tanh and, last, the identity."""
+    """Return a - y in float64 for a network with "tanh" in the hidden layers and "linear" as the last activation."""
     a, start = x.astype(np.float64), 0
     for layer, (rows, columns) in enumerate(pairwise(sizes)):
         middle, end = start + rows * columns, start + (rows + 1) * columns
@@ -81,14 +81,14 @@ def residuals(parameters, sizes, x, y):
 
 
 def weight_mask(sizes):
-    """1 for weights, 0 for biases."""
+    """Return 1 for each weight and 0 for each bias."""
     return np.concatenate([np.r_[np.ones(rows * columns), np.zeros(columns)] for rows, columns in pairwise(sizes)])
 
 
 def levenberg_marquardt(p, sizes, x, y, *, iterations, damping=1e-3, l2=0.0, weight=None):
-    """Algorithm 3.16 of Madsen, Nielsen and Tingleff, on the residuals that are there; yields parameters and loss.
+    """Algorithm 3.16 of Madsen, Nielsen and Tingleff, without the missing residuals; yields parameters and loss.
 
-    What is made small is 1/2 sum_k r_k^2, so that nnpy's loss with its penalty is multiplied with n / 2.
+    It minimises 1/2 sum_k r_k^2, which is nnpy's loss with its penalty, multiplied by n / 2.
     """
     n, mask = len(x), weight_mask(sizes)
     there = ~np.isnan(y)
@@ -179,7 +179,7 @@ def test_levenberg_marquardt_gets_further_than_adam():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on private memory alone is Linux's")
-def test_levenberg_marquardt_never_has_the_whole_jacobian(tmp_path):
+def test_levenberg_marquardt_does_not_store_the_whole_jacobian(tmp_path):
     program = """
 import resource
 import numpy as np
@@ -190,10 +190,10 @@ net = nnpy.NeuralNetwork([1, 20, 1], ["tanh", "linear"], seed=0)
 x = np.linspace(-1, 1, 200_000, dtype=np.float32).reshape(-1, 1)
 y = np.sin(5 * x)
 fit = lambda n: net.fit(x[:n], y[:n], optimizer=nnpy.LevenbergMarquardt(), epochs=2).loss[-1]
-fit(1000)  # whatever is made once
+fit(1000)  # allocates what is allocated once
 with open("/proc/self/status") as file:
     used = next(int(line.split()[1]) for line in file if line.startswith("VmData")) * 1024
-resource.setrlimit(resource.RLIMIT_DATA, (used + 8 * 2**20, used + 8 * 2**20))  # it would be 46 MiB
+resource.setrlimit(resource.RLIMIT_DATA, (used + 8 * 2**20, used + 8 * 2**20))  # the whole Jacobian has 46 MiB
 assert 0 < fit(200_000) < 0.5
 print("done")
 """
@@ -205,7 +205,7 @@ print("done")
 
 
 def least_squares(x, y, *, l2=0.0, weight=None):
-    """Weights and biases, a row each, that make sum_i w_i |a_i - y_i|^2 / sum_i w_i + l2 / 2 |W|^2 smallest."""
+    """Return the minimum of sum_i w_i |a_i - y_i|^2 / sum_i w_i + l2 / 2 |W|^2: rows of weights, then the row of biases."""
     w = np.ones(len(x)) if weight is None else weight
     roots = np.sqrt(w / w.sum())[:, None]
     a = roots * np.c_[x, np.ones(len(x))].astype(np.float64)
@@ -238,7 +238,7 @@ def test_a_linear_network_finds_the_least_squares(optimizer, case):
     there = ~np.isnan(y)
     columns = [least_squares(x[there[:, j]], y[there[:, j], j : j + 1], **known) for j in range(2)]
     solution = np.concatenate(columns, axis=1)
-    # The parameters follow from the outputs; a scaler or a layer between has parameters of its own.
+    # With a scaler or a second layer, other parameters give the same outputs.
     assert_near(net.predict(x), x @ solution[:-1] + solution[-1], 1e-3)
     if case not in {"two layers", "scaled"}:
         assert_near(np.r_[net.weights[0], net.biases[0][None]], solution, 1e-3)
@@ -260,7 +260,7 @@ def test_lbfgs_makes_other_losses_smaller_than_adam_does(loss):
 
 @pytest.mark.parametrize("optimizer", [nnpy.LBFGS(), nnpy.LevenbergMarquardt()], ids=repr)
 def test_an_iteration_is_the_same_alone_and_among_others(optimizer):
-    """With callbacks C is called for each epoch, without them for many."""
+    """With callbacks, C is called once per epoch; without them, once for many epochs."""
     one, other = (nnpy.NeuralNetwork([4, 6, 2], ["tanh", "linear"], seed=5) for _ in range(2))
     history = one.fit(X, Y, optimizer=optimizer, epochs=40)
     in_parts = other.fit(X, Y, optimizer=optimizer, epochs=40, callbacks=lambda net, history: None)
@@ -439,8 +439,8 @@ def test_refused_by_fit_for_other_networks():
 
 
 @pytest.mark.parametrize("optimizer", [nnpy.Rprop(), nnpy.LBFGS(), nnpy.LevenbergMarquardt()], ids=repr)
-def test_full_batches_alone(optimizer):
-    """Batches are refused, those of a size as well; to have all samples in a step need not be said."""
+def test_full_batch_methods_take_no_batches(optimizer):
+    """Batches and a batch_size are refused; the default batch_size is all samples."""
     net = nnpy.NeuralNetwork([4, 3, 2], ["tanh", "linear"], seed=0)
     with pytest.raises(ValueError, match=rf"^{type(optimizer).__name__} needs all samples at once, not batches$"):
         net.fit([(X, Y)], optimizer=optimizer)
@@ -490,7 +490,7 @@ def test_cosine():
 
 
 def distances(optimizer, **options):
-    """How far each step goes: targets above every output make every gradient -1 by the mean absolute error."""
+    """Return the length of each epoch's path: with the absolute error, and targets above every output, each gradient is -1."""
     net = nnpy.NeuralNetwork([1, 1], "linear")
     net.parameters = 0
     path = [0.0]
@@ -543,8 +543,8 @@ def test_every_optimizer_takes_a_schedule(kind):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -0.1])
 @pytest.mark.parametrize("first", [0, 3])
-def test_a_schedule_that_gives_no_rate(bad, first):
-    """In the first epoch it changes nothing; later the epochs before have been done."""
+def test_a_schedule_that_returns_no_learning_rate(bad, first):
+    """In the first epoch the network is unchanged; later the epochs before were completed."""
 
     def train(epochs, rate):
         net = nnpy.NeuralNetwork([4, 2], "linear", seed=0)
@@ -577,7 +577,7 @@ def test_partial_fit_takes_no_schedule(optimizer):
 
 
 def test_reduce_on_plateau():
-    """The loss falls by 4 an epoch while the rate is 1, which is not enough; of the validation data it does not fall."""
+    """The training loss falls by 4 per epoch, less than min_delta in the first case; the validation loss does not fall."""
     schedule = nnpy.ReduceOnPlateau(1.0, factor=0.5, patience=2, min_delta=100.0, min_rate=0.2)
     moved, history = distances(nnpy.SGD(schedule), epochs=9, batch_size=2)
     expected = [1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2]

@@ -51,7 +51,7 @@ TRAINING = {
 
 
 def test_limits_are_those_of_the_functions():
-    """Against a grid, in C."""
+    """Against the outputs for a grid of inputs."""
     assert LIMITS.keys() == ACTIVATIONS.keys()
     z = np.linspace(-30, 30, 600_001).reshape(-1, 1)
     for name, (low, high, _) in LIMITS.items():
@@ -84,7 +84,7 @@ def test_targets_that_the_last_layer_cannot_give(last, call):
         np.testing.assert_array_equal(net.parameters, before)
         assert net._state is state
     assert len(values) == np.isfinite([low, high]).sum()
-    # The limits themselves are allowed, and everything where there are none.
+    # The limits themselves are allowed; without limits every target is.
     y = np.clip(np.array([[-20.0], [90.0]]) * np.ones(3), low, high)
     net = make(last)
     before = net.parameters.copy()
@@ -132,12 +132,12 @@ def test_classes_of_minus_one_and_one_are_told_about_zero_and_one(last):
 
 
 def test_scaled_targets_have_no_limits():
-    """They may be anything for "linear" and "leaky_relu", which are the only ones that take scaled targets."""
+    """Only "linear" and "leaky_relu" take scaled targets, and their outputs have no limits."""
     for last in ("linear", "leaky_relu"):
         net = make(last)
         net.fit_scaler(X, Y * 1e6 - 7e6)
         assert np.isfinite(train(net, y=Y * 1e6 - 7e6).loss).all()
-    # The scaler of the inputs alone changes nothing about targets.
+    # A scaler of the inputs alone changes no limit.
     net = make("sigmoid")
     net.fit_scaler(X)
     with pytest.raises(ValueError, match=r"^y is from \S+ to \S+, but the outputs of the last layer"):
@@ -320,7 +320,7 @@ def test_refused_labels_change_nothing(y, error, message):
 
 
 def test_labels_may_change_or_be_views_of_the_parameters():
-    """C takes them for places in memory: it reads a copy that has been checked."""
+    """C uses labels as indices into memory, so that it must read a copy, which nobody changes after the check."""
     net = nnpy.NeuralNetwork([2, 400], "softmax", seed=0)
     labels = net.biases[0].view(np.int32)
     net.fit(RNG.random((400, 2), dtype=np.float32), labels, epochs=3, shuffle=False)
@@ -469,14 +469,14 @@ def test_missing_targets_against_numpy():
     difference = np.where(there, net.predict(X).astype(float) - np.nan_to_num(y), 0)
     expected = (difference**2).sum() / counted.sum()
     assert net.loss(X, y, missing="ignore") == pytest.approx(expected, rel=1e-5)
-    # The last layer is linear: the gradient by its biases is the mean of twice the differences.
+    # For a linear last layer, the gradient of its biases is the mean of twice the differences.
     gradient = net.backpropagation(X, y, missing="ignore").biases[-1]
     np.testing.assert_allclose(gradient, 2 * difference.sum(axis=0) / counted.sum(), rtol=1e-4)
     with pytest.raises(ValueError, match=r"^y must be finite in float32, got y\["):
         net.loss(X, y)
 
 
-def test_samples_without_any_target_may_as_well_not_be_there():
+def test_samples_without_any_target_are_left_out():
     y = Y[:, :1].copy()
     y[::3] = np.nan
     kept = ~np.isnan(y[:, 0])
@@ -492,7 +492,7 @@ def test_samples_without_any_target_may_as_well_not_be_there():
 
 
 def test_missing_targets_of_the_other_losses():
-    """A target that is missing is one whose derivative is 0: as if it were what the network says."""
+    """A missing target has the derivative 0, as a target that is equal to the output."""
     for last, loss in (("linear", "huber"), ("sigmoid", "binary_cross_entropy"), ("linear", "mae")):
         net = make(last)
         y = net.predict(X).copy()
