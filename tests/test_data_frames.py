@@ -188,6 +188,17 @@ def test_other_columns_are_refused_everywhere(library):
     np.testing.assert_array_equal(net.predict(order[list(NAMES)]), net.predict(X))  # the cure, and a plain array
 
 
+def test_validation_data_has_the_columns_of_the_training_data(library):
+    """In the first training as well, when the network does not know any names yet."""
+    frame, net = frame_of(library), make()
+    with pytest.raises(ValueError, match="^the columns of x are in another order than in training: pass x"):
+        net.fit(frame, Y, validation_data=(frame[["width", "height", "depth"]], Y))
+    np.testing.assert_array_equal(net.parameters, make().parameters)
+    assert net.feature_names is None
+    net.fit(frame, Y, validation_data=(X, Y), epochs=1)
+    assert net.feature_names == NAMES
+
+
 def test_names_may_be_set_and_removed():
     pandas = pytest.importorskip("pandas")
     net = make()
