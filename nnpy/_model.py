@@ -247,10 +247,10 @@ class Model(Parameters):
             raise ValueError(f"feature_names must be {self._layer_sizes[0]} names, one per input, got {names!r}")
         self._feature_names = None if names is None else tuple(names)
 
-    def _check_feature_names(self, x: Any) -> tuple[str, ...] | None:
-        """Return the names of the columns of x if x has some; a ValueError if the network knows other ones."""
+    def _check_feature_names(self, x: Any, *, known: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
+        """Return the names of the columns of x if x has some; a ValueError if the network, or `known`, has other ones."""
         names = feature_names(x)
-        known = self._feature_names
+        known = known or self._feature_names
         if names is None or known is None or names == known:
             return names
         if set(names) == set(known):
@@ -493,8 +493,7 @@ class Model(Parameters):
         if scaler is None or scaler.y_mean is None or scaler.y_scale is None:
             return self, scaler
         model = Model(self._layer_sizes, self._activations, seed=0)
-        with self._lock:
-            model.parameters = self._parameters
+        model.parameters = self._parameters
         scale = scaler.y_scale.astype(np.float32)
         model._weights[-1] *= scale
         model._biases[-1] *= scale

@@ -1,8 +1,10 @@
 """`fit_scaler`: inputs and targets are scaled in float64, and results are in the units of the targets."""
 
 import copy
+import faulthandler
 import pickle
 import re
+import sys
 import threading
 
 import numpy as np
@@ -288,6 +290,31 @@ def test_threads_may_predict_while_another_one_scales_anew():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("scale_y", [False, True])
+def test_a_network_can_be_evaluated_while_another_thread_trains_it(scale_y):
+    """The training goes on until all results are there."""
+    net, started, done = make(), threading.Event(), threading.Event()
+    net.fit_scaler(X, Y if scale_y else None)
+
+    def callback(net, history):
+        started.set()
+        return done.is_set()
+
+    thread = threading.Thread(target=lambda: net.fit(X, Y, epochs=10**12, callbacks=callback), daemon=True)
+    thread.start()
+    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
+    try:
+        started.wait()
+        results = [net.loss(X, Y), net.mse(X, Y), net.score(X, Y), *net.evaluate(X, Y).values()]
+        results += [net.predict(X), net.input_gradient(X, Y), net.backpropagation(X, Y).parameters]
+        assert thread.is_alive()
+        done.set()
+        thread.join()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    assert all(np.isfinite(result).all() for result in results)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
