@@ -120,6 +120,7 @@ REMEMBERING = {
     "fit": lambda net, x: net.fit(x, Y, epochs=1),
     "partial_fit": lambda net, x: net.partial_fit(x, Y),
     "fit_scaler": lambda net, x: net.fit_scaler(x),
+    "batches": lambda net, x: net.fit([(x[:20], Y[:20]), (x[20:], Y[20:])], epochs=2),
     "validation_split": lambda net, x: net.fit(x, Y, epochs=1, validation_split=0.2),
 }
 
@@ -197,6 +198,13 @@ def test_validation_data_has_the_columns_of_the_training_data(library):
     assert net.feature_names is None
     net.fit(frame, Y, validation_data=(X, Y), epochs=1)
     assert net.feature_names == NAMES
+
+
+def test_batches_have_the_columns_of_the_first_one(library):
+    frame, net = frame_of(library), make()
+    with pytest.raises(ValueError, match="^the columns of x are in another order than in training: pass x"):
+        net.fit([(frame, Y), (frame[["width", "height", "depth"]], Y)], epochs=1)
+    assert net.feature_names == NAMES  # of the batch that was used
 
 
 def test_names_may_be_set_and_removed():

@@ -63,6 +63,7 @@ class BatchData:
                 normalize_weights=False,
             )
             trainer.advance(samples, epoch, 1, span=span, first_batch=steps)
+            self._model._feature_names = feature_names(batch[0]) or self._model._feature_names
             steps += -(-len(samples) // trainer.batch_size(len(samples)))
             total += trainer.losses[0] * len(samples)
             num += len(samples)
