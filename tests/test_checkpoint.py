@@ -130,7 +130,9 @@ def test_a_schedule_that_depends_on_the_number_of_epochs_is_not_resumed_for_more
         make().fit(X, Y, epochs=5, resume=path, optimizer=optimizer)
 
 
-@pytest.mark.parametrize("optimizer", [nnpy.Adam(0.01), nnpy.AdamW(0.01), nnpy.RMSprop(), nnpy.SGD(0.1, momentum=0.5)])
+@pytest.mark.parametrize(
+    "optimizer", [nnpy.Adam(np.float32(0.01)), nnpy.AdamW(0.01), nnpy.RMSprop(), nnpy.SGD(0.1, momentum=0.5)]
+)
 def test_partial_fit_continues_after_load(tmp_path, optimizer):
     one, path = make(), tmp_path / "net.npz"
     for _ in range(3):

@@ -1,9 +1,11 @@
 """Optimisers, losses and schedules against formulas that are written here; what they refuse. PyTorch has its own file."""
 
+import json
 import math
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from itertools import pairwise
 from types import FunctionType
 
@@ -290,6 +292,26 @@ def test_converged(optimizer):
     assert not perfect.parameters.any()
 
 
+NUMPY = [
+    nnpy.SGD(np.float32(0.5), momentum=np.float16(0.5), nesterov=np.bool_(True), weight_decay=np.int64(0)),
+    nnpy.Adam(np.float32(0.5), betas=[np.float32(0.5), np.float64(0.75)], eps=np.float32(0.25)),
+    nnpy.AdamW(np.float32(0.5), weight_decay=np.float32(0.5)),
+    nnpy.RMSprop(np.float32(0.5), alpha=np.float32(0.5), momentum=np.float32(0.5)),
+    nnpy.Rprop(np.float32(0.5), eta_minus=np.float32(0.5), max_step=np.float32(0.5)),
+    nnpy.LBFGS(np.int8(5)),
+    nnpy.LevenbergMarquardt(np.float32(0.5)),
+]
+
+
+@pytest.mark.parametrize("optimizer", NUMPY, ids=lambda optimizer: type(optimizer).__name__)
+def test_numbers_of_numpy_become_those_of_python(optimizer):
+    """They are written to files, and compared as text when a training is resumed."""
+    text = repr(optimizer)
+    assert "np." not in text
+    assert eval(f"nnpy.{text}") == optimizer
+    json.dumps(asdict(optimizer))
+
+
 # ---- What is refused ----
 
 NOT_A_RATE = "learning_rate must be a real number, got StepDecay(learning_rate=1, every_epochs=1, factor=0.1)"
@@ -573,7 +595,7 @@ def test_a_schedule_that_returns_no_learning_rate(bad, first):
 def test_partial_fit_takes_no_schedule(optimizer):
     message = "partial_fit needs an optimizer with a number as its learning_rate: a stream has no known end"
     with pytest.raises(ValueError, match=f"^{message}$"):
-        nnpy.NeuralNetwork([4, 2], "linear").partial_fit(X, Y, optimizer=optimizer, batch_size=None)
+        nnpy.NeuralNetwork([4, 2], "linear").partial_fit(X, Y, optimizer=optimizer)
 
 
 def test_reduce_on_plateau():
