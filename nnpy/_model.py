@@ -243,7 +243,11 @@ class Model(Parameters):
 
     @feature_names.setter
     def feature_names(self, names: Sequence[str] | None) -> None:
-        if names is not None and (isinstance(names, str) or len(names) != self._layer_sizes[0]):
+        if names is not None and (
+            isinstance(names, str)
+            or len(names) != self._layer_sizes[0]
+            or not all(isinstance(name, str) for name in names)
+        ):
             raise ValueError(f"feature_names must be {self._layer_sizes[0]} names, one per input, got {names!r}")
         self._feature_names = None if names is None else tuple(names)
 
