@@ -89,7 +89,7 @@ def check_metrics(
     prefix: str = "",
 ) -> dict[str, Metric]:
     """Return the metrics by the name that they have in a history: "accuracy", "r2", or functions of y and the outputs."""
-    if isinstance(metrics, str) or callable(metrics):
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         metrics = [metrics]
     named = {"accuracy": accuracy_for(loss, last_activation), "r2": r2_score}
     items = metrics.items() if isinstance(metrics, Mapping) else (("", metric) for metric in metrics)

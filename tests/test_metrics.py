@@ -172,6 +172,11 @@ def test_refused_metrics(call):
             "a metric must be 'accuracy', 'r2' or a function of y and the outputs that returns a number, got 3",
         ),
         (
+            3,
+            TypeError,
+            "a metric must be 'accuracy', 'r2' or a function of y and the outputs that returns a number, got 3",
+        ),
+        (
             [len, len],
             ValueError,
             "each metric needs a name of its own, got 'len' twice: pass a mapping of names to metrics",

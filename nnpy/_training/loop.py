@@ -15,7 +15,7 @@ from nnpy._backend import backend
 from nnpy._history import DivergenceError, History
 from nnpy._metrics import Metric, check_metrics, is_classifier
 from nnpy._model import Model
-from nnpy._optimizers import OptimizerState
+from nnpy._optimizers import OptimizerState, check_optimizer
 from nnpy._schedules import ReduceOnPlateau
 from nnpy._training import checkpoint
 from nnpy._training.data import ArrayData, BatchData, is_iterable_of_batches, prepare_data
@@ -174,10 +174,10 @@ def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -
     state = model._state
     if options.optimizer is None and state is not None:
         options = replace(options, optimizer=state.optimizer)
-    settings = Settings.check(model, replace(options, epochs=1))
-    learning_rate = getattr(settings.optimizer, "learning_rate", None)
+    learning_rate = getattr(check_optimizer(options.optimizer), "learning_rate", None)
     if learning_rate is None or callable(learning_rate) or isinstance(learning_rate, ReduceOnPlateau):
         raise ValueError("partial_fit needs an optimizer with a number as its learning_rate: a stream has no known end")
+    settings = Settings.check(model, replace(options, epochs=1))
     samples = model._training_samples(
         x,
         y,
