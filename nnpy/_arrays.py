@@ -169,6 +169,8 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
         raise TypeError(f"{name} is a sparse matrix, and nnpy reads dense arrays only: pass {name}.toarray()")
     if _is_frame(values):
         return _frame_to_array(values, name)
+    if hasattr(values, "to_numpy") and hasattr(values, "dtype"):
+        return _series_to_array(values)
     if hasattr(values, "detach"):  # a tensor of PyTorch; its graph of derivatives is of no interest here
         values = values.detach()
     try:
@@ -212,6 +214,7 @@ def _frame_to_array(frame: Any, name: str) -> NDArray[Any]:
 
 
 def _series_to_array(series: Any) -> NDArray[Any]:
+    """Convert a series of pandas or polars, or a column of a data frame; missing numbers become NaN."""
     array = np.asarray(series.to_numpy())
     if array.dtype.kind == "O" and getattr(series.dtype, "kind", "O") in "fiub":  # a nullable type of pandas
         array = series.to_numpy(dtype=np.float64, na_value=np.nan)

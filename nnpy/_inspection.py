@@ -44,7 +44,9 @@ def table(model: Model) -> list[tuple[str, str, str, str]]:
 
 def notes(model: Model) -> list[str]:
     """Return the lines below the table: memory, default loss, scaler."""
-    lines = [f"memory: {model.parameters.size * 4 / 1024:,.0f} KiB of float32"]
+    num_bytes = model.parameters.nbytes
+    memory = f"{num_bytes / 1024:,.0f} KiB" if num_bytes >= 10 * 1024 else f"{num_bytes:,} bytes"
+    lines = [f"memory: {memory} of float32"]
     loss, num_outputs = check_loss(None, model.activations[-1]).name, model.layer_sizes[-1]
     outputs = f"summed over the {num_outputs} outputs, " if num_outputs > 1 else ""
     lines.append(f'loss: "{loss}" by default, {outputs}averaged over the samples')

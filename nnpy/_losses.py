@@ -74,7 +74,8 @@ class Huber(Loss):
     Parameters
     ----------
     delta : float
-        The error at which the squared part ends, positive; in units of the scaled targets if there is a scaler.
+        The error at which the squared part ends, positive. If targets are scaled, training takes it in units of the scaled
+        targets, and `NeuralNetwork.loss` in units of y.
 
     Notes
     -----

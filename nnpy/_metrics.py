@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss
 
-__all__ = ["Metric", "accuracy_for", "check_metrics", "is_classifier", "predicted_classes", "r2_score"]
+__all__ = [
+    "Metric",
+    "accuracy_for",
+    "check_metrics",
+    "is_classifier",
+    "measure",
+    "predicted_classes",
+    "r2_score",
+]
 
 Metric = Callable[[NDArray[Any], NDArray[Any]], float]  # of targets and outputs
 
@@ -81,7 +89,7 @@ def check_metrics(
     prefix: str = "",
 ) -> dict[str, Metric]:
     """Return the metrics by the name that they have in a history: "accuracy", "r2", or functions of y and the outputs."""
-    if isinstance(metrics, str) or callable(metrics):
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         metrics = [metrics]
     named = {"accuracy": accuracy_for(loss, last_activation), "r2": r2_score}
     items = metrics.items() if isinstance(metrics, Mapping) else (("", metric) for metric in metrics)
@@ -90,14 +98,35 @@ def check_metrics(
         name, function = given_name, metric
         if isinstance(metric, str) and metric in named:
             name, function = given_name or metric, named[metric]
+        if function is r2_score and isinstance(loss, CrossEntropy):
+            raise ValueError(
+                'the metric "r2" is for a regression, and the cross-entropy is for classes: use "accuracy"'
+            )
         if not callable(function):
             raise TypeError(
                 f"a metric must be 'accuracy', 'r2' or a function of y and the outputs that returns a number, got {metric!r}"
             )
         name = prefix + (name or str(getattr(function, "__name__", type(function).__name__)))
-        if name in found or name in _RESERVED:
+        if name in _RESERVED:
+            raise ValueError(
+                f"a metric must not be named {name!r}, which is a column of the history: pass another name in a mapping"
+            )
+        if name in found:
             raise ValueError(
                 f"each metric needs a name of its own, got {name!r} twice: pass a mapping of names to metrics"
             )
         found[name] = function
     return found
+
+
+def measure(metrics: Mapping[str, Metric], y: NDArray[Any], out: NDArray[Any]) -> dict[str, float]:
+    """Compute metrics of targets, as the caller passed them, and of outputs, shape (n, n_outputs), in the same units."""
+    out = out[:, 0] if y.ndim == 1 and out.shape[1] == 1 else out  # the same shape, so that y - out works
+    values = {}
+    for name, metric in metrics.items():
+        value = metric(y, out)
+        try:
+            values[name] = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"a metric must return a number, {name!r} returned {value!r}") from None
+    return values

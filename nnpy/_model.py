@@ -242,14 +242,18 @@ class Model(Parameters):
 
     @feature_names.setter
     def feature_names(self, names: Sequence[str] | None) -> None:
-        if names is not None and (isinstance(names, str) or len(names) != self._layer_sizes[0]):
+        if names is not None and (
+            isinstance(names, str)
+            or len(names) != self._layer_sizes[0]
+            or not all(isinstance(name, str) for name in names)
+        ):
             raise ValueError(f"feature_names must be {self._layer_sizes[0]} names, one per input, got {names!r}")
         self._feature_names = None if names is None else tuple(names)
 
-    def _check_feature_names(self, x: Any) -> tuple[str, ...] | None:
-        """Return the names of the columns of x if x has some; a ValueError if the network knows other ones."""
+    def _check_feature_names(self, x: Any, *, known: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
+        """Return the names of the columns of x if x has some; a ValueError if the network, or `known`, has other ones."""
         names = feature_names(x)
-        known = self._feature_names
+        known = known or self._feature_names
         if names is None or known is None or names == known:
             return names
         if set(names) == set(known):
@@ -351,7 +355,7 @@ class Model(Parameters):
             as_matrix(inputs),
             as_matrix(out32),
             backend[0],
-            on_not_finite=lambda: check_finite(inputs, "x"),
+            on_not_finite=lambda: self._refuse_inputs(inputs, scaling),
         )
         return self._in_units(out32, scaling)
 
@@ -366,6 +370,13 @@ class Model(Parameters):
         if scaling.scaler is None or table.dtype == np.float32:
             return to_float32(table), scaling
         return scaling.scaler.scale_x(table), scaling._replace(c=ffi.NULL)
+
+    @staticmethod
+    def _refuse_inputs(inputs: NDArray[np.float32], scaling: _Scaling) -> None:
+        """Raise a ValueError that names the first input that is not finite, before or after scaling."""
+        if scaling.scaler is not None and scaling.c != ffi.NULL:  # C scales as it reads
+            inputs = scaling.scaler.scale_x(inputs)
+        check_finite(inputs, "x")
 
     @staticmethod
     def _in_units(out: NDArray[np.float32], scaling: _Scaling) -> NDArray[Any]:
@@ -404,7 +415,7 @@ class Model(Parameters):
             as_matrix(inputs),
             matrices,
             backend[0],
-            on_not_finite=lambda: check_finite(inputs, "x"),
+            on_not_finite=lambda: self._refuse_inputs(inputs, scaling),
         )
         outputs[-1] = self._in_units(outputs[-1], scaling)
         return outputs
@@ -485,8 +496,7 @@ class Model(Parameters):
         if scaler is None or scaler.y_mean is None or scaler.y_scale is None:
             return self, scaler
         model = Model(self._layer_sizes, self._activations, seed=0)
-        with self._lock:
-            model.parameters = self._parameters
+        model.parameters = self._parameters
         scale = scaler.y_scale.astype(np.float32)
         model._weights[-1] *= scale
         model._biases[-1] *= scale

@@ -15,7 +15,7 @@ from nnpy._backend import backend
 from nnpy._ffi import call, ffi, lib
 from nnpy._history import DivergenceError, History
 from nnpy._losses import Loss, check_loss
-from nnpy._metrics import Metric, check_metrics, predicted_classes, r2_score
+from nnpy._metrics import Metric, check_metrics, measure, predicted_classes, r2_score
 from nnpy._model import Model
 from nnpy._optimizers import Optimizer, OptimizerState
 from nnpy._samples import check_sample_weight
@@ -188,9 +188,7 @@ class NeuralNetwork(Model):
         out32 = np.empty((len(samples), self._layer_sizes[-1]), np.float32)
         values = {"loss": model._evaluate(samples, kind, out=out32)}
         out = out32 if scaler is None or scaler.y_mean is None else scaler.unscale_y(out32)
-        targets = samples.given_y
-        out = out[:, 0] if targets.ndim == 1 and out.shape[1] == 1 else out
-        return values | {name: float(function(targets, out)) for name, function in functions.items()}
+        return values | measure(functions, samples.given_y, out)
 
     def score(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Compute the accuracy of a classifier or the R^2 of a regression, as scikit-learn's estimators do.
@@ -216,14 +214,18 @@ class NeuralNetwork(Model):
             If an argument is not of that form, or `x` and `y` have no rows.
         """
         last = self._activations[-1]
-        samples = self._samples(x, y, check_loss(None, last), scaler=self.scaler)
+        kind, scaling = check_loss(None, last), self._scaling
+        samples = self._samples(x, y, kind, scaler=scaling.scaler)
         weights = None if sample_weight is None else check_sample_weight(sample_weight, len(samples))
         if weights is not None and not weights.sum() > 0:
             raise ValueError("no sample counts: each has a weight of 0")
-        out, targets = self.predict(x), samples.given_y.reshape(len(samples), -1)
+        targets = samples.given_y.reshape(len(samples), -1)
+        out32 = np.empty((len(samples), self._layer_sizes[-1]), np.float32)
+        self._evaluate(samples, kind, out=out32)
+        out = self._in_units(out32, scaling)
         if last not in {"softmax", "sigmoid"}:
             return r2_score(targets, out, weights)
-        classes = predicted_classes(out, 0.5)
+        classes = out.argmax(axis=1) if last == "softmax" else predicted_classes(out, 0.5)
         right = predicted_classes(targets, 0.5) if targets.shape[1] > 1 or last == "sigmoid" else targets[:, 0]
         return float(np.average(classes == right, weights=weights))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,6 +41,13 @@ class Optimizer:
 
     _is_full_batch: ClassVar[bool] = False  # whether each step needs all samples
 
+    def __post_init__(self) -> None:
+        """Replace numbers of numpy by Python's, which a file can hold and which compare as text."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, field.name, value.item())
+
     def _fields(self) -> dict[str, Any]:
         """Return the fields of the C struct NNOptimizer, without the learning rate."""
         raise NotImplementedError
@@ -74,6 +81,7 @@ class SGD(Optimizer):
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_learning_rate(self.learning_rate)
         fraction(self.momentum, "momentum")
         not_negative(self.weight_decay, "weight_decay")
@@ -113,13 +121,14 @@ class Adam(Optimizer):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_learning_rate(self.learning_rate)
         positive(self.eps, "eps")
         if not isinstance(self.betas, Sequence) or isinstance(self.betas, str) or len(self.betas) != 2:
             raise TypeError(f"betas must be two numbers such as (0.9, 0.999), got {self.betas!r}")
         for number, beta in enumerate(self.betas):
             fraction(beta, f"betas[{number}]")
-        object.__setattr__(self, "betas", tuple(self.betas))
+        object.__setattr__(self, "betas", tuple(map(float, self.betas)))
 
     def _fields(self) -> dict[str, Any]:
         return {
@@ -182,6 +191,7 @@ class RMSprop(Optimizer):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_learning_rate(self.learning_rate)
         fraction(self.alpha, "alpha")
         fraction(self.momentum, "momentum")
@@ -226,6 +236,7 @@ class Rprop(Optimizer):
     _is_full_batch: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("learning_rate", "eta_minus", "eta_plus", "min_step", "max_step"):
             positive(getattr(self, name), name)
         if not self.eta_minus < 1 < self.eta_plus:
@@ -269,6 +280,7 @@ class LBFGS(Optimizer):
     _is_full_batch: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         integer(self.history_size, "history_size", 1, 10_000)
 
 
@@ -298,6 +310,7 @@ class LevenbergMarquardt(Optimizer):
     _is_full_batch: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         positive(self.damping, "damping")
 
 

@@ -116,6 +116,8 @@ def as_samples(
     weights = _weights(
         targets, labels, missing, sample_weight=sample_weight, class_weight=class_weight, normalize=normalize_weights
     )
+    if is_scaled and isinstance(loss, BinaryCrossEntropy):
+        raise ValueError(f'the loss "{loss.name}" needs targets that are not scaled: call fit_scaler(x) without y')
     inputs = to_float32(inputs) if scaler is None else scaler.scale_x(inputs)
     if is_scaled and scaler is not None:
         targets = scaler.scale_y(table)

@@ -73,14 +73,20 @@ def _mean_and_scale(array: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[n
         """Sums of the differences to the center, of their squares, and their number, for each column."""
         result = np.zeros((3, array.shape[1]))
         pointers = [ffi.from_buffer("double[]", row) for row in (center, *result)]
-        for rows in row_blocks(array):
+        for rows in row_blocks(array, _ELEMENTS_PER_BLOCK):
             block = np.ascontiguousarray(array[rows], dtype=np.float64)
             lib.nn_column_moments(ffi.from_buffer("double[]", block), *block.shape, *pointers)
         return result
 
     # The first number of each column is subtracted first, so that a constant column has a deviation of exactly 0.
-    first = np.argmax(~np.isnan(array), axis=0)
-    start = np.nan_to_num(array[first, np.arange(array.shape[1])].astype(np.float64))
+    start = array[0].astype(np.float64)
+    for rows in row_blocks(array, _ELEMENTS_PER_BLOCK):
+        if not np.isnan(start).any():
+            break
+        block = array[rows]
+        first = np.argmax(~np.isnan(block), axis=0)
+        start = np.where(np.isnan(start), block[first, np.arange(array.shape[1])], start)
+    start = np.nan_to_num(start)
     sums, _, counts = moments(start)
     mean = start + sums / np.maximum(counts, 1)
     _, squares, counts = moments(mean)

@@ -1,4 +1,4 @@
-"""The book, the wrapper, pure Python and numpy compute the same, and what float64 central differences say."""
+"""nn.h (the book), the engine, pure Python and numpy compute the same; gradients agree with differences in float64."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def problems(draw, max_layers=4, max_neurons=40, max_samples=50):
     rng = np.random.default_rng(seed)
     net = nnpy.NeuralNetwork(sizes)
     net.randomize(-1, 1, seed=seed)
-    for w in net.weights:  # so that no sigmoid saturates: there 1 - a has few digits in float32
+    for w in net.weights:  # no sigmoid saturates: 1 - a would have few digits in float32
         w[...] /= np.sqrt(len(w))
     x = rng.uniform(-2, 2, (samples, sizes[0])).astype(np.float32)
     y = rng.uniform(0, 1, (samples, sizes[-1])).astype(np.float32)
@@ -62,7 +62,7 @@ def assert_close(actual, expected, rtol=2e-5, atol=0.0):
 
 
 def rounding(net, x):
-    """What the gradient may be wrong by where output and target are nearly the same: 5e-6 of that of an error of 1."""
+    """Return the rounding error of a gradient of nearly 0: 5e-6 of the gradient of an error of 1 in each output."""
     return 5e-6 * np.abs(numpy_gradient(net, x, numpy_forward(net, x)[-1] - 1)).max()
 
 
@@ -74,7 +74,7 @@ def test_forward_and_cost(problem):
     cost = ((expected - y) ** 2).sum(axis=1).mean()
     tolerance = 1e-5 * cost + 2e-5 * np.sqrt(
         cost
-    )  # an output is wrong by some 1e-6, its square by 2 (a - y) times that
+    )  # an output has an error of about 1e-6, its squared error 2 (a - y) times that
     assert net.mse(x, y) == pytest.approx(cost, rel=0, abs=tolerance)
     assert lib.nn_mse(net._nn, as_matrix(x), as_matrix(y)) == pytest.approx(cost, rel=0, abs=tolerance)
 
@@ -116,7 +116,7 @@ def test_gradients_against_central_differences(problem):
 @FEWER
 @given(problems(max_neurons=6, max_samples=5), st.sampled_from([0.01, 0.1]))
 def test_finite_differences(problem, eps):
-    """Of the wrapper, of the book, and of pure Python with the rounding of float32 cost allowed for."""
+    """The wrapper, the book and pure Python agree up to the rounding of the loss in float32."""
     net, x, y = problem
     before = net.parameters.copy()
     grad = net.finite_diff(x, y, eps=eps)
@@ -166,7 +166,7 @@ def test_randomize_agrees_with_pure_python():
 
 @pytest.mark.parametrize("functions", [["sigmoid", "tanh"], ["relu", "linear"], ["gelu", "softmax"]])
 def test_initial_weights_follow_the_formula(functions):
-    """SplitMix64 written again, in Python's integers."""
+    """Against SplitMix64 in Python's integers."""
     mask = 2**64 - 1
 
     def mix(z):

@@ -56,6 +56,7 @@ def run(program, tmp_path, **environment):
     )
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_threads_or_instruction_set(tmp_path):
     outputs = {}
     for isa in _backend._available():
@@ -68,7 +69,7 @@ def test_bits_do_not_depend_on_threads_or_instruction_set(tmp_path):
 
 
 def test_large_batches_on_many_threads_give_the_bits_of_one():
-    """Steps that are worth threads, more of them than there are processors."""
+    """The steps are large enough for threads, and there are more threads than processors."""
     x = np.random.default_rng(0).random((600, 300), dtype=np.float32)
     digests = set()
     before = nnpy.get_num_threads()

@@ -1,4 +1,4 @@
-"""Stopping and going on: bit for bit the training that was not stopped. What files hold beside a network."""
+"""Checkpoints: a resumed training has the bits of one that was not interrupted; files that are refused change nothing."""
 
 import os
 import re
@@ -34,8 +34,8 @@ OPTIMIZERS = [
 
 @pytest.mark.parametrize("watched", [False, True])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
-def test_going_on_gives_the_bits_of_not_stopping(tmp_path, optimizer, watched):
-    """The training is stopped by a callback that raises, after epoch 4 of 9; the seed is one drawn at random."""
+def test_a_resumed_training_has_the_bits_of_one_that_was_not_interrupted(tmp_path, optimizer, watched):
+    """A callback raises after epoch 5 of 9; the seed is random, and the checkpoint has it."""
     whole, stopped, resumed = make(), make(), make(seed=2)
     searches = isinstance(optimizer, (nnpy.LBFGS, nnpy.LevenbergMarquardt))
     size = None if searches or isinstance(optimizer, nnpy.Rprop) else 16
@@ -52,7 +52,7 @@ def test_going_on_gives_the_bits_of_not_stopping(tmp_path, optimizer, watched):
 
     path = tmp_path / "training.npz"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nnpy._fit._SECONDS_PER_CHECKPOINT", 0)
+        patch.setattr("nnpy._training.loop._SECONDS_PER_CHECKPOINT", 0)
         with pytest.raises(StopError):
             stopped.fit(X, Y, checkpoint=path, callbacks=stop, **options)
     seed = int(np.load(path)["checkpoint/seed"])
@@ -69,7 +69,7 @@ def test_going_on_gives_the_bits_of_not_stopping(tmp_path, optimizer, watched):
     assert np.abs(whole.parameters - make().parameters).max() > 1e-3
 
 
-def test_more_epochs_go_on_where_it_ended(tmp_path):
+def test_a_training_is_resumed_for_more_epochs(tmp_path):
     path = tmp_path / "training.npz"
     one, other = make(), make()
     one.fit(X, Y, epochs=3, seed=5, checkpoint=path)
@@ -106,7 +106,10 @@ def test_refused_checkpoints_change_nothing(tmp_path):
         with pytest.raises(ValueError, match=f"^{re.escape(str(path))}{message}"):
             net.fit(X, Y, epochs=5, resume=path, **options)
     other = nnpy.NeuralNetwork([5, 2], seed=0)
-    with pytest.raises(ValueError, match=r" is of NeuralNetwork\(\[5, 8, 2\], .*\), and cannot go on with Neural"):
+    with pytest.raises(
+        ValueError,
+        match=r" is of a network of \[5, 8, 2\], \['tanh', 'linear'\], and cannot be resumed by NeuralNetwork\(\[5, 2\]\)$",
+    ):
         other.fit(X, Y, resume=path)
     net.save(tmp_path / "net.npz")
     with pytest.raises(ValueError, match=r"net.npz is no checkpoint: fit\(checkpoint=\.\.\.\) writes one$"):
@@ -115,11 +118,11 @@ def test_refused_checkpoints_change_nothing(tmp_path):
         net.fit(X, Y, resume=tmp_path / "none.npz")
     np.testing.assert_array_equal(net.parameters, before)
     net.fit_scaler(X)
-    with pytest.raises(ValueError, match=r" was written with another scaler; nnpy.load gives a network that has it$"):
+    with pytest.raises(ValueError, match=r" was written with another scaler; nnpy.load returns a network that has it$"):
         net.fit(X, Y, resume=path)
 
 
-def test_a_rate_that_depends_on_the_end_does_not_go_on_to_another_end(tmp_path):
+def test_a_schedule_that_depends_on_the_number_of_epochs_is_not_resumed_for_more(tmp_path):
     path = tmp_path / "training.npz"
     optimizer = nnpy.Adam(nnpy.LinearDecay(0.01))
     make().fit(X, Y, epochs=3, checkpoint=path, optimizer=optimizer)
@@ -128,27 +131,28 @@ def test_a_rate_that_depends_on_the_end_does_not_go_on_to_another_end(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [nnpy.Adam(0.01), nnpy.AdamW(0.01), nnpy.RMSprop(), nnpy.SGD(0.1, momentum=0.5)]
+    "optimizer", [nnpy.Adam(np.float32(0.01)), nnpy.AdamW(0.01), nnpy.RMSprop(), nnpy.SGD(0.1, momentum=0.5)]
 )
-def test_partial_fit_goes_on_after_load(tmp_path, optimizer):
+def test_partial_fit_continues_after_load(tmp_path, optimizer):
     one, path = make(), tmp_path / "net.npz"
     for _ in range(3):
         one.partial_fit(X, Y, optimizer=optimizer)
     one.save(path)
     other = nnpy.load(path)
-    assert one.partial_fit(X, Y) == other.partial_fit(X, Y)
+    assert one.partial_fit(X, Y, seed=3) == other.partial_fit(X, Y, seed=3)
     np.testing.assert_array_equal(one.parameters, other.parameters)
     one.save(path, optimizer=False)
     assert not [name for name in np.load(path).files if name.startswith("optimizer/")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is Unix's")
 def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
-    """A process that does nothing but write checkpoints is killed in the middle, again and again."""
+    """Processes that write one checkpoint after another are killed at different moments."""
     path = tmp_path / "training.npz"
     program = f"""
-import numpy as np, nnpy, nnpy._fit
-nnpy._fit._SECONDS_PER_CHECKPOINT = 0
+import numpy as np, nnpy, nnpy._training.loop
+nnpy._training.loop._SECONDS_PER_CHECKPOINT = 0
 x, y = np.ones((4, 200), np.float32), np.ones((4, 100), np.float32)
 print("ready", flush=True)
 net = nnpy.NeuralNetwork([200, 100], seed=0)
@@ -168,16 +172,38 @@ net.fit(x, y, epochs=10**6, seed=0, checkpoint={str(path)!r}, callbacks=lambda *
         assert int(np.load(path)["checkpoint/history"].shape[1]) > 0
 
 
-def test_inputs_are_checked_when_a_training_goes_on(tmp_path):
+def test_wrong_arguments_are_refused_before_a_checkpoint_is_restored(tmp_path):
     path = tmp_path / "training.npz"
     make().fit(X, Y, epochs=2, seed=0, checkpoint=path)
     bad, net = X.copy(), make(seed=4)
     bad[3, 1] = np.nan
-    with pytest.raises(ValueError, match=r"^x must be finite in float32, got x\[3, 1\] = nan"):
-        net.fit(bad, Y, epochs=4, resume=path)
+    before, nan = net.parameters.copy(), r"^x must be finite in float32, got x\[3, 1\] = nan"
+    for x, options, error, message in (
+        (bad, {}, ValueError, nan),
+        (bad, {"epochs": 2}, ValueError, nan),  # no epoch is left
+        (X, {"validation_data": (bad, Y)}, ValueError, nan),
+        (X, {"callbacks": 3}, TypeError, "^callbacks must be a function of the network and the history, or a sequence"),
+        (X, {"callbacks": [3]}, TypeError, "^a callback must be a function of the network and the history, got 3$"),
+        (X, {"metrics": [3]}, TypeError, "^a metric must be 'accuracy', 'r2' or a function "),
+        (X, {"verbose": 7}, ValueError, "^verbose must be from 0 to 1, got 7$"),
+        (X, {"early_stopping": 0}, ValueError, "^early_stopping must be from 1 to "),
+        (
+            X,
+            {"early_stopping": nnpy.EarlyStopping(monitor="f1")},
+            ValueError,
+            "^monitor must be one of loss, got 'f1'$",
+        ),
+    ):
+        with pytest.raises(error, match=message):
+            net.fit(x, Y, resume=path, **{"epochs": 4, **options})
+        np.testing.assert_array_equal(net.parameters, before)
+    make().fit([(X, Y)], epochs=2, checkpoint=path)
+    with pytest.raises(ValueError, match=nan):
+        net.fit([(bad, Y)], epochs=4, resume=path)
+    np.testing.assert_array_equal(net.parameters, before)
 
 
-def test_what_is_looked_at_has_to_be_the_same(tmp_path):
+def test_what_is_monitored_must_be_the_same(tmp_path):
     path, net = tmp_path / "training.npz", make(seed=4)
     validated = {"validation_data": (X, Y)}
     make().fit(X, Y, epochs=2, checkpoint=path, **validated)
@@ -226,6 +252,6 @@ def test_damaged_checkpoints_change_nothing(tmp_path, name, array):
     content = {k: v for k, v in np.load(path).items() if k != f"checkpoint/{name}"}
     np.savez(path, **content, **({} if array is None else {f"checkpoint/{name}": array}))
     before = net.parameters.copy()
-    with pytest.raises(ValueError, match=r"is no checkpoint that can be gone on from: |the state of Adam "):
+    with pytest.raises(ValueError, match=r" is damaged, training cannot be resumed from it: |^the state of Adam "):
         net.fit(X, Y, epochs=4, resume=path)
     np.testing.assert_array_equal(net.parameters, before)

@@ -1,10 +1,12 @@
-"""Many networks at once, and ensembles."""
+"""`fit_many`: many networks at once give the bits of one by one; Ctrl-C, errors. `Ensemble`: mean and deviation."""
 
+import faulthandler
 import itertools
 import re
 import signal
+import sys
 import threading
-import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -16,12 +18,22 @@ X = RNG.random((80, 4), dtype=np.float32)
 Y = RNG.random((80, 2), dtype=np.float32)
 
 
+@contextmanager
+def limit(seconds=120):
+    """Kill the process if a block takes longer: what runs in it should be stopped, and would never end by itself."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def make(count=6):
     return [nnpy.NeuralNetwork([4, 5 + i, 2], ["relu", "linear"], seed=i) for i in range(count)]
 
 
 def each(count=6):
-    """Seeds, folds, learning rates."""
+    """Arguments of each network: a seed, a fold, some a learning rate."""
     return [
         {"seed": i, "x": np.delete(X, slice(i, None, 6), 0), "y": np.delete(Y, slice(i, None, 6), 0)}
         | ({} if i % 2 else {"optimizer": nnpy.Adam(0.01 * (i + 1))})
@@ -30,7 +42,7 @@ def each(count=6):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_bits_are_those_of_one_by_one(threads):
+def test_the_bits_are_those_of_training_one_by_one(threads):
     before = nnpy.get_num_threads()
     nnpy.set_num_threads(threads)
     try:
@@ -68,9 +80,8 @@ def test_ctrl_c_returns_the_histories_so_far():
     nets = [nnpy.NeuralNetwork([4, 64, 2], seed=i) for i in range(300)]
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     timer.start()
-    start = time.perf_counter()
-    histories = nnpy.fit_many(nets, X, Y, epochs=10**6, seed=0)
-    assert time.perf_counter() - start < 5
+    with limit():
+        histories = nnpy.fit_many(nets, X, Y, epochs=10**12, seed=0)
     assert {h.stopped for h in histories} == {"interrupt"}
     assert len(histories[0]) > 0
     assert len(histories[-1]) == 0
@@ -79,25 +90,23 @@ def test_ctrl_c_returns_the_histories_so_far():
 
 def test_an_error_of_one_stops_the_others():
     nets = make(4)
-    start = time.perf_counter()
-    with pytest.raises(nnpy.DivergenceError):
-        nnpy.fit_many(
-            nets,
-            X,
-            Y,
-            epochs=10**7,
-            each=[{}, {"optimizer": nnpy.SGD(1e30), "epochs": 100}, {}, {}],
-        )
-    assert time.perf_counter() - start < 10
+    each = [{}, {"optimizer": nnpy.SGD(1e30), "epochs": 100}, {}, {}]
+    before = nnpy.get_num_threads()
+    nnpy.set_num_threads(2)
+    try:
+        with limit(), pytest.raises(nnpy.DivergenceError):
+            nnpy.fit_many(nets, X, Y, epochs=10**12, each=each)
+    finally:
+        nnpy.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
     ("networks", "options", "error", "message"),
     [
         ([3], {}, TypeError, "networks must be nnpy.NeuralNetwork, got 3"),
-        (make(1) * 2, {}, ValueError, "a network is there twice: train a copy, copy.copy(net)"),
+        (make(1) * 2, {}, ValueError, "a network appears twice: train a copy, copy.copy(net)"),
         (make(2), {"each": [{}]}, ValueError, "each must have a mapping for each of the 2 networks, got 1"),
-        (make(2), {"verbose": 1}, TypeError, "fit_many takes no verbose for its networks"),
+        (make(2), {"verbose": 1}, TypeError, "fit_many does not support verbose for single networks"),
         (make(2), {"rate": 1}, TypeError, "NeuralNetwork.fit has no argument 'rate'"),
         (make(2), {"epochs": -1}, ValueError, "epochs must be from 0 to 9223372036854775807, got -1"),
     ],
@@ -107,8 +116,8 @@ def test_refusals(networks, options, error, message):
         nnpy.fit_many(networks, X, Y, **options)
 
 
-def test_an_ensemble_answers_with_mean_and_spread():
-    nets = [nnpy.NeuralNetwork([4, 3, 2], "tanh", seed=i) for i in range(5)]
+def test_an_ensemble_returns_mean_and_standard_deviation():
+    nets = [nnpy.NeuralNetwork([4, 3, 2], ["tanh", "linear"], seed=i) for i in range(5)]
     nets[0].fit_scaler(X, Y)
     ensemble = nnpy.Ensemble(nets)
     assert len(ensemble) == 5
@@ -118,7 +127,7 @@ def test_an_ensemble_answers_with_mean_and_spread():
     np.testing.assert_allclose(mean, np.mean(outputs, axis=0), rtol=1e-5)
     np.testing.assert_allclose(std, np.std(outputs, axis=0), rtol=1e-4)
     np.testing.assert_array_equal(ensemble.predict(X), mean)
-    assert mean.dtype == std.dtype == np.float32
+    assert mean.dtype == std.dtype == np.float64  # one of them has scaled targets
 
 
 def test_refused_ensembles():
@@ -145,19 +154,23 @@ def test_ctrl_c_restores_the_best_parameters_of_each():
     timer.start()
     stopping = nnpy.EarlyStopping(10**6, monitor="m")
     each = [{"metrics": {"m": rising()}} for net in nets]
-    histories = nnpy.fit_many(nets, X, Y, epochs=10**6, callbacks=keep, early_stopping=stopping, each=each)
+    before = nnpy.get_num_threads()
+    nnpy.set_num_threads(2)
+    try:
+        with limit():
+            histories = nnpy.fit_many(nets, X, Y, epochs=10**12, callbacks=keep, early_stopping=stopping, each=each)
+    finally:
+        nnpy.set_num_threads(before)
     for net, history in zip(nets, histories, strict=True):
-        assert history.best_epoch == 0
+        assert history.best_epoch == 1
         np.testing.assert_array_equal(net.parameters, kept[id(net)])
 
 
-def test_what_can_be_gone_through_once_is_for_all_networks(tmp_path):
+def test_an_iterator_of_callbacks_is_for_all_networks(tmp_path):
     calls = []
     nnpy.fit_many(make(3), X, Y, epochs=1, callbacks=iter([lambda net, history: calls.append(net) and None]))
     assert len(calls) == 3
-    with pytest.raises(
-        ValueError, match="^checkpoint and resume have to be in each: one file cannot be of many networks$"
-    ):
+    with pytest.raises(ValueError, match="^checkpoint and resume must be in each: networks cannot share a file$"):
         nnpy.fit_many(make(3), X, Y, epochs=1, checkpoint=tmp_path / "one.npz")
     nets = make(2)
     with pytest.raises(TypeError, match="^NeuralNetwork.fit has no argument 'rate'$"):

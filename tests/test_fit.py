@@ -1,4 +1,4 @@
-"""`fit`: mini-batches, optimisers, labels, the history."""
+"""`fit` takes the right steps: activations, losses, shuffling and Adam against numpy; what it refuses."""
 
 import re
 
@@ -13,7 +13,7 @@ RNG = np.random.default_rng(8)
 X = RNG.random((50, 6), dtype=np.float32)
 LABELS = RNG.integers(0, 3, 50)
 Y = RNG.random((50, 3), dtype=np.float32)
-NAMES = "sigmoid, tanh, relu, linear, softmax, leaky_relu, elu, softplus, silu, gelu"
+NAMES = "sigmoid, tanh, relu, linear, softmax, leaky_relu, elu, softplus, silu, gelu, swish, identity, logistic"
 FUNCTIONS = ["sigmoid", "tanh", "relu", "linear"]
 
 
@@ -44,7 +44,7 @@ def slopes(function, a):
 
 
 def numpy_loss_and_gradient(net, x, y):
-    """In float64."""
+    """Compute the outputs, the default loss and its gradient in float64."""
     a = [x.astype(float)]
     for w, b, function in zip(net.weights, net.biases, net.activations, strict=True):
         a.append(values(function, a[-1] @ w.astype(float) + b))
@@ -99,8 +99,8 @@ def test_fit_without_shuffling_is_gradient_descent_on_the_batches(activations):
     assert history.loss.dtype == np.float64
 
 
-def test_shuffling_visits_every_sample_once_an_epoch_in_an_order_of_the_seed():
-    """Each sample has an input, and so a weight, of its own; the rate is so small that a step adds 2 * rate to it."""
+def test_shuffling_visits_every_sample_once_per_epoch_in_an_order_that_depends_on_the_seed():
+    """Sample i alone has input i; the learning rate is so small that a step adds 2 * rate to the weight of that input."""
     x, y = np.eye(20, dtype=np.float32), np.ones((20, 1), np.float32)
     net = nnpy.NeuralNetwork([20, 1], "linear")
     net.parameters = 0
@@ -120,23 +120,11 @@ def test_shuffling_visits_every_sample_once_an_epoch_in_an_order_of_the_seed():
 
 def test_epochs_have_orders_of_their_own():
     def order_of(epoch):
-        """The loss of an epoch of one sample a step tells the order apart."""
+        """With one sample per step, the loss of an epoch depends on the order."""
         net = nnpy.NeuralNetwork([6, 4, 3], seed=0)
         return net.fit(X, Y, optimizer=nnpy.SGD(1.0), epochs=epoch + 1, batch_size=1, seed=9)
 
     assert len(set(order_of(3).loss.tolist())) == 4
-
-
-def test_labels_are_rows_with_a_single_one():
-    one, other = (nnpy.NeuralNetwork([6, 9, 3], ["tanh", "softmax"], seed=3) for _ in range(2))
-    rows = np.eye(3, dtype=np.float32)[LABELS]
-    assert one.loss(X, LABELS) == pytest.approx(one.loss(X, rows), rel=1e-6)
-    one.fit(X, LABELS.astype(np.uint8), epochs=2, batch_size=8, seed=0)
-    other.fit(X, rows, epochs=2, batch_size=8, seed=0)
-    np.testing.assert_array_equal(one.parameters, other.parameters)
-    np.testing.assert_array_equal(one.backpropagation(X, LABELS).parameters, one.backpropagation(X, rows).parameters)
-    one.gradient_descent(X, LABELS.tolist(), rate=0.1)
-    np.testing.assert_allclose(one.predict(X).sum(axis=1), 1, rtol=1e-6)
 
 
 def test_cross_entropy_of_large_sums_is_finite():
@@ -160,9 +148,7 @@ def test_adam_follows_the_formula():
         v = 0.99 * v + 0.01 * g**2
         p -= 0.02 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-6)
     start = net.parameters.copy()
-    net.fit(
-        X, Y, optimizer=nnpy.Adam(0.02, betas=(0.8, 0.99), epsilon=1e-6), epochs=30, batch_size=50, shuffle=False
-    )
+    net.fit(X, Y, optimizer=nnpy.Adam(0.02, betas=(0.8, 0.99), eps=1e-6), epochs=30, batch_size=50, shuffle=False)
     np.testing.assert_allclose(net.parameters, p, rtol=0, atol=2e-3 * np.abs(p - start).max())
 
 
@@ -174,52 +160,6 @@ def test_history_and_progress(capsys):
     assert re.fullmatch(r"<History of 60 epochs, loss \S+ to \S+>", repr(history))
     assert "60/60" in capsys.readouterr().err
     assert repr(net.fit(X, LABELS, epochs=0)) == "<History of 0 epochs>"
-
-
-REFUSED = [
-    (
-        {"optimizer": "adam"},
-        TypeError,
-        "optimizer must be an object such as nnpy.Adam() or nnpy.SGD(0.1), got 'adam'",
-    ),
-    ({"epochs": -1}, ValueError, "epochs must be from 0 to 9223372036854775807, got -1"),
-    ({"epochs": 1.0}, TypeError, "epochs must be an integer, got 1.0"),
-    ({"batch_size": 0}, ValueError, "batch_size must be from 1 to 9223372036854775807, got 0"),
-    ({"seed": -1}, ValueError, "seed must be from 0 to 18446744073709551615, got -1"),
-]
-
-
-@pytest.mark.parametrize(("options", "error", "message"), REFUSED)
-def test_refused_options_change_nothing(options, error, message):
-    net = nnpy.NeuralNetwork([6, 3], seed=0)
-    before = net.parameters.copy()
-    with pytest.raises(error, match=f"^{re.escape(message)}$"):
-        net.fit(X, Y, **options)
-    np.testing.assert_array_equal(net.parameters, before)
-
-
-REFUSED_LABELS = [
-    (np.ones(50), TypeError, "y must be integer labels, or rows of 3 probabilities, got float64 of shape (50,)"),
-    (np.full(50, 3), ValueError, "y must be labels from 0 to 2, got 3 to 3"),
-    (np.full(50, -1), ValueError, "y must be labels from 0 to 2, got -1 to -1"),
-    (np.zeros(49, int), ValueError, "x and y must have the same number of rows, got 50 and 49"),
-    (
-        np.ma.masked_array(LABELS),
-        TypeError,
-        "y is a masked array, which nnpy does not read: ",
-    ),
-    ([[1, 2], [1]], ValueError, "y must be a rectangular array of numbers: "),
-]
-
-
-@pytest.mark.parametrize(("y", "error", "message"), REFUSED_LABELS)
-def test_refused_labels_change_nothing(y, error, message):
-    net = nnpy.NeuralNetwork([6, 3], "softmax", seed=0)
-    before = net.parameters.copy()
-    for call in (net.fit, net.loss, net.backpropagation, lambda x, y: net.gradient_descent(x, y, rate=1)):
-        with pytest.raises(error, match=f"^{re.escape(message)}"):
-            call(X, y)
-    np.testing.assert_array_equal(net.parameters, before)
 
 
 @pytest.mark.parametrize("row", [0, 33, 49])
@@ -237,14 +177,9 @@ def test_nan_in_x_changes_nothing_wherever_it_is(row):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: nnpy.Adam(0), "rate must be positive in float32, got 0"),
-        (lambda: nnpy.SGD(-1), "rate must be positive in float32, got -1"),
-        (lambda: nnpy.Adam(beta1=1), "beta1 must be from 0 to less than 1, got 1"),
-        (lambda: nnpy.Adam(beta2=-0.1), "beta2 must be from 0 to less than 1, got -0.1"),
-        (lambda: nnpy.Adam(eps=0), "epsilon must be positive in float32, got 0"),
         (
-            lambda: nnpy.NeuralNetwork([1, 1], "swish"),
-            f"an activation must be one of {NAMES}, got 'swish'",
+            lambda: nnpy.NeuralNetwork([1, 1], "swoosh"),
+            f"an activation must be one of {NAMES}, got 'swoosh'",
         ),
         (
             lambda: nnpy.NeuralNetwork([1, 1], [3]),
@@ -252,15 +187,15 @@ def test_nan_in_x_changes_nothing_wherever_it_is(row):
         ),
         (
             lambda: nnpy.NeuralNetwork([1, 1], ["relu", "relu"]),
-            "activations must be one name, or 1, one for each layer but the inputs, got ['relu', 'relu']",
+            "activations must be one name, or 1, one for each layer after the inputs, got ['relu', 'relu']",
         ),
         (
             lambda: nnpy.NeuralNetwork([1, 2, 1], "softmax"),
-            "softmax is for the last layer alone, got ['softmax', 'softmax']",
+            "softmax is for the last layer only, got ['softmax', 'softmax']",
         ),
     ],
 )
-def test_refused_optimizers_and_activations(call, message):
+def test_refused_activations(call, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         call()
 
@@ -274,24 +209,7 @@ def test_one_row_gives_the_bits_of_many():
             np.testing.assert_array_equal(net.predict(np.repeat(X, 2, axis=1)[i : i + 1, ::2]), all_rows[i : i + 1])
 
 
-def test_labels_may_change_or_be_views_of_the_parameters():
-    """C takes them for places in memory: it reads a copy that has been checked."""
-    net = nnpy.NeuralNetwork([2, 400], "softmax", seed=0)
-    labels = net.biases[0].view(np.int32)
-    net.fit(RNG.random((400, 2), dtype=np.float32), labels, epochs=3, shuffle=False)
-    assert np.isfinite(net.parameters).all()
-
-
-def test_negative_probabilities_are_refused():
-    net = nnpy.NeuralNetwork([6, 3], "softmax", seed=0)
-    y = np.full((50, 3), 0.5)
-    y[3, 1] = -0.5
-    for call in (net.fit, net.loss, net.backpropagation):
-        with pytest.raises(ValueError, match=r"^y must be probabilities, got -0\.5$"):
-            call(X, y)
-
-
-def test_nan_is_refused_even_where_nothing_is_to_be_done():
+def test_nan_is_refused_even_if_there_are_no_epochs():
     for sizes in ([6, 3], [6, 300, 3]):
         net = nnpy.NeuralNetwork(sizes, seed=0)
         with pytest.raises(ValueError, match=r"^x must be finite in float32, got x\[0, 0\] = nan"):
@@ -300,9 +218,7 @@ def test_nan_is_refused_even_where_nothing_is_to_be_done():
             net.gradient_descent(X * np.nan, Y, rate=1, iterations=0)
 
 
-def test_types_of_other_arguments():
-    with pytest.raises(TypeError, match="^shuffle must be True or False, got 'no'$"):
-        nnpy.NeuralNetwork([6, 3]).fit(X, Y, shuffle="no")
+def test_activations_of_another_type():
     with pytest.raises(TypeError, match="^activations must be a name or a sequence of names, got 5$"):
         nnpy.NeuralNetwork([6, 3], 5)
 

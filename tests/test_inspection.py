@@ -1,7 +1,5 @@
-"""Looking inside, and the scaler."""
+"""What a network says about itself: the outputs of its layers, gradients by the inputs and their check, the summary."""
 
-import copy
-import pickle
 import re
 
 import numpy as np
@@ -67,9 +65,10 @@ def test_check_gradients_finds_them_right_and_wrong(last, monkeypatch):
     assert len(str(check).splitlines()) == 7
     real = nnpy.NeuralNetwork._gradient
 
-    def wrong(self, samples, loss, grad, by_input):
-        real(self, samples, loss, grad, by_input)
+    def wrong(self, samples, loss):
+        grad = real(self, samples, loss)
         grad.biases[1] *= 1.01
+        return grad
 
     monkeypatch.setattr(nnpy.NeuralNetwork, "_gradient", wrong)
     check = net.check_gradients(X / 100, y)
@@ -78,93 +77,48 @@ def test_check_gradients_finds_them_right_and_wrong(last, monkeypatch):
     assert re.search(r"^biases\[1\].* differs$", str(check), re.MULTILINE)
 
 
-def test_summary_has_a_line_a_layer():
+def test_summary_has_a_line_for_each_layer():
     net = make()
+    expected = """\
+layer  shape  activation  parameters
+    1  3 x 5  gelu                20
+    2  5 x 4  tanh                24
+    3  4 x 2  linear              10
+total                             54
+memory: 216 bytes of float32
+loss: "mse" by default, summed over the 2 outputs, averaged over the samples"""
+    assert net.summary() == expected
     net.fit_scaler(X)
-    lines = net.summary().splitlines()
-    assert [line.split() for line in lines[1:4]] == [
-        ["1", "3", "x", "5", "gelu", "20"],
-        ["2", "5", "x", "4", "tanh", "24"],
-        ["3", "4", "x", "2", "linear", "10"],
-    ]
-    assert lines[4].split()[:2] == ["total", "54"]
-    assert lines[5] == "inputs are scaled"
+    assert net.summary() == f"{expected}\nscaled: inputs"
     net.fit_scaler(X, Y)
-    assert net.summary().endswith("inputs and targets are scaled")
-
-
-# ---- The scaler ----
-
-
-def scaled(a):
-    return ((a - a.mean(axis=0, dtype=float)) / a.std(axis=0, dtype=float)).astype(np.float32)
-
-
-def test_a_scaled_network_is_one_on_scaled_data():
-    net, other = make(), make()
-    net.fit_scaler(X, Y)
-    np.testing.assert_allclose(net.scaler.x_mean, X.mean(axis=0, dtype=float), rtol=1e-6)
-    np.testing.assert_allclose(net.scaler.x_scale, X.std(axis=0, dtype=float), rtol=1e-6)
-    xs, ys = scaled(X), scaled(Y)
-    h1 = net.fit(X, Y, epochs=20, seed=0, validation_data=(X, Y))
-    h2 = other.fit(xs, ys, epochs=20, seed=0, validation_data=(xs, ys))
-    np.testing.assert_allclose(h1.val_loss, h2.val_loss, rtol=1e-4)
-    np.testing.assert_allclose(net.parameters, other.parameters, rtol=0, atol=1e-4)
-    other.parameters = net.parameters
-    out = other.predict(xs) * Y.std(axis=0) + Y.mean(axis=0)
-    np.testing.assert_allclose(net.predict(X), out, rtol=1e-5)
-    np.testing.assert_allclose(net.predict(X[:1]), out[:1], rtol=1e-5)
-    np.testing.assert_allclose(net.layer_outputs(X)[-1], net.predict(X))
-    assert net.loss(X, Y) == pytest.approx(other.loss(xs, ys), rel=1e-4)
-    assert net.mse(X, Y) == pytest.approx(((net.predict(X) - Y) ** 2).sum(axis=1).mean(), rel=1e-5)
-    np.testing.assert_allclose(
-        net.backpropagation(X, Y).parameters, other.backpropagation(xs, ys).parameters, rtol=0, atol=1e-5
-    )
-    np.testing.assert_allclose(
-        net.input_gradient(X, Y), other.input_gradient(xs, ys) / X.std(axis=0), rtol=0, atol=1e-7
-    )
-    assert net.check_gradients(X, Y).ok
-
-
-def test_the_scaler_travels(tmp_path):
-    net = make()
-    net.fit_scaler(X, Y)
-    net.save(tmp_path / "net.npz")
-    for other in (copy.copy(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net)), nnpy.load(tmp_path / "net.npz")):
-        np.testing.assert_array_equal(other.predict(X), net.predict(X))
-    net.fit_scaler(X)
-    net.save(tmp_path / "net.npz")
-    assert nnpy.load(tmp_path / "net.npz").scaler.y_mean is None
-    net.fit_scaler(None)
-    assert net.scaler is None
-
-
-def test_columns_that_do_not_change_and_missing_targets():
-    net = make()
-    x, y = X.copy(), Y.copy()
-    x[:, 1] = 3
-    y[:10, 0] = np.nan
-    net.fit_scaler(x, y)
-    assert net.scaler.x_scale[1] == 1
-    np.testing.assert_allclose(net.scaler.y_mean, np.nanmean(y, axis=0), rtol=1e-5)
-    np.testing.assert_allclose(net.scaler.y_scale, np.nanstd(y, axis=0), rtol=1e-4)
-    assert np.isfinite(net.loss(x, y, missing="ignore"))
+    assert net.summary() == f"{expected}\nscaled: inputs and targets"
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "last", "message"),
+    ("sizes", "last", "lines"),
     [
-        (X, Y, "softmax", 'targets cannot be scaled for a last layer of "softmax"'),
-        (X, Y, "sigmoid", 'targets cannot be scaled for a last layer of "sigmoid"'),
-        (X[:0], None, "linear", "x and y must have at least one row, got none"),
-        (X * np.inf, None, "linear", "x must be finite in float32, got x[0, 0] = inf"),
-        (X, Y * np.inf, "linear", "y must be finite in float32, got y[0, 0] = inf"),
-        (X[:, :2], None, "linear", "x must have 3 columns"),
-        (None, Y, "linear", "y needs x: fit_scaler(None) removes the scaler"),
+        ([2, 1], "sigmoid", ["memory: 12 bytes of float32", 'loss: "mse" by default, averaged over the samples']),
+        (
+            [784, 10],
+            "softmax",
+            [
+                "memory: 31 KiB of float32",
+                'loss: "cross_entropy" by default, summed over the 10 outputs, averaged over the samples',
+            ],
+        ),
+        (
+            [784, 1000, 2],
+            "linear",
+            [
+                "memory: 3,074 KiB of float32",
+                'loss: "mse" by default, summed over the 2 outputs, averaged over the samples',
+            ],
+        ),
     ],
 )
-def test_refused_scalers_change_nothing(x, y, last, message):
-    net = make(last)
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        net.fit_scaler(x, y)
-    assert net.scaler is None
+def test_summary_says_how_large_the_network_is_and_which_loss_it_minimises(sizes, last, lines):
+    net = nnpy.NeuralNetwork(sizes, ["relu"] * (len(sizes) - 2) + [last])
+    assert net.summary().splitlines()[-2:] == lines
+    y = np.full((3, sizes[-1]), 0.25)
+    x = np.ones((3, sizes[0]))
+    assert net.loss(x, y) == net.loss(x, y, loss=re.search(r'"(.*)"', lines[1]).group(1))

@@ -1,4 +1,4 @@
-"""No hidden copy: training on a large file allocates next to nothing."""
+"""No hidden copy: training on a large file, its scaler and its predictions allocate next to nothing."""
 
 import subprocess
 import sys
@@ -13,9 +13,9 @@ import nnpy
 x = np.memmap(sys.argv[1], np.float32, mode="r", shape=({rows}, 1024))
 y = np.zeros(({rows}, 1), np.float32)
 net = nnpy.NeuralNetwork([1024, 2, 1], seed=0)
-net.gradient_descent(x[:8], y[:8], rate=0.1)  # whatever is made once
+net.gradient_descent(x[:8], y[:8], rate=0.1)  # allocates what is allocated once
 
-# The file is mapped read-only and does not count: what may be allocated from here on is far less than it holds.
+# The file is mapped read-only, so it does not count. From here on far less than its size may be allocated.
 with open("/proc/self/status") as file:
     used = next(int(line.split()[1]) for line in file if line.startswith("VmData")) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (used + {allowed}, used + {allowed}))
@@ -32,6 +32,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on private memory alone is Linux's")
 @pytest.mark.parametrize(
     "work",
@@ -39,6 +40,7 @@ print("done")
         "net.gradient_descent(x, y, rate=0.1, iterations=2)",
         "net.gradient_descent(x[::-2], y[::2], rate=0.1)",
         "net.forward(x); net.mse(x, y); net.parameters -= net.backpropagation(x, y).parameters",
+        "net.fit_scaler(x); net.forward(x); net.layer_outputs(x); net.parameters += net.scaler.x_scale[0]",
     ],
 )
 def test_training_on_a_memory_map_copies_nothing(tmp_path, work):

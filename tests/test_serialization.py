@@ -67,7 +67,7 @@ def test_a_folder_that_is_not_there(tmp_path, net):
 def write(path, **changes):
     content = {
         "format": np.array("nnpy network"),
-        "version": np.array(1),
+        "version": np.array(3),
         "layer_sizes": np.array([2, 1]),
         "activations": np.array(["sigmoid"]),
         "parameters": np.zeros(3, np.float32),
@@ -78,21 +78,71 @@ def write(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": np.array("something")}, "it is another kind of file"),
-        ({"format": None}, ".*format"),
-        ({"version": np.array(3)}, "it has format 3, and this version of nnpy knows 2"),
+        ({"format": np.array("something")}, "it holds other arrays"),
+        ({"format": None}, "it holds other arrays"),
+        ({"version": np.array(2)}, "its format is 2, and this version of nnpy reads format 3"),
+        ({"version": np.array(4)}, "its format is 4, and this version of nnpy reads format 3"),
         ({"layer_sizes": np.array([2, -1])}, r"layer_sizes must be positive, got \[2, -1\]"),
         ({"layer_sizes": np.array([2.0, 1.0])}, "layer_sizes must be a sequence of integers"),
-        ({"activations": np.array(["swish"])}, "an activation must be one of "),
-        ({"parameters": np.zeros(4, np.float32)}, r"it has parameters of float32, \(4,\), for 3 of float32"),
-        ({"parameters": np.zeros(3)}, r"it has parameters of float64, \(3,\), for 3 of float32"),
+        ({"activations": np.array(["swoosh"])}, "an activation must be one of "),
+        (
+            {"parameters": np.zeros(4, np.float32)},
+            r"its parameters are float32 of shape \(4,\), not float32 of shape \(3,\)",
+        ),
+        ({"parameters": np.zeros(3)}, r"its parameters are float64 of shape \(3,\), not float32 of shape \(3,\)"),
+        ({"feature_names": np.array(["a"])}, r"its feature names are <U1 of shape \(1,\)"),
+        ({"feature_names": np.array([1, 2])}, r"its feature names are int64 of shape \(2,\)"),
+        ({"scaler/x_mean": np.zeros(2)}, ".*scaler/x_scale"),
+        (
+            {"scaler/x_mean": np.zeros(2, np.float32), "scaler/x_scale": np.ones(2)},
+            r"its scaler/x_mean are float32 of shape \(2,\), not float64 of shape \(2,\)",
+        ),
+        (
+            {"scaler/x_mean": np.zeros(2), "scaler/x_scale": np.array([1, -1.0])},
+            "its scaler has numbers that are not finite",
+        ),
+        (
+            {"scaler/x_mean": np.zeros(2), "scaler/x_scale": np.array([1, 0.0])},
+            "its scaler has numbers that are not finite",
+        ),
+        (
+            {"scaler/x_mean": np.array([np.nan, 0]), "scaler/x_scale": np.ones(2)},
+            "its scaler has numbers that are not fin",
+        ),
+        ({"optimizer/class": np.array("Momentum")}, "it has the state of an unknown optimizer, Momentum"),
+        (
+            {"optimizer/class": np.array("os"), "optimizer/arguments": np.array("{}")},
+            "it has the state of an unknown opt",
+        ),
+        (
+            {"optimizer/class": np.array("Adam"), "optimizer/arguments": np.array('{"rate": 1}')},
+            ".*unexpected keyword argument 'rate'",
+        ),
         ({"parameters": np.array([None] * 3)}, "Object arrays cannot be loaded when allow_pickle=False"),
     ],
 )
 def test_other_files_are_refused(tmp_path, changes, message):
     path = tmp_path / "net.npz"
     write(path, **changes)
-    with pytest.raises(ValueError, match=f"^{re.escape(str(path))} is no network that nnpy saved: {message}"):
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))} is not a network that nnpy saved: {message}"):
+        nnpy.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\x93NUMPY\x01\x00", b"PK\x03\x04" + bytes(100)])
+def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
+    path = tmp_path / "net.npz"
+    path.write_bytes(content)
+    message = f"{path} is not a network that nnpy saved: it is no .npz file"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        nnpy.load(path)
+
+
+def test_arrays_of_something_else_are_refused(tmp_path):
+    """Such as those of a network of another library."""
+    path = tmp_path / "net.npz"
+    np.savez(path, weights=np.zeros((3, 2)), biases=np.zeros(2))
+    message = f"{path} is not a network that nnpy saved: it holds other arrays"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         nnpy.load(path)
 
 
@@ -102,15 +152,16 @@ def test_damaged_files_are_refused(tmp_path, net):
     content = path.read_bytes()
     flipped = bytearray(content)
     flipped[content.index(net.parameters.tobytes()) + 5] ^= 1
-    for damaged in (b"", b"no archive", content[:-30], bytes(flipped)):
+    for damaged in (content[:-30], bytes(flipped)):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=" is no network that nnpy saved: "):
+        with pytest.raises(ValueError, match=" is not a network that nnpy saved: "):
             nnpy.load(path)
     np.save(tmp_path / "array.npy", np.zeros(3))
-    with pytest.raises(ValueError, match=" is no network that nnpy saved: "):
+    with pytest.raises(ValueError, match=" is not a network that nnpy saved: "):
         nnpy.load(tmp_path / "array.npy")
 
 
+@pytest.mark.slow
 def test_bytes_changed_anywhere_give_a_clear_error_or_do_no_harm(tmp_path, net):
     path = tmp_path / "net.npz"
     net.partial_fit(np.ones((4, 3)), [0, 1, 0, 1])
@@ -126,6 +177,6 @@ def test_bytes_changed_anywhere_give_a_clear_error_or_do_no_harm(tmp_path, net):
         try:
             assert nnpy.load(path).layer_sizes == (3, 4, 2)
         except ValueError as error:
-            assert " is no network that nnpy saved: " in str(error)  # noqa: PT017
+            assert " is not a network that nnpy saved: " in str(error)  # noqa: PT017
             refused += 1
     assert refused > 100

@@ -1,11 +1,14 @@
-"""What `fit` does around the steps: validation, early stopping, weights, missing targets, callbacks, streams, divergence."""
+"""What `fit` does around the steps: validation data, dropout, callbacks, batches, divergence, Ctrl-C; refused options."""
 
-import io
+import copy
+import faulthandler
 import json
+import pickle
 import re
 import signal
+import sys
 import threading
-import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -22,6 +25,16 @@ def make(last="linear", seed=3, sizes=(6, 9, 3)):
     return nnpy.NeuralNetwork(sizes, ["tanh", last], seed=seed)
 
 
+@contextmanager
+def limit(seconds=120):
+    """Kill the process if a block takes longer: what runs in it should be stopped, and would never end by itself."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def train(net, x=X, y=Y, **options):
     return net.fit(x, y, **{"epochs": 4, "batch_size": 16, "seed": 1, **options})
 
@@ -30,10 +43,10 @@ def same(one, other):
     np.testing.assert_array_equal(one.parameters, other.parameters)
 
 
-# ---- Validation and metrics ----
+# ---- Validation data ----
 
 
-def test_validation_data_are_measured_after_each_epoch_and_change_nothing():
+def test_validation_data_is_evaluated_after_each_epoch_and_changes_nothing():
     net, other = make("softmax"), make("softmax")
     seen = []
     history = train(
@@ -60,188 +73,26 @@ def test_validation_data_may_have_weights():
     assert history.val_loss[-1] == pytest.approx(expected, rel=1e-5)
 
 
-def test_validation_split_takes_samples_out_by_the_seed():
-    """Sample i has an input of its own, whose weight stays as it was if the sample is not trained on."""
+def test_validation_split_holds_samples_out_by_the_seed():
+    """Sample i alone has input i: the weight of that input does not change if the sample is held out."""
     x, y = np.eye(40, dtype=np.float32), np.ones((40, 1), np.float32)
 
-    def left_out(seed):
+    def held_out(seed):
         net = nnpy.NeuralNetwork([40, 1], "linear", seed=0)
         before = net.weights[0].copy()
         history = net.fit(x, y, validation_split=0.25, epochs=2, seed=seed)
         assert len(history.val_loss) == 2
         return np.flatnonzero((net.weights[0] == before).ravel()).tolist()
 
-    assert len(left_out(0)) == 10
-    assert left_out(0) == left_out(0) != left_out(1)
-
-
-def test_metrics_by_name_and_by_function():
-    def worst(y, out):
-        assert y.shape == out.shape  # or a difference would be a table
-        return np.abs(y - out).max()
-
-    net = make(sizes=(6, 9, 1))
-    history = train(net, y=Y[:, 0], metrics=[worst], validation_split=0.2)
-    assert set(history.metrics) == {"val_worst"}
-    history = train(net, y=Y[:, 0], metrics={"furthest": worst})
-    assert history.metrics["furthest"][-1] == np.abs(Y[:, 0] - net.predict(X)[:, 0]).max()
-    history = train(make("softmax"), y=LABELS, metrics="accuracy")
-    assert 0 < history.metrics["accuracy"][-1] <= 1
-    one = nnpy.NeuralNetwork([6, 1], seed=0)
-    history = train(one, y=(X[:, 0] > 0.5), loss="binary_cross_entropy", validation_data=(X, X[:, 0] > 0.5))
-    assert history.metrics["val_accuracy"][-1] == np.mean((one.predict(X)[:, 0] > 0.5) == (X[:, 0] > 0.5))
-
-
-# ---- Early stopping ----
-
-
-@pytest.mark.parametrize("mode", ["min", "max"])
-def test_early_stopping_restores_the_best_parameters(mode):
-    """Against a loop by hand; the validation targets are others, so that training makes them worse before long."""
-    xv, yv = X[::2], 1 - Y[::2]
-    net, other = make(), make()
-    sign = 1 if mode == "min" else -1
-    stopping = nnpy.EarlyStopping(patience=3, monitor="val_score", mode=mode)
-    history = train(
-        net,
-        epochs=100,
-        optimizer=nnpy.Adam(0.02),
-        validation_data=(xv, yv),
-        metrics={"score": lambda y, out: sign * float(((y - out) ** 2).sum())},
-        early_stopping=stopping,
-    )
-    values, parameters = [], []
-    train(
-        other,
-        epochs=len(history),
-        optimizer=nnpy.Adam(0.02),
-        callbacks=lambda net, _: (
-            values.append(float(((yv - net.predict(xv)) ** 2).sum())),
-            parameters.append(net.parameters.copy()),
-        ),
-    )
-    best = int(np.argmin(values))
-    assert history.best_epoch == best
-    assert len(history) == best + 4 < 100
-    assert history.stopped == "early"
-    np.testing.assert_array_equal(net.parameters, parameters[best])
-    assert net.parameters.tolist() != parameters[-1].tolist()
-    assert f"best epoch {best}, stopped: early" in repr(history)
-
-
-def test_early_stopping_by_the_training_loss_and_by_a_number():
-    net = make()
-    history = train(net, epochs=50, optimizer=nnpy.SGD(1e-7), early_stopping=nnpy.EarlyStopping(2, 0.1))
-    assert len(history) == 3
-    assert history.best_epoch == 0
-    assert len(train(make(), epochs=5, early_stopping=50)) == 5
-
-
-# ---- Weights ----
-
-
-def test_whole_weights_are_repetitions():
-    w = RNG.integers(0, 4, 60)
-    net, other = make(), make()
-    repeated = np.repeat(np.arange(60), w)
-    assert net.loss(X, Y, sample_weight=w) == pytest.approx(net.loss(X[repeated], Y[repeated]), rel=1e-5)
-    np.testing.assert_allclose(
-        net.backpropagation(X, Y, sample_weight=w).parameters,
-        net.backpropagation(X[repeated], Y[repeated]).parameters,
-        rtol=0,
-        atol=1e-6,
-    )
-    np.testing.assert_allclose(
-        net.input_gradient(X, Y, sample_weight=w)[w == 0], np.zeros((np.count_nonzero(w == 0), 6))
-    )
-    train(net, batch_size=None, sample_weight=w)
-    train(other, X[repeated], Y[repeated], batch_size=None)
-    np.testing.assert_allclose(net.parameters, other.parameters, rtol=0, atol=1e-5)
-    assert np.abs(net.parameters - make().parameters).max() > 1e-3
-
-
-def test_weights_count_in_proportion():
-    one, other = make(), make()
-    w = RNG.random(60)
-    h1 = train(one, sample_weight=w)
-    h2 = train(other, sample_weight=8 * w)
-    same(one, other)
-    np.testing.assert_array_equal(h1.loss, h2.loss)
-
-
-@pytest.mark.parametrize("of", ["labels", "zero or one"])
-def test_class_weights_are_sample_weights(of):
-    y = LABELS if of == "labels" else (LABELS > 0).astype(float)
-    table = {0: 2.0, 1: 0.5, 2: 1.0}
-    counts = np.bincount(y.astype(int))
-    last, loss, size = ("softmax", None, 3) if of == "labels" else ("sigmoid", "binary_cross_entropy", 1)
-    for class_weight, weights in (
-        (table, np.array([table[int(k)] for k in y])),
-        ("balanced", 60 / (len(counts) * counts[y.astype(int)])),
-    ):
-        one, other = (make(last, sizes=(6, 9, size)) for _ in range(2))
-        train(one, y=y, loss=loss, class_weight=class_weight)
-        train(other, y=y, loss=loss, sample_weight=weights)
-        same(one, other)
-    assert np.abs(one.parameters - make(last, sizes=(6, 9, size)).parameters).max() > 1e-3
-
-
-# ---- Missing targets ----
-
-
-def test_missing_targets_against_numpy():
-    y = Y.copy()
-    y[RNG.random(y.shape) < 0.3] = np.nan
-    y[7] = np.nan
-    net = make()
-    there = ~np.isnan(y)
-    counted = there.any(axis=1)
-    difference = np.where(there, net.predict(X).astype(float) - np.nan_to_num(y), 0)
-    expected = (difference**2).sum() / counted.sum()
-    assert net.loss(X, y, missing="ignore") == pytest.approx(expected, rel=1e-5)
-    # The last layer is linear: the gradient by its biases is the mean of twice the differences.
-    gradient = net.backpropagation(X, y, missing="ignore").biases[-1]
-    np.testing.assert_allclose(gradient, 2 * difference.sum(axis=0) / counted.sum(), rtol=1e-4)
-    with pytest.raises(ValueError, match=r"^y must be finite in float32, got y\["):
-        net.loss(X, y)
-
-
-def test_samples_without_any_target_may_as_well_not_be_there():
-    y = Y[:, :1].copy()
-    y[::3] = np.nan
-    kept = ~np.isnan(y[:, 0])
-    one, other = (make(sizes=(6, 9, 1)) for _ in range(2))
-    h1 = train(one, y=y, batch_size=None, missing="ignore")
-    h2 = train(other, X[kept], y[kept], batch_size=None)
-    np.testing.assert_allclose(one.parameters, other.parameters, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(h1.loss, h2.loss, rtol=1e-5)
-    with pytest.raises(ValueError, match="^no sample counts: each has a weight of 0 or no target$"):
-        train(one, y=y * np.nan, missing="ignore")
-    with pytest.raises(ValueError, match=r"^y must be finite in float32, got y\[3, 0\] = inf"):
-        train(one, y=np.where(np.arange(60)[:, None] == 3, np.inf, y), missing="ignore")
-
-
-def test_missing_targets_of_the_other_losses():
-    """A target that is missing is one whose derivative is 0: as if it were what the network says."""
-    for last, loss in (("linear", "huber"), ("sigmoid", "binary_cross_entropy"), ("linear", "mean_absolute_error")):
-        net = make(last)
-        y = net.predict(X).copy()
-        y[:, 1:] = RNG.random((60, 2))
-        missing = y.copy()
-        missing[:, 0] = np.nan
-        np.testing.assert_allclose(
-            net.backpropagation(X, missing, loss=loss, missing="ignore").parameters,
-            net.backpropagation(X, y, loss=loss).parameters,
-            rtol=0,
-            atol=1e-6,
-        )
+    assert len(held_out(0)) == 10
+    assert held_out(0) == held_out(0) != held_out(1)
 
 
 # ---- Dropout, l2, clipping ----
 
 
-def test_dropout_leaves_out_its_share_and_keeps_the_mean():
-    """One step of a linear network from zero weights on: a column of the gradient is 0 where the unit was left out."""
+def test_dropout_drops_its_proportion_and_keeps_the_mean():
+    """After one step from zero weights, the outgoing weight of a unit is still 0 if the unit was dropped."""
     net = nnpy.NeuralNetwork([1, 4000, 1], "linear", seed=0)
     net.weights[0], net.biases[0], net.weights[1], net.biases[1] = 1, 0, 0, 0
     net.fit([[1.0]], [[1.0]], optimizer=nnpy.SGD(0.5), epochs=1, dropout=0.25, seed=0)
@@ -252,20 +103,40 @@ def test_dropout_leaves_out_its_share_and_keeps_the_mean():
 
 
 def test_dropout_depends_on_the_seed_and_the_epoch():
-    def parameters(**options):
-        net = make()
-        train(net, dropout=[0.5], shuffle=False, **options)
-        return net.parameters.tolist()
+    """Steps are so small that the gradients of two epochs differ only in the units that are dropped."""
 
-    assert parameters(seed=1) == parameters(seed=1) != parameters(seed=2)
+    def steps(**options):
+        net, path = make(), [make().parameters.copy()]
+        train(
+            net,
+            dropout=[0.5],
+            shuffle=False,
+            batch_size=None,
+            epochs=2,
+            optimizer=nnpy.SGD(1e-3),
+            callbacks=lambda net, _: path.append(net.parameters.copy()),
+            **options,
+        )
+        return np.diff(path, axis=0)
+
+    one, other = steps(seed=1)
+    np.testing.assert_array_equal(steps(seed=1), [one, other])
+    assert np.linalg.norm(one - other) > 0.1 * np.linalg.norm(one)
+    assert np.linalg.norm(one - steps(seed=2)[0]) > 0.1 * np.linalg.norm(one)
 
 
-def test_l2_makes_weights_smaller_and_is_not_in_the_loss():
-    plain, small = make(), make()
-    train(plain, epochs=200)
-    history = train(small, epochs=200, l2=0.1)
-    assert np.square(small.weights[0]).sum() < 0.5 * np.square(plain.weights[0]).sum()
-    assert history.loss[-1] == pytest.approx(small.loss(X, Y), rel=0.05)
+def test_l2_adds_to_the_gradient_of_the_weights_and_not_to_the_loss():
+    net, before = make(), make()
+    for bias in (*net.biases, *before.biases):
+        bias[...] = 0.5
+    gradient = before.backpropagation(X, Y)
+    history = train(net, l2=0.3, optimizer=nnpy.SGD(1.0), batch_size=None, epochs=1)
+    for now, then, g in zip(net.weights, before.weights, gradient.weights, strict=True):
+        np.testing.assert_allclose(now, then - (g + 0.3 * then), rtol=0, atol=1e-6)
+        assert np.abs(0.3 * then).max() > 1e-2
+    for now, then, g in zip(net.biases, before.biases, gradient.biases, strict=True):
+        np.testing.assert_allclose(now, then - g, rtol=0, atol=1e-6)
+    assert history.loss[0] == pytest.approx(before.loss(X, Y), rel=1e-6)
 
 
 def test_clipping_bounds_a_step():
@@ -288,59 +159,29 @@ def test_a_callback_stops_the_training():
     history = train(make(), epochs=10, callbacks=[stop])
     assert lengths == [1, 2, 3]
     assert history.stopped == "callback"
-    history = train(make(), epochs=10, callbacks=lambda net, history: history.loss[-1] < 1e9)  # a boolean of numpy's
+    history = train(make(), epochs=10, callbacks=lambda net, history: history.loss[-1] < 1e9)  # a numpy.bool
     assert len(history) == 1
 
 
-def test_history_goes_into_json_and_a_plot(monkeypatch):
+def test_history_goes_into_json():
     history = train(make("softmax"), y=LABELS, validation_split=0.2, early_stopping=10)
     table = json.loads(json.dumps(history.to_dict()))
-    assert set(table) == {"loss", "val_loss", "val_accuracy", "rate", "seconds"}
+    assert set(table) == {"loss", "val_loss", "val_accuracy", "learning_rate", "seconds"}
     np.testing.assert_array_equal(table["loss"], history.loss)
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    ax = history.plot()
-    assert [line.get_label() for line in ax.lines[:2]] == ["training", "validation"]
-    np.testing.assert_array_equal(ax.lines[0].get_ydata(), history.loss)
-    ax.figure.savefig(io.BytesIO())
-    matplotlib.pyplot.close(ax.figure)
-    import builtins
-
-    real = builtins.__import__
-
-    def refuse(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ImportError, match=r"^nnpy.plot needs matplotlib: pip install 'nnpy\[plot\]'$"):
-        history.plot()
+    assert history.stopped == "epochs"
+    assert repr(history).startswith("<History of 4 epochs, loss ")
 
 
-def test_verbose_prints_a_line_an_epoch(capsys):
+def test_verbose_prints_a_line_for_each_epoch(capsys):
     train(make("softmax"), y=LABELS, verbose=1, validation_split=0.2)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert re.fullmatch(r"epoch 4/4  loss \S+  val_loss \S+  val_accuracy \S+  rate 0\.001  \d+\.\d\d s", lines[-1])
+    assert re.fullmatch(
+        r"epoch 4/4  loss \S+  val_loss \S+  val_accuracy \S+  learning_rate 0\.001  \d+\.\d\d s", lines[-1]
+    )
 
 
-def test_rates_of_a_schedule_are_in_the_history():
-    history = train(make(), optimizer=nnpy.SGD(nnpy.StepDecay(0.1, every_epochs=2, factor=0.5)))
-    np.testing.assert_allclose(history.learning_rate, [0.1, 0.1, 0.05, 0.05])
-    one, other = make(), make()
-    train(one, optimizer=nnpy.SGD(lambda epoch, epochs: 0.1 * 0.5 ** (epoch // 2)))
-    train(other, optimizer=nnpy.SGD(nnpy.StepDecay(0.1, every_epochs=2, factor=0.5)))
-    same(one, other)
-
-
-def test_reduce_on_plateau_reduces():
-    optimizer = nnpy.SGD(nnpy.ReduceOnPlateau(1e-7, factor=0.5, patience=2, min_delta=1))
-    history = train(make(), epochs=7, optimizer=optimizer)
-    np.testing.assert_allclose(history.learning_rate, [1e-7] * 3 + [5e-8] * 2 + [2.5e-8] * 2)
-
-
-# ---- Streams ----
+# ---- Batches and partial_fit ----
 
 
 def test_batches_are_steps():
@@ -353,34 +194,42 @@ def test_batches_are_steps():
     one.fit(iter(batches), epochs=1, batch_size=5)
     w = RNG.random(60)
     one, other = make(), make()
-    one.fit([(X, Y, w / w.mean())], epochs=2)  # which are not divided by their mean: that of all is not known
+    one.fit([(X, Y, w / w.mean())], epochs=2)  # weights of batches are not divided by their mean
     other.fit(X, Y, sample_weight=w, epochs=2, batch_size=None)
     np.testing.assert_allclose(one.parameters, other.parameters, rtol=0, atol=1e-7)
 
 
-def test_partial_fit_goes_on_where_it_was():
-    """The moments of Adam are kept from call to call, through copies and files."""
+def test_partial_fit_keeps_the_state_of_the_optimizer():
+    """The moments of Adam are kept from call to call, and by copies and pickles; `test_checkpoint` has files."""
     one, other = make(), make()
-    optimizer = nnpy.Adam(0.01)
-    losses = [one.partial_fit(X, Y, optimizer=optimizer, batch_size=None) for _ in range(4)]
+    optimizer, losses = nnpy.Adam(0.01), []
+    for duplicate in (lambda net: net, copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))):
+        one = duplicate(one)
+        losses.append(one.partial_fit(X, Y, optimizer=optimizer, batch_size=None))
     history = other.fit(X, Y, optimizer=optimizer, epochs=4, batch_size=None)
     same(one, other)
     np.testing.assert_array_equal(losses, history.loss)
-    one.partial_fit(X, Y)  # the same optimiser, unless another is named
+    one.partial_fit(X, Y)  # without an optimizer it is the one of the last call
     assert one._state.optimizer == optimizer
     one.partial_fit(X, Y, optimizer=nnpy.RMSprop())
     assert one._state.num_passes == 1
 
 
 def test_partial_fit_takes_another_order_in_every_call():
-    net = make()
-    first = [net.partial_fit(X, Y, batch_size=1, optimizer=nnpy.SGD(1e-9)) for _ in range(2)]
-    assert first[0] == pytest.approx(first[1], rel=1e-5)
+    """With a seed, the calls are the epochs of a fit; without one they are random."""
     one, other = make(), make()
     for _ in range(2):
-        one.partial_fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.5))
-    other.fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.5), epochs=2, seed=0)
+        one.partial_fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.05), seed=4)
+    other.fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.05), epochs=2, seed=4)
     same(one, other)
+    fixed = make()
+    for _ in range(2):
+        fixed.fit(X, Y, batch_size=7, optimizer=nnpy.SGD(0.05), epochs=1, seed=4)
+    assert (one.parameters != fixed.parameters).any()
+    losses = set()
+    for _ in range(3):
+        losses.add(make().partial_fit(X, Y, batch_size=1, optimizer=nnpy.SGD(0.05)))
+    assert len(losses) == 3
 
 
 # ---- Divergence ----
@@ -390,22 +239,22 @@ def test_divergence_names_the_place_and_leaves_the_last_finite_parameters():
     x, y = X.copy(), Y.copy()
     net, other = make(), make()
     options = {"optimizer": nnpy.SGD(1e4), "batch_size": 16, "shuffle": False, "epochs": 30}
-    with pytest.raises(nnpy.DivergenceError, match=r"^the training diverged in epoch \d+, batch \d+: ") as error:
+    with pytest.raises(nnpy.DivergenceError, match=r"^training diverged in epoch \d+, batch \d+: ") as error:
         net.fit(x, y, **options)
     epoch, batch = error.value.epoch, error.value.batch
-    assert len(error.value.history) == epoch
+    assert len(error.value.history) == epoch - 1
     assert np.isfinite(net.parameters).all()
-    # By hand: all the steps before, and one more, which is one too many.
+    # Take the steps before one by one; the next step diverges.
     steps = [slice(i, i + 16) for i in range(0, 60, 16)]
-    for number in range(epoch * 4 + batch):
+    for number in range((epoch - 1) * 4 + batch - 1):
         other.gradient_descent(x[steps[number % 4]], y[steps[number % 4]], rate=1e4)
     same(net, other)
     with pytest.raises(nnpy.DivergenceError):
-        other.gradient_descent(x[steps[batch]], y[steps[batch]], rate=1e4)
+        other.gradient_descent(x[steps[batch - 1]], y[steps[batch - 1]], rate=1e4)
 
 
 def test_divergence_leaves_the_state_of_the_optimizer_as_well():
-    """A sample that overflows, in the third pass: after it the training goes on as if that pass had not been."""
+    """The third of four calls overflows: the fourth continues as if the third had not been made."""
     bad = np.full((1, 6), 3e38, np.float32)
     one, other = make(), make()
     for net in (one, other):
@@ -419,13 +268,6 @@ def test_divergence_leaves_the_state_of_the_optimizer_as_well():
     same(one, other)
 
 
-def test_parameters_that_are_not_finite_are_refused():
-    net = make()
-    net.biases[0] = np.nan
-    with pytest.raises(ValueError, match="^the parameters of the network are not finite$"):
-        train(net)
-
-
 # ---- Ctrl-C ----
 
 
@@ -436,11 +278,10 @@ def test_ctrl_c_returns_the_history_so_far(validated):
     net = nnpy.NeuralNetwork([50, 64, 1], "tanh", seed=0)
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     timer.start()
-    start = time.perf_counter()
-    history = net.fit(x, y, epochs=10**6, validation_data=(x[:10], y[:10]) if validated else None, seed=0)
-    assert time.perf_counter() - start < 5
+    with limit():
+        history = net.fit(x, y, epochs=10**12, validation_data=(x[:10], y[:10]) if validated else None, seed=0)
     assert history.stopped == "interrupt"
-    assert 0 < len(history) < 10**6
+    assert 0 < len(history) < 10**6  # as many epochs as half a second allows
     assert len(set(map(len, history.to_dict().values()))) == 1
     assert np.isfinite(net.parameters).all()
     assert "stopped: interrupt" in repr(history)
@@ -452,7 +293,7 @@ REFUSED = [
     (
         {"loss": "hinge"},
         ValueError,
-        "loss must be one of mse, mean_absolute_error, huber, pinball, binary_cross_entropy, ",
+        "loss must be one of mse, mae, huber, pinball, binary_cross_entropy, ",
     ),
     ({"loss": 3}, TypeError, "loss must be a name such as 'mse' or an object such as nnpy.Huber(), got 3"),
     (
@@ -460,6 +301,14 @@ REFUSED = [
         ValueError,
         'the loss "cross_entropy" needs "softmax" as the last activation, the network has "linear"',
     ),
+    (
+        {"optimizer": 3},
+        TypeError,
+        "optimizer must be a name such as 'adam' or an object such as nnpy.SGD(0.1), got 3",
+    ),
+    ({"epochs": -1}, ValueError, "epochs must be from 0 to 9223372036854775807, got -1"),
+    ({"epochs": 1.0}, TypeError, "epochs must be an integer, got 1.0"),
+    ({"seed": -1}, ValueError, "seed must be from 0 to 18446744073709551615, got -1"),
     ({"shuffle": "no"}, TypeError, "shuffle must be True or False, got 'no'"),
     ({"batch_size": 0}, ValueError, "batch_size must be from 1 to 9223372036854775807, got 0"),
     ({"batch_size": 1.5}, TypeError, "batch_size must be an integer, got 1.5"),
@@ -475,24 +324,32 @@ REFUSED = [
     ({"dropout": "half"}, TypeError, "dropout must be a number or one for each hidden layer, got 'half'"),
     ({"verbose": 2}, ValueError, "verbose must be from 0 to 1, got 2"),
     ({"callbacks": [3]}, TypeError, "a callback must be a function of the network and the history, got 3"),
-    ({"metrics": ["f1"]}, TypeError, "a metric must be 'accuracy' or a function of y and the outputs, got 'f1'"),
+    (
+        {"metrics": ["f1"]},
+        TypeError,
+        "a metric must be 'accuracy', 'r2' or a function of y and the outputs that returns a number, got 'f1'",
+    ),
     ({"early_stopping": 0}, ValueError, "early_stopping must be from 1 to 9223372036854775807, got 0"),
     ({"early_stopping": nnpy.EarlyStopping(monitor="f1")}, ValueError, "monitor must be one of loss, got 'f1'"),
     ({"validation_data": X}, TypeError, "validation_data must be (x, y) or (x, y, sample_weight)"),
     ({"validation_data": (X, Y[:3])}, ValueError, "x and y must have the same number of rows, got 60 and 3"),
     ({"validation_data": (X * np.nan, Y)}, ValueError, "x must be finite in float32, got x[0, 0] = nan"),
     ({"validation_split": 1.0}, ValueError, "validation_split must be between 0 and 1, got 1.0"),
-    ({"validation_split": 0.001}, ValueError, "validation_split=0.001 of 60 samples leaves nothing on one side"),
+    ({"validation_split": 0.001}, ValueError, "validation_split=0.001 of 60 samples leaves an empty part"),
     (
         {"validation_split": 0.5, "validation_data": (X, Y)},
         ValueError,
-        "validation_data and validation_split do not go together",
+        "validation_data and validation_split exclude each other",
     ),
-    ({"sample_weight": np.ones(59)}, ValueError, "sample_weight must have shape (60,), one number a sample, got (59,)"),
+    (
+        {"sample_weight": np.ones(59)},
+        ValueError,
+        "sample_weight must have shape (60,), one number per sample, got (59,)",
+    ),
     (
         {"sample_weight": np.ones(59), "validation_split": 0.5},
         ValueError,
-        "sample_weight must have shape (60,), one number a sample, got (59,)",
+        "sample_weight must have shape (60,), one number per sample, got (59,)",
     ),
     ({"sample_weight": -np.ones(60)}, ValueError, "sample_weight must be finite and not negative"),
     ({"sample_weight": np.ones(60) * np.nan}, ValueError, "sample_weight must be finite and not negative"),
@@ -504,21 +361,6 @@ REFUSED = [
         "class_weight needs integer labels, or targets 0 and 1 for a network with one output",
     ),
     ({"missing": "drop"}, ValueError, "missing must be 'raise' or 'ignore', got 'drop'"),
-    (
-        {"optimizer": nnpy.LBFGS(), "dropout": 0.5, "batch_size": None},
-        ValueError,
-        "LBFGS goes without dropout and clip_norm",
-    ),
-    (
-        {"optimizer": nnpy.Rprop()},
-        ValueError,
-        "Rprop has all samples in a step: batch_size must be None, got 16",
-    ),
-    (
-        {"optimizer": nnpy.LevenbergMarquardt(), "loss": "huber", "batch_size": None},
-        ValueError,
-        'LevenbergMarquardt is for the loss "mse" without softmax, got "huber"',
-    ),
 ]
 
 
@@ -531,96 +373,24 @@ def test_refused_options_change_nothing(options, error, message):
     np.testing.assert_array_equal(net.parameters, before)
 
 
-REFUSED_FOR_LABELS = [
-    ({"class_weight": {0: 1, 1: 1}}, ValueError, "class_weight has no weight for the label 2"),
-    ({"class_weight": {0: 1, 1: -1, 2: 1}}, ValueError, "class_weight[1] must not be negative, got -1.0"),
-    (
-        {"class_weight": "even"},
-        ValueError,
-        "class_weight must be 'balanced' or a mapping of labels to numbers, got 'even'",
-    ),
-    (
-        {"class_weight": [1, 2, 3]},
-        TypeError,
-        "class_weight must be 'balanced' or a mapping of labels to numbers, got [1",
-    ),
-    ({"loss": "mse"}, ValueError, "y must have shape (samples, 3), got (60,)"),
-]
-
-
-@pytest.mark.parametrize(("options", "error", "message"), REFUSED_FOR_LABELS)
-def test_refused_options_for_labels(options, error, message):
-    net = make("softmax")
-    with pytest.raises(error, match=f"^{re.escape(message)}"):
-        train(net, y=LABELS, **options)
-
-
-def test_probabilities_above_one_are_refused():
-    net = make("sigmoid")
-    with pytest.raises(ValueError, match=r"^y must be probabilities, got 2\.0$"):
-        net.loss(X, Y * 0 + 2, loss="binary_cross_entropy")
-
-
 def test_refused_batches():
     net = make()
     with pytest.raises(TypeError, match="^y is missing; without it x must be an iterable of batches "):
         net.fit(X)
-    with pytest.raises(ValueError, match="^an iterator can be gone through once, epochs=2 need something that can be"):
+    with pytest.raises(
+        ValueError,
+        match="^an iterator can be consumed only once, and epochs is 2: pass a list, or an object whose __iter__ ",
+    ):
         net.fit(iter([(X, Y)]), epochs=2)
     with pytest.raises(TypeError, match=r"^a batch must be \(x, y\) or \(x, y, sample_weight\), got ndarray$"):
         net.fit([X])
-    with pytest.raises(ValueError, match="^there is no batch in epoch 0$"):
+    with pytest.raises(ValueError, match="^there is no batch in epoch 1$"):
         net.fit([])
     with pytest.raises(ValueError, match=r"^with batches pass \(x, y, sample_weight\), and class_weight as a mapping$"):
         net.fit([(X, Y)], sample_weight=np.ones(60))
-    with pytest.raises(ValueError, match="^Rprop needs all samples at once, not batches$"):
-        net.fit([(X, Y)], optimizer=nnpy.Rprop())
     with pytest.raises(ValueError, match="^validation_split needs x and y, not batches$"):
         net.fit([(X, Y)], validation_split=0.5)
     same(net, make())
-
-
-def test_refused_for_partial_fit():
-    net = make()
-    for optimizer in (nnpy.Adam(nnpy.CosineDecay(0.1)), nnpy.Adam(nnpy.ReduceOnPlateau(0.1)), nnpy.LBFGS()):
-        with pytest.raises(
-            ValueError, match="^partial_fit knows no end of the training: it takes an optimizer with a "
-        ):
-            net.partial_fit(X, Y, optimizer=optimizer, batch_size=None)
-    same(net, make())
-
-
-def test_levenberg_marquardt_is_refused_for_many_parameters():
-    net = nnpy.NeuralNetwork([100, 100, 1])
-    with pytest.raises(
-        ValueError, match="^LevenbergMarquardt is for 10,000 parameters at the most, the network has 10,201$"
-    ):
-        net.fit(np.ones((2, 100)), np.ones(2), optimizer=nnpy.LevenbergMarquardt())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"patience": 0}, "patience must be from 1 to 9223372036854775807, got 0"),
-        ({"min_delta": -1}, "min_delta must not be negative, got -1"),
-        ({"mode": "auto"}, "mode must be 'min' or 'max', got 'auto'"),
-    ],
-)
-def test_refused_early_stopping(arguments, message):
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        nnpy.EarlyStopping(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("make_loss", "message"),
-    [
-        (lambda: nnpy.Huber(0), "delta must be positive in float32, got 0"),
-        (lambda: nnpy.Pinball(1.0), "quantile must be between 0 and 1, got 1.0"),
-    ],
-)
-def test_refused_losses(make_loss, message):
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        make_loss()
 
 
 def test_a_schedule_runs_within_an_epoch_of_batches_whose_number_is_known():
@@ -642,69 +412,13 @@ def test_divergence_in_batches_names_the_place_in_the_epoch():
     bad = np.full((15, 6), 3e38, np.float32), np.full((15, 3), 3e38, np.float32)
     batches = [(X[:30], Y[:30]), (X[30:], Y[30:]), bad]
     net = make()
-    with pytest.raises(nnpy.DivergenceError, match=r"^the training diverged in epoch 0, batch 4: ") as error:
+    with pytest.raises(nnpy.DivergenceError, match=r"^training diverged in epoch 1, batch 5: ") as error:
         net.fit(batches, epochs=3, batch_size=15)
-    assert (error.value.epoch, error.value.batch) == (0, 4)
+    assert (error.value.epoch, error.value.batch) == (1, 5)
     assert np.isfinite(net.parameters).all()
 
 
-# ---- What else can go wrong ----
-
-
-@pytest.mark.parametrize("last", ["linear", "sigmoid"])
-def test_accuracy_of_outputs_that_are_each_a_yes_or_no(last):
-    """Of each of them, at 1/2 or, for a logit, 0; without those that are missing."""
-    net = nnpy.NeuralNetwork([6, 3], last, seed=0)
-    y = (X[:, :3] > 0.5).astype(float)
-    y[::3, 1] = np.nan
-    history = train(net, y=y, loss="binary_cross_entropy", missing="ignore", metrics="accuracy")
-    there = ~np.isnan(y)
-    right = (net.predict(X) > (0 if last == "linear" else 0.5)) == (y > 0.5)
-    assert history.metrics["accuracy"][-1] == right[there].mean()
-
-
-def test_accuracy_leaves_out_rows_with_a_missing_probability():
-    net = make("softmax")
-    y = np.eye(3)[LABELS]
-    y[:20, 0] = np.nan
-    history = train(net, y=y, missing="ignore", metrics="accuracy")
-    assert history.metrics["accuracy"][-1] == np.mean(net.predict(X[20:]).argmax(axis=1) == LABELS[20:])
-
-
-def test_early_stopping_of_an_accuracy_looks_for_a_high_one():
-    history = train(
-        make("softmax"),
-        y=LABELS,
-        epochs=30,
-        validation_split=0.3,
-        early_stopping=nnpy.EarlyStopping(30, 0, "val_accuracy"),
-    )
-    assert history.best_epoch == int(np.argmax(history.metrics["val_accuracy"]))
-
-
-def test_early_stopping_gets_over_a_nan():
-    values = iter([np.nan, 5.0, 4.0, 3.0, 9.0])
-    options = {"metrics": {"m": lambda y, out: next(values)}, "early_stopping": nnpy.EarlyStopping(4, monitor="m")}
-    assert train(make(), epochs=5, **options).best_epoch == 3
-
-
-def test_early_stopping_restores_after_an_error_as_well():
-    net, kept = make(), []
-
-    def fail(net, history):
-        kept.append(net.parameters.copy())
-        if len(history) == 4:
-            raise ZeroDivisionError
-
-    values = iter([3.0, 1.0, 2.0, 2.0])
-    with pytest.raises(ZeroDivisionError):
-        train(
-            net,
-            callbacks=fail,
-            metrics={"m": lambda y, out: next(values)},
-            early_stopping=nnpy.EarlyStopping(9, monitor="m"),
-        )
-    np.testing.assert_array_equal(net.parameters, kept[1])
+# ---- Exceptions and extreme values ----
 
 
 def test_an_exception_in_a_schedule_counts_no_epoch_twice():
@@ -718,8 +432,8 @@ def test_an_exception_in_a_schedule_counts_no_epoch_twice():
     assert history.stopped == "interrupt"
 
 
-def test_an_exception_of_the_bar_is_not_raised_again(monkeypatch):
-    """The bar fails while another exception is on its way: the next call knows nothing of it."""
+def test_an_exception_of_the_progress_bar_is_raised_once(monkeypatch):
+    """The progress bar raises while C computes: the next call does not raise that exception again."""
     tqdm = pytest.importorskip("tqdm")
 
     class Failing(tqdm.tqdm):
@@ -733,58 +447,18 @@ def test_an_exception_of_the_bar_is_not_raised_again(monkeypatch):
     net.loss(X, Y)
 
 
-def test_samples_of_no_weight_do_not_matter_whatever_they_cost():
-    y, w = Y.copy(), np.ones(60)
-    y[0], w[0] = 1e25, 0
-    net, other = make(), make()
-    assert net.loss(X, y, sample_weight=w) == pytest.approx(net.loss(X[1:], Y[1:]), rel=1e-5)
-    history = train(net, y=y, sample_weight=w, batch_size=None)
-    train(other, X[1:], Y[1:], batch_size=None)
-    assert np.isfinite(history.loss).all()
-    np.testing.assert_allclose(net.parameters, other.parameters, rtol=0, atol=1e-4)
-
-
-def test_very_large_weights():
-    assert make().loss(X, Y, sample_weight=np.full(60, 1e308)) == pytest.approx(make().loss(X, Y), rel=1e-6)
-
-
 def test_a_gradient_too_large_for_its_square_is_clipped():
     net = nnpy.NeuralNetwork([6, 3], "linear", seed=0)
     before = net.parameters.copy()
-    options = {"loss": "mean_absolute_error", "optimizer": nnpy.SGD(1.0), "batch_size": None, "epochs": 1}
+    options = {"loss": "mae", "optimizer": nnpy.SGD(1.0), "batch_size": None, "epochs": 1}
     net.fit(X * np.float32(1e25), Y, clip_norm=0.5, **options)
     assert np.linalg.norm(net.parameters - before) == pytest.approx(0.5, rel=1e-5)
 
 
-def test_a_mask_is_refused_in_weights_and_before_a_split():
-    for options in ({"validation_split": 0.2}, {}):
-        with pytest.raises(TypeError, match="^y is a masked array, which nnpy does not read: "):
-            train(make(), y=np.ma.masked_array(Y), **options)
-        with pytest.raises(TypeError, match="^sample_weight is a masked array, which nnpy does not read: "):
-            train(make(), sample_weight=np.ma.masked_array(np.ones(60)), **options)
-
-
-def test_probabilities_are_checked_beside_a_missing_one():
-    y = np.full((60, 3), 5.0)
-    y[0, 0] = np.nan
-    with pytest.raises(ValueError, match=r"^y must be probabilities, got 5\.0$"):
-        train(make("sigmoid"), y=y, loss="binary_cross_entropy", missing="ignore")
-
-
-def test_metrics_need_names_of_their_own_and_data():
-    for metrics in ([lambda y, out: 0, lambda y, out: 1], {"loss": lambda y, out: 0}, {"rate": lambda y, out: 0}):
-        with pytest.raises(
-            ValueError, match="^a metric needs a name of its own, got '[^']+' again: pass a mapping of names$"
-        ):
-            train(make(), metrics=metrics)
-    with pytest.raises(ValueError, match="^with batches metrics need validation_data$"):
-        make().fit([(X, Y)], metrics={"m": lambda y, out: 0})
-
-
-def test_parameters_that_are_not_finite_are_refused_everywhere():
+def test_parameters_that_are_not_finite_are_refused():
     net = make()
     net.biases[0] = np.nan
-    for call in (lambda: net.partial_fit(X, Y), lambda: net.gradient_descent(X, Y, rate=1)):
+    for call in (lambda: train(net), lambda: net.partial_fit(X, Y), lambda: net.gradient_descent(X, Y, rate=1)):
         with pytest.raises(ValueError, match="^the parameters of the network are not finite$"):
             call()
 
@@ -798,23 +472,7 @@ def test_fit_and_randomize_forget_what_partial_fit_remembered():
         assert net._state is None
 
 
-def test_weights_in_a_stream_are_taken_as_they_are():
-    steps = []
-    for w in (1.0, 1e-3):
-        net = make()
-        net.partial_fit(X[:1], Y[:1], sample_weight=[w], optimizer=nnpy.SGD(0.1))
-        steps.append(np.abs(net.parameters - make().parameters).max())
-    assert steps[1] == pytest.approx(1e-3 * steps[0], rel=1e-2)
-
-
-def test_plateau_does_not_raise_the_rate():
-    with pytest.raises(ValueError, match=r"^final must not be above rate, got 0\.5 and 0\.1$"):
-        nnpy.ReduceOnPlateau(0.1, min_rate=0.5)
-
-
-def test_a_tiny_network_that_diverges_soon_does_not_take_long():
+def test_a_tiny_network_that_diverges_stops_soon():
     net = nnpy.NeuralNetwork([2, 2, 1], ["tanh", "linear"], seed=0)
-    start = time.perf_counter()
-    with pytest.raises(nnpy.DivergenceError):
-        net.gradient_descent([[0, 1], [1, 1]], [1, 2], rate=100, iterations=2 * 10**7)  # which takes a second by itself
-    assert time.perf_counter() - start < 5
+    with limit(), pytest.raises(nnpy.DivergenceError):
+        net.gradient_descent([[0, 1], [1, 1]], [1, 2], rate=100, iterations=10**12)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy._arrays import as_table, to_array
+from nnpy._arrays import as_table, feature_names, to_array
 from nnpy._ffi import ffi, lib
 from nnpy._model import Model
 from nnpy._samples import Samples, category_codes, check_sample_weight, is_categorical
@@ -63,6 +63,7 @@ class BatchData:
                 normalize_weights=False,
             )
             trainer.advance(samples, epoch, 1, span=span, first_batch=steps)
+            self._model._feature_names = feature_names(batch[0]) or self._model._feature_names
             steps += -(-len(samples) // trainer.batch_size(len(samples)))
             total += trainer.losses[0] * len(samples)
             num += len(samples)
@@ -96,7 +97,9 @@ def prepare_data(model: Model, settings: Settings, x: Any, y: ArrayLike | None, 
         if y is None:
             raise ValueError("validation_split needs x and y, not batches")
         x, y, weight, validation_data = _split(model, x, y, weight, share=options.validation_split, seed=settings.seed)
-    validation = None if validation_data is None else _check_validation(model, settings, validation_data)
+    validation = None
+    if validation_data is not None:
+        validation = _check_validation(model, settings, validation_data, names=feature_names(x))
     if y is None:
         if weight is not None or isinstance(options.class_weight, str):
             raise ValueError("with batches pass (x, y, sample_weight), and class_weight as a mapping")
@@ -111,9 +114,11 @@ def prepare_data(model: Model, settings: Settings, x: Any, y: ArrayLike | None, 
     return TrainingData(ArrayData(samples), validation)
 
 
-def _check_validation(model: Model, settings: Settings, data: Any) -> Samples:
+def _check_validation(model: Model, settings: Settings, data: Any, *, names: tuple[str, ...] | None) -> Samples:
+    """Check validation data; names: the columns of the training data."""
     if not isinstance(data, (tuple, list)) or len(data) not in {2, 3}:
         raise TypeError("validation_data must be (x, y) or (x, y, sample_weight)")
+    model._check_feature_names(data[0], known=names)
     samples = model._samples(
         data[0],
         data[1],

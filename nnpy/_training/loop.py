@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from nnpy._backend import backend
 from nnpy._history import DivergenceError, History
 from nnpy._metrics import Metric, check_metrics, is_classifier
 from nnpy._model import Model
-from nnpy._optimizers import OptimizerState
+from nnpy._optimizers import OptimizerState, check_optimizer
 from nnpy._schedules import ReduceOnPlateau
 from nnpy._training import checkpoint
 from nnpy._training.data import ArrayData, BatchData, is_iterable_of_batches, prepare_data
@@ -71,9 +71,11 @@ def fit(
     trainer = Trainer(model, settings, backend=backend, poll=poll)
     history = History() if history is None else history
     with progress_bar(settings.epochs, "epoch", options.progress) as bar:
+        parameters_before = None if saved is None else model.parameters.copy()
         if saved is not None:
             checkpoint.restore(saved, trainer, monitor, history)
-        model._feature_names = feature_names(x) or model._feature_names
+        names_before = model._feature_names
+        model._feature_names = feature_names(x) or names_before
         try:
             _run(data, trainer, monitor, history, bar=bar, checkpoint_path=options.checkpoint)
         except KeyboardInterrupt:
@@ -83,7 +85,12 @@ def fit(
             raise
         finally:
             monitor.restore_best(history)
-            model._state = None  # what an earlier partial_fit remembered
+            if trainer.has_trained or history.stopped:
+                model._state = None  # of an earlier partial_fit
+            else:  # the data was refused
+                model._feature_names = names_before
+                if parameters_before is not None:
+                    model.parameters = parameters_before
     return history
 
 
@@ -150,6 +157,11 @@ def _early_stopping(options: FitOptions) -> EarlyStopping | None:
 
 
 def _callbacks(options: FitOptions) -> list[Any]:
+    if not callable(options.callbacks) and not isinstance(options.callbacks, Iterable):
+        raise TypeError(
+            "callbacks must be a function of the network and the history, or a sequence of such functions, got "
+            f"{options.callbacks!r}"
+        )
     callbacks = [options.callbacks] if callable(options.callbacks) else list(options.callbacks)
     for callback in callbacks:
         if not callable(callback):
@@ -160,10 +172,11 @@ def _callbacks(options: FitOptions) -> list[Any]:
 def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -> float:
     """Train on the samples once; see `NeuralNetwork.partial_fit`. The caller holds the lock of the model."""
     state = model._state
-    settings = Settings.check(model, options, default_optimizer=None if state is None else state.optimizer)
-    learning_rate = getattr(settings.optimizer, "learning_rate", None)
+    default = None if state is None else state.optimizer
+    learning_rate = getattr(check_optimizer(options.optimizer or default), "learning_rate", None)
     if learning_rate is None or callable(learning_rate) or isinstance(learning_rate, ReduceOnPlateau):
         raise ValueError("partial_fit needs an optimizer with a number as its learning_rate: a stream has no known end")
+    settings = Settings.check(model, options, default_optimizer=default)
     samples = model._training_samples(
         x,
         y,
@@ -178,6 +191,9 @@ def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -
         state = OptimizerState(settings.optimizer, model.parameters.size)
     trainer = Trainer(model, settings, backend=backend, state=state)
     model._state = state
-    model._feature_names = feature_names(x) or model._feature_names
-    trainer.advance(samples, 0, 1)
+    try:
+        trainer.advance(samples, 0, 1)
+    finally:
+        if trainer.has_trained:
+            model._feature_names = feature_names(x) or model._feature_names
     return trainer.losses[0]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnpy._history import History
-from nnpy._metrics import Metric
+from nnpy._metrics import Metric, measure
 from nnpy._model import Model
 from nnpy._samples import Samples
 from nnpy._training.early_stopping import EarlyStopping
@@ -79,10 +79,8 @@ class Monitor:
         if self._validation is not None:
             values["val_loss"] = loss
         if out32 is not None:
-            y, out = samples.given_y, self._model._in_units(out32, self._model._scaling)
-            out = out[:, 0] if y.ndim == 1 and out.shape[1] == 1 else out  # the same shape, so that y - out works
-            for name, metric in self._metrics.items():
-                values[name] = float(metric(y, out))
+            out = self._model._in_units(out32, self._model._scaling)
+            values |= measure(self._metrics, samples.given_y, out)
         return values
 
     def after_epoch(self, history: History) -> str:

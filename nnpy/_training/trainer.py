@@ -32,6 +32,8 @@ class Trainer:
         The learning rate, where it depends on the losses.
     losses, learning_rates : list of float
         Of each epoch that the last call of `advance` completed, even if it raised.
+    has_trained : bool
+        Whether the network may have changed; not if the first samples were refused.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Trainer:
         self._nn = model._nn_with_loss(settings.loss)
         self.losses: list[float] = []
         self.learning_rates: list[float] = []
+        self.has_trained = False
         self.state = OptimizerState(settings.optimizer, model.parameters.size) if state is None else state
         learning_rate = getattr(settings.optimizer, "learning_rate", math.nan)
         self.plateau = Plateau(learning_rate) if isinstance(learning_rate, ReduceOnPlateau) else None
@@ -93,6 +96,12 @@ class Trainer:
         self.state.configure(l2=self.settings.l2, clip_norm=self.settings.clip_norm)
         monitor = ffi.new("NNMonitor *")
 
+        had_trained = self.has_trained
+
+        def refuse_inputs() -> None:  # C looks at all inputs before the first step
+            self.has_trained = had_trained
+            samples.check_inputs()
+
         def divergence(num_steps: int) -> DivergenceError:
             epochs, batches = divmod(num_steps, steps_per_epoch)
             in_epoch, in_batch = epoch + epochs + 1, first_batch + batches + 1
@@ -124,6 +133,7 @@ class Trainer:
                     },
                 )
                 function, options = lib.nn_train, [c_options[0]]
+            self.has_trained = True
             call(
                 function,
                 self._nn,
@@ -132,7 +142,7 @@ class Trainer:
                 *options,
                 self._backend[0],
                 progress=self._poll,
-                on_not_finite=samples.check_inputs,
+                on_not_finite=refuse_inputs,
                 on_diverged=divergence,
                 monitor=monitor,
             )
