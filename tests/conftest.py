@@ -3,6 +3,7 @@ import gzip
 import importlib.util
 import os
 import struct
+import subprocess
 import threading
 from pathlib import Path
 
@@ -66,6 +67,22 @@ def pytest_make_collect_report():
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     return _fail_if_skipped_for_an_import((yield))
+
+
+@pytest.fixture
+def start_process():
+    """Start processes with text pipes; those that still run after the test are killed."""
+    processes = []
+
+    def start(arguments, **options):
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="session")

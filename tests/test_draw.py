@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -507,14 +506,8 @@ def test_browser_is_opened_unless_no_browser(monkeypatch, capsys):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the test sends a signal")
 @pytest.mark.slow
-def test_ctrl_c_stops_the_process(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nnpy", "draw", "--no-browser", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-    )
+def test_ctrl_c_stops_the_process(start_process, tmp_path):
+    process = start_process([sys.executable, "-m", "nnpy", "draw", "--no-browser", "--port", "0"], cwd=tmp_path)
     url = process.stdout.readline().split()[3]  # "Draw digits at URL ..."
     with urllib.request.urlopen(url + "network", timeout=20) as response:
         assert json.load(response)["layer_sizes"][0] == 784

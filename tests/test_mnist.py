@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -267,23 +266,23 @@ def test_wrong_options(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def command(folder, *arguments):
-    environment = {**os.environ, "NNPY_MNIST": str(folder), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "nnpy", "mnist", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=folder,  # in a checkout the installed package would not be imported
-    )
+@pytest.fixture
+def command(start_process, digits_folder):
+    """Start ``nnpy mnist`` on the small data set."""
+    environment = {**os.environ, "NNPY_MNIST": str(digits_folder), "PYTHONUNBUFFERED": "1"}
+
+    def start(*arguments):
+        # In a checkout the installed package would not be imported, so the process runs in another folder.
+        return start_process([sys.executable, "-m", "nnpy", "mnist", *arguments], env=environment, cwd=digits_folder)
+
+    return start
 
 
 @pytest.mark.slow
-def test_an_error_of_the_process_is_one_line_and_status_1(digits_folder):
+def test_an_error_of_the_process_is_one_line_and_status_1(command, digits_folder):
     path = digits_folder / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-20])
-    process = command(digits_folder)
+    process = command()
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert re.fullmatch(rf"nnpy mnist: {re.escape(str(path))} is damaged: [^\n]*\n", err)
@@ -291,8 +290,8 @@ def test_an_error_of_the_process_is_one_line_and_status_1(digits_folder):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the test sends a signal")
 @pytest.mark.slow
-def test_ctrl_c_saves_nothing(digits_folder, tmp_path):
-    process = command(digits_folder, "--augment", "--epochs", "1000000", "--save", str(tmp_path / "net.npz"))
+def test_ctrl_c_saves_nothing(command, tmp_path):
+    process = command("--augment", "--epochs", "1000000", "--save", str(tmp_path / "net.npz"))
     assert process.stdout.readline().startswith("epoch 1 of 1000000: training loss ")
     os.kill(process.pid, signal.SIGINT)
     assert process.communicate(timeout=20)[1] == "nnpy: interrupted\n"
