@@ -303,7 +303,7 @@ def test_two_trainings_of_one_network_take_turns(net):
 @pytest.mark.slow
 def test_python_goes_on_while_c_computes():
     net, x, y = big_problem()
-    thread = threading.Thread(target=net.gradient_descent, args=(x, y), kwargs={"rate": 0.1, "iterations": 30})
+    thread = threading.Thread(target=net.gradient_descent, args=(x, y), kwargs={"rate": 0.1, "iterations": 12})
     thread.start()
     turns = 0
     while thread.is_alive():
@@ -381,7 +381,7 @@ def test_ctrl_c_within_a_long_step(call):
 def test_a_signal_handler_may_copy_the_network_that_is_trained(net):
     copies = []
     with alarm(lambda: copies.append(pickle.dumps(net))):
-        net.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=3_000_000)
+        net.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=800_000)
     assert pickle.loads(copies[0]).parameters.shape == net.parameters.shape
 
 
@@ -389,9 +389,9 @@ def test_a_signal_handler_may_copy_the_network_that_is_trained(net):
 def test_a_signal_handler_that_raises_nothing_stops_nothing(net):
     handled = []
     with alarm(lambda: handled.append(1)):
-        net.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=2_000_000)
+        net.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=800_000)
     other = nnpy.NeuralNetwork([2, 3, 1], seed=5)
-    other.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=2_000_000)
+    other.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=800_000)
     assert handled == [1]
     np.testing.assert_array_equal(net.parameters, other.parameters)
 
