@@ -17,7 +17,7 @@ BIN = $(VENV)/bin
 SOURCES = $(wildcard csrc/kernels/*.c csrc/*.c)
 
 .DEFAULT_GOAL = build
-.PHONY: build test fast ctest asan asan-c asan-python tsan lint docs bench clean help run-problems run-hashes run-rest
+.PHONY: build test fast ctest asan asan-c asan-python tsan lint docs bench clean help run-problems run-hashes run-callers
 .DELETE_ON_ERROR:
 
 build: $(VENV)/ready  ## .venv with nnpy, editable, and the extension built in place (the default)
@@ -69,12 +69,12 @@ CTEST = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,
 Q = $(if $(V),,@)
 
 ctest:  ## the engine's test in C, and the hashes of its bits; compiles what has changed
-	@$(CTEST) VARIANT=plain run-problems run-hashes run-rest
+	@$(CTEST) VARIANT=plain run-problems run-hashes run-callers
 
 asan: asan-c asan-python  ## the tests in C and in Python under AddressSanitizer and UndefinedBehaviorSanitizer
 
 asan-c:
-	@$(CTEST) VARIANT=asan run-problems run-rest
+	@$(CTEST) VARIANT=asan run-problems run-callers
 
 # Files that have the engine compute a lot, without those that start compilers or browsers.
 ASAN_TESTS = tests/test_agreement.py tests/test_arrays.py tests/test_network.py tests/test_fit.py tests/test_training.py \
@@ -88,7 +88,7 @@ asan-python: $(VENV)/ready
 		$(BIN)/pytest -q $(or $(WHICH),$(ASAN_TESTS)) -k 'not given_back' $(ARGS)
 
 tsan:  ## the engine's threads under ThreadSanitizer
-	@$(CTEST) VARIANT=tsan run-problems run-hashes run-rest
+	@$(CTEST) VARIANT=tsan run-problems run-hashes run-callers
 
 run-problems: $(OUT)/test_engine
 	$< $(PROBLEMS) $(SEED)
@@ -97,9 +97,8 @@ run-hashes: $(OUT)/test_engine
 	$< hash > $(OUT)/hashes.txt
 	diff tests/c/hashes.txt $(OUT)/hashes.txt
 
-run-rest: $(OUT)/test_engine
+run-callers: $(OUT)/test_engine
 	$< callers
-	$(if $(filter plain,$(VARIANT)),$< memory)
 
 $(OUT)/test_engine: $(OBJECTS)
 	@echo "link $@"
