@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -16,7 +16,7 @@ from nnpy._history import History
 from nnpy._network import NeuralNetwork
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from nnpy._training.options import FitOptions
 
@@ -127,40 +127,53 @@ class _Pool:
         self._backend = ffi.new("NNBackend *", {"isa": backend.isa, "num_threads": 1})
 
     def run(self, *, progress: bool) -> list[History]:
-        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+        """Run all tasks; return their histories. Ctrl-C and errors stop the tasks that are not done."""
+        from concurrent.futures import ThreadPoolExecutor
 
         from nnpy._training.progress import progress_bar
 
         num_threads = max(1, min(backend.num_threads, len(self._tasks)))
-        with (
-            progress_bar(len(self._tasks), "network", progress) as bar,
-            ThreadPoolExecutor(num_threads, thread_name_prefix="nnpy.fit_many") as threads,
-        ):
-            futures = {threads.submit(self._train, task) for task in self._tasks}
-            waiting = futures
-            try:
-                while waiting:  # wake up now and then: a signal may have been delivered to another thread
-                    done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_EXCEPTION)
-                    for future in done:
-                        future.result()
-                    if bar is not None:
-                        bar(len(futures) - len(waiting))
-            except KeyboardInterrupt:
-                self._cancel(futures)
-            except BaseException:
-                self._cancel(futures)
-                raise
+        threads = ThreadPoolExecutor(num_threads, thread_name_prefix="nnpy.fit_many")
+        try:
+            with progress_bar(len(self._tasks), "network", progress) as bar:
+                self._wait([threads.submit(self._train, task) for task in self._tasks], bar)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self._cancelled.set()  # for what is still running after an exception
+            self._join(threads)
         for task in self._tasks:
             task.history.stopped = task.history.stopped or "interrupt"
         return [task.history for task in self._tasks]
 
-    def _cancel(self, futures: set[Future[None]]) -> None:
-        self._cancelled.set()
-        for future in futures:
-            future.cancel()
+    @staticmethod
+    def _wait(futures: list[Future[None]], bar: Callable[..., object] | None) -> None:
+        """Wait until all tasks are done, or raise the exception of the first one that failed."""
+        from concurrent.futures import FIRST_EXCEPTION, wait
+
+        waiting = set(futures)
+        while waiting:  # wake up now and then: a signal may have been delivered to another thread
+            done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            if bar is not None:
+                bar(len(futures) - len(waiting))
+
+    @staticmethod
+    def _join(threads: ThreadPoolExecutor) -> None:
+        """Wait for the threads, which have been told to stop: no thread may train a network after `fit_many` has returned."""
+        while True:
+            try:
+                threads.shutdown(wait=True, cancel_futures=True)
+                return
+            except KeyboardInterrupt:  # a second one; the threads stop within milliseconds
+                continue
 
     def _train(self, task: _Task) -> None:
         from nnpy._training import loop
+
+        if self._cancelled.is_set():
+            return
 
         def poll(_done: int) -> None:
             if self._cancelled.is_set():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -47,51 +48,73 @@ def fit(
     history, backend and poll are for many trainings at once: where to write, what to compute with, and a function that C calls
     every few milliseconds and that may raise an exception to stop.
     """
-    settings = Settings.check(model, options, is_iterable=is_iterable_of_batches(x, y))
-    saved = None
-    if options.resume is not None:
-        saved = checkpoint.read(options.resume, model)
-        if options.seed is None:
-            settings = replace(settings, seed=saved.seed)
-        checkpoint.check(saved, settings)
-    data, validation = prepare_data(model, settings, x, y, options)
-    training = data.samples if isinstance(data, ArrayData) else None
-    if training is not None and (saved is not None or settings.epochs == 0):
-        training.check_inputs()  # C does so in the first epoch, but then the network has changed already
-    monitor = Monitor(
-        model,
-        settings,
-        validation=validation,
-        training=training,
-        metrics=_metrics(model, settings, options, is_validated=validation is not None),
-        early_stopping=_early_stopping(options),
-        callbacks=_callbacks(options),
-        verbose=integer(options.verbose, "verbose", 0, 1),
-    )
-    trainer = Trainer(model, settings, backend=backend, poll=poll)
     history = History() if history is None else history
-    with progress_bar(settings.epochs, "epoch", options.progress) as bar:
-        parameters_before = None if saved is None else model.parameters.copy()
-        if saved is not None:
-            checkpoint.restore(saved, trainer, monitor, history)
-        names_before = model._feature_names
-        model._feature_names = feature_names(x) or names_before
-        try:
+    try:
+        settings, saved = _settings(model, x, y, options)
+        data, validation = prepare_data(model, settings, x, y, options)
+        training = data.samples if isinstance(data, ArrayData) else None
+        if training is not None and (saved is not None or settings.epochs == 0):
+            training.check_inputs()  # C does so in the first epoch, but then the network has changed already
+        monitor = Monitor(
+            model,
+            settings,
+            validation=validation,
+            training=training,
+            metrics=_metrics(model, settings, options, is_validated=validation is not None),
+            early_stopping=_early_stopping(options),
+            callbacks=_callbacks(options),
+            verbose=integer(options.verbose, "verbose", 0, 1),
+        )
+        trainer = Trainer(model, settings, backend=backend, poll=poll)
+        with (
+            progress_bar(settings.epochs, "epoch", options.progress) as bar,
+            _unchanged_if_refused(model, trainer, monitor, history, is_resumed=saved is not None),
+        ):
+            if saved is not None:
+                checkpoint.restore(saved, trainer, monitor, history)
+            model._feature_names = feature_names(x) or model._feature_names
             _run(data, trainer, monitor, history, bar=bar, checkpoint_path=options.checkpoint)
-        except KeyboardInterrupt:
-            history.stopped = "interrupt"
-        except DivergenceError as error:
-            error.history = history
-            raise
-        finally:
-            monitor.restore_best(history)
-            if trainer.has_trained or history.stopped:
-                model._state = None  # of an earlier partial_fit
-            else:  # the data was refused
-                model._feature_names = names_before
-                if parameters_before is not None:
-                    model.parameters = parameters_before
+    except KeyboardInterrupt:
+        history.stopped = "interrupt"
+    except DivergenceError as error:
+        error.history = history
+        raise
     return history
+
+
+def _settings(
+    model: Model, x: Any, y: ArrayLike | None, options: FitOptions
+) -> tuple[Settings, checkpoint.Checkpoint | None]:
+    """Return the checked settings, and the checkpoint to resume from."""
+    settings = Settings.check(model, options, is_iterable=is_iterable_of_batches(x, y))
+    if options.resume is None:
+        return settings, None
+    saved = checkpoint.read(options.resume, model)
+    if options.seed is None:
+        settings = replace(settings, seed=saved.seed)
+    checkpoint.check(saved, settings)
+    return settings, saved
+
+
+@contextmanager
+def _unchanged_if_refused(
+    model: Model, trainer: Trainer, monitor: Monitor, history: History, *, is_resumed: bool
+) -> Iterator[None]:
+    """Restore the best parameters after the block; or, if the block refuses the data before a step, the network as it was."""
+    names, parameters = model._feature_names, model.parameters.copy() if is_resumed else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        history.stopped = "interrupt"
+        raise
+    finally:
+        monitor.restore_best(history)
+        if trainer.has_trained or history.stopped:
+            model._state = None  # of an earlier partial_fit
+        else:
+            model._feature_names = names
+            if parameters is not None:
+                model.parameters = parameters
 
 
 def _run(
