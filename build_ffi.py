@@ -110,6 +110,19 @@ int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, M
                            NNMonitor *monitor);
 
 extern "Python" int nnpy_poll(void *context, size_t done);
+void nnpy_free_network(void *archi);
+"""
+
+SOURCE = """
+#include "nn.h"
+#include "engine.h"
+
+/* nn_free for the garbage collector. A destructor in Python would lose a Ctrl-C that arrives while it runs. */
+static void nnpy_free_network(void *archi)
+{
+    NeuralNetwork nn = {(size_t *)archi, 0, NULL, NULL, NULL, NULL, NULL, {0, 0.0f}};
+    nn_free(nn);
+}
 """
 
 SANITIZERS = ("address", "undefined", "thread")
@@ -191,7 +204,7 @@ ffibuilder = FFI()
 ffibuilder.cdef(CDEF)
 ffibuilder.set_source(
     "nnpy._libnn",
-    '#include "nn.h"\n#include "engine.h"\n',
+    SOURCE,
     sources=sorted(map(str, Path("csrc").glob("**/*.c"))),
     depends=DEPENDS,
     include_dirs=["csrc"],

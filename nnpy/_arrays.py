@@ -161,10 +161,12 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
     ValueError
         For a ragged list.
     """
+    if type(values) is np.ndarray:
+        return values
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, which nnpy does not read: fill or drop the masked values first")
     if isinstance(values, np.ndarray):
-        return values if type(values) is np.ndarray else np.asarray(values)
+        return np.asarray(values)
     if hasattr(values, "toarray") and hasattr(values, "nnz"):
         raise TypeError(f"{name} is a sparse matrix, and nnpy reads dense arrays only: pass {name}.toarray()")
     if _is_frame(values):

@@ -95,18 +95,20 @@ class Parameters:
         if nn.archi == ffi.NULL:
             raise MemoryError(f"not enough memory for a network with layers of {list(layer_sizes)} neurons")
         size = lib.nn_num_parameters(nn)
-        owner = ffi.gc(nn.weights[0].data, lambda _: lib.nn_free(nn), 4 * size)
+        data, end = (int(ffi.cast("uintptr_t", p)) for p in (nn.weights[0].data, nn.weights[0].data + size))
+        start = int(ffi.cast("uintptr_t", nn.archi))
+        owner = ffi.gc(ffi.cast("char *", nn.archi), lib.nnpy_free_network, end - start)
         for layer, name in enumerate(activations):
             nn.activation_functions[layer] = ACTIVATIONS[name].kind
         # The views keep the buffer alive, and the buffer keeps the owner: the block lives as long as any of them.
         self._nn = nn
-        self._parameters = np.frombuffer(ffi.buffer(owner, 4 * size), dtype=np.float32)
-        weights, biases, start = [], [], 0
+        self._parameters = np.frombuffer(ffi.buffer(owner, end - start), dtype=np.float32, offset=data - start)
+        weights, biases, first = [], [], 0
         for rows, columns in pairwise(layer_sizes):
-            middle, end = start + rows * columns, start + (rows + 1) * columns
-            weights.append(self._parameters[start:middle].reshape(rows, columns))
-            biases.append(self._parameters[middle:end])
-            start = end
+            middle, last = first + rows * columns, first + (rows + 1) * columns
+            weights.append(self._parameters[first:middle].reshape(rows, columns))
+            biases.append(self._parameters[middle:last])
+            first = last
         self._weights, self._biases = ParameterList(weights), ParameterList(biases)
 
     @property

@@ -30,7 +30,7 @@ def cdef():
 
 def test_cdef_says_what_the_headers_say():
     nn, engine = (declarations((ROOT / "csrc" / name).read_text()) for name in ("nn.h", "engine.h"))
-    ours = [d for d in declarations(cdef()) if d and not d.startswith('extern "Python"')]
+    ours = [d for d in declarations(cdef()) if d and "nnpy_" not in d]  # those are between Python and C only
     assert [d for d in ours if d not in nn + engine] == []
     assert len(ours) > 25
     assert [d for d in engine if d and d not in ours and not d.startswith("enum")] == [], "these are in engine.h only"

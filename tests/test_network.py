@@ -425,3 +425,32 @@ def test_progress_without_tqdm_names_the_extra_and_changes_nothing(net, monkeypa
 def test_progress_bar_is_closed_by_ctrl_c(net, capsys):
     interrupt(0.1, lambda: net.gradient_descent(XOR_X, XOR_Y, rate=1, iterations=10**12, progress=True))
     assert "/1000000000000" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the test uses a timer of Unix")
+def test_no_ctrl_c_is_lost_while_memory_is_freed():
+    """An exception of a signal handler that runs in a destructor written in Python would vanish."""
+    net, x, y = nnpy.NeuralNetwork([2, 3, 1], seed=0), np.ones((4, 2), np.float32), np.zeros((4, 1), np.float32)
+    net.backpropagation(x, y)  # what is imported on first use is there
+    expected, raised, caught = False, 0, 0
+
+    def handler(*_):
+        nonlocal expected, raised
+        if expected:
+            expected, raised = False, raised + 1
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+    try:
+        while raised < 400:
+            try:
+                expected = True
+                net.backpropagation(x, y)
+                expected = False
+            except KeyboardInterrupt:
+                caught += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert caught == raised
