@@ -13,10 +13,10 @@
 #define MIN_CURVATURE 1e-10      /* of a pair (s, y): the least s^T y */
 #define MAX_EVALUATIONS 25       /* in one line search */
 
-/* The vectors in NNLbfgs.memory, each (num_parameters,): those with names, then the pairs (s, y) of the history (s_0, y_0, s_1,
- * ...), then scratch vectors. Behind them lie history_size factors of the two-loop recursion and as many unused numbers. */
+/* The vectors in NNLbfgs.memory, each (num_parameters,): GRADIENT to START, then the pairs of the history, s_0, y_0, s_1, y_1, ...,
+ * then the scratch vectors. They are followed by the factors of the two-loop recursion, (history_size,). */
 enum { GRADIENT, DIRECTION, PREVIOUS_GRADIENT, START, FIRST_PAIR };
-enum { SCRATCH_PREVIOUS, SCRATCH_POINT, SCRATCH_UNUSED, SCRATCH_ZOOM, SCRATCH_S, SCRATCH_Y, NUM_SCRATCH };
+enum { SCRATCH_PREVIOUS, SCRATCH_POINT, SCRATCH_ZOOM, SCRATCH_S, SCRATCH_Y, NUM_SCRATCH };
 
 typedef struct {
     NeuralNetwork nn, grad;
@@ -30,8 +30,8 @@ typedef struct {
 size_t nn_lbfgs_size(size_t num_parameters, size_t history_size)
 {
     size_t num_vectors = FIRST_PAIR + NUM_SCRATCH + 2 * history_size;
-    size_t too_many = SIZE_MAX / sizeof(double) / (num_vectors + 2);
-    return num_parameters > too_many ? 0 : num_vectors * num_parameters + 2 * history_size;
+    size_t too_many = SIZE_MAX / sizeof(double) / (num_vectors + 1);
+    return num_parameters > too_many ? 0 : num_vectors * num_parameters + history_size;
 }
 
 /* Returns a vector of NNLbfgs.memory, (num_parameters,): GRADIENT, DIRECTION, ... */
