@@ -936,7 +936,7 @@ enum {
     LAYER_OUTPUTS, LAYER_OUTPUTS_SCALED, EVALUATE, FINITE_DIFF, LBFGS_STEP, LEVENBERG_STEP, NUM_CALLS
 };
 
-/* A network with 3 inputs, 2 outputs and a hidden layer of `width` neurons. Memory is allocated in other places for other widths. */
+/* A network with 3 inputs, 2 outputs and a hidden layer of `width` neurons. Other widths allocate memory in other places. */
 typedef struct {
     size_t width, num_samples;
     NeuralNetwork nn, before, grad;
