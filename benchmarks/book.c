@@ -1,4 +1,4 @@
-/* The post's training of XOR by csrc/nn.h alone: `book ITERATIONS` prints the seconds and the outputs. */
+/* book.c: trains the XOR network of the post by csrc/nn.h alone. `book ITERATIONS` prints the seconds and the outputs. */
 #define _POSIX_C_SOURCE 199309L
 #define NN_IMPLEMENTATION
 #include "nn.h"

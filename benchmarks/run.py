@@ -3,9 +3,9 @@
     pip install '.[bench]'
     python benchmarks/run.py [--rounds 3] [--only ROW[,ROW]] [--libraries LIBRARY[,LIBRARY]] [--readme]
 
-Each library runs in its own process, which verifies the result and then times it (see worker.py). The processes are
-interleaved for some rounds; the table has the medians over all repetitions of all rounds. Libraries that are not installed are
-left out.
+Each library runs in its own process, which verifies the result and then times it (see worker.py). Each round starts all
+processes once, one after another; the table has the medians over all repetitions of all rounds. Libraries that are not
+installed are left out.
 
 Prints the table. A run with all rows and libraries also writes benchmarks/results.json, and with --readme the table in
 README.md, between its two benchmark comments.
@@ -40,7 +40,7 @@ class Row(NamedTuple):
     libraries: tuple[str, ...]
     target: float | None = None  # seconds, or a ratio to the time of `target_library`
     target_library: str | None = None
-    samples: int | None = None  # the row shows samples per second
+    samples: int | None = None  # if given, the row shows samples per second: this number divided by the time
 
 
 TRAINING = ("nnpy", "jax", "torch", "sklearn", "numpy")
@@ -84,7 +84,7 @@ NO_PACKAGE = ("book", "pure_python")
 
 
 def installed(library: str) -> bool:
-    """Whether the library can be run. nn.h is compiled on the spot, and pure Python is a part of nnpy."""
+    """Whether the library can be run. nn.h is compiled by its own process, and pure Python is a part of nnpy."""
     return library in NO_PACKAGE or importlib.util.find_spec(library) is not None
 
 
@@ -99,14 +99,14 @@ def seconds_of(row: str, library: str) -> list[float]:
 
 
 def machine() -> dict[str, Any]:
-    """Describe what the figures were measured on and with."""
+    """Describe the machine and the versions with which the times were measured."""
     import nnpy
 
     cpu = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists() and (found := re.search(r"model name\s*: (.*)", info.read_text())):
         cpu = found.group(1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = {"nnpy": nnpy.__version__}  # which need not be installed: PYTHONPATH may name a checkout
+    versions = {"nnpy": nnpy.__version__}  # nnpy need not be installed: PYTHONPATH may name a checkout
     for library in NAMES:
         if library not in ("nnpy", *NO_PACKAGE) and installed(library):
             versions[library] = importlib.metadata.version(DISTRIBUTIONS.get(library, library))

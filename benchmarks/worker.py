@@ -2,7 +2,7 @@
 
     python benchmarks/worker.py LIBRARY WORKLOAD
 
-Prints a JSON object, {"seconds": [...]}: the time of an epoch, an iteration, a prediction or a whole training, for some
+Prints a JSON object, {"seconds": [...]}: the time of an epoch, an iteration, a prediction or a whole training run, for some
 repetitions after a warm-up that is not counted. A wrong result is an error. run.py and compare.py start this program, in a
 process for each measurement.
 """
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from workloads import WORKLOADS, Digits, ManyNetworks, Prediction, Regression, Training, VerificationError, Xor
 
 LIBRARIES = ("nnpy", "jax", "torch", "sklearn", "numpy", "onnxruntime", "book", "pure_python")
-OURS = ("book", "pure_python")  # modules that are not named after a package
+OURS = ("book", "pure_python")  # no package has these names, so that their modules need no underscore
 WARMUP_SECONDS = 0.5  # threads that NumPy's BLAS left spinning fall asleep meanwhile
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def measure_xor(library: Any, workload: Xor) -> list[float]:
 
 
 def measure_digits(library: Any, workload: Digits) -> list[float]:
-    """Return the seconds of a training, evaluation included."""
+    """Return the seconds of a training run, evaluation included."""
     labels = workload.data()[3]
     return time_runs(library.digits(workload), workload.repetitions, lambda outputs: workload.verify(outputs, labels))
 
@@ -89,7 +89,7 @@ def measure_regression(library: Any, workload: Regression, repetitions: int) -> 
 
 
 def measure_many_networks(library: Any, workload: ManyNetworks, repetitions: int) -> list[float]:
-    """Return the seconds of the training of all networks."""
+    """Return the seconds in which all networks are trained."""
     return time_runs(library.many_networks(workload), repetitions, lambda outputs: workload.verify(outputs()))
 
 

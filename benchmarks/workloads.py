@@ -19,7 +19,7 @@ Parameters = tuple[list[Array], list[Array]]  # weights, shape (n_in, n_out) for
 
 
 class VerificationError(Exception):
-    """A library computes something else than the workload."""
+    """The result of a library is wrong."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,7 @@ class Training:
         initial = initial_parameters(self.sizes)[0]
         for before, after, right in zip(initial, train_in_order(x, y), self._expected_weights(x, y), strict=True):
             change, expected = np.asarray(after) - before, right - before
-            if (
-                self.optimizer == "adam"
-            ):  # it divides by the gradient's size, which magnifies the rounding of small ones
+            if self.optimizer == "adam":  # Adam divides by the size of the gradient, which magnifies rounding errors
                 cosine = (change * expected).sum() / np.sqrt((change**2).sum() * (expected**2).sum())
                 wrong = not cosine > 0.99
             else:  # a pre-activation of nearly 0 may have either sign, so a few weights may differ
@@ -206,7 +204,7 @@ class Regression:
 class ManyNetworks:
     """Training many small networks, each from its own initial parameters, on the same data with Adam."""
 
-    together: bool  # in one call, if not one network after another
+    together: bool  # whether all are trained in one call, not one network after another
     num_networks: int = 64
     sizes: Sizes = (8, 16, 1)  # a tanh hidden layer
     num_samples: int = 500

@@ -1,8 +1,8 @@
 /* engine.h: the fast implementation of what nn.h does: whole batches, SIMD vectors and threads on the same structs.
  *
  * Nothing here asserts, prints or exits. The caller checks shapes; what can fail returns a code. Inputs are checked for NaN and
- * infinity as they are read; a target that is NaN is missing. Inputs are never written to. Each call has a workspace of its own,
- * so several threads may read one network at the same time.
+ * infinity as they are read; a target that is NaN is missing, and its term is left out of the loss. Inputs are never written to.
+ * Each call has a workspace of its own, so several threads may read one network at the same time.
  *
  * Results depend only on the numbers, the shapes and the order of the samples: not on the number of threads, the instruction set or
  * the machine. kernels/kernels.h gives the order of every sum.
@@ -10,12 +10,13 @@
  * Arguments that several functions share:
  *
  *     nn        the network; its loss is nn.loss. Its parameters lie one after another, as nn_alloc places them
- *     scaler    the scaling of inputs and outputs, or NULL
- *     samples   inputs and targets
- *     backend   instruction set and number of threads
- *     monitor   is polled during the call, and reports how far the call came
+ *     scaler    the scaling of inputs and outputs, or NULL for none
+ *     samples   inputs and targets of n samples
+ *     backend   the instruction set and the number of threads
+ *     monitor   lets the caller stop the call, and tells how far the call came
  *
- * They return NN_OK or one of the codes below. */
+ * A matrix of shape (n, inputs) has a row for each sample; inputs and outputs stand for nn.archi[0] and nn.archi[nn.num_layers].
+ * The functions return NN_OK or one of the codes below. */
 #ifndef NN_ENGINE_H_
 #define NN_ENGINE_H_
 
@@ -24,22 +25,23 @@
 enum {
     /* NN_OK = 0, NN_NO_MEMORY = 1 */
     NN_STOPPED = 2,    /* the monitor asked to stop */
-    NN_NOT_FINITE = 3, /* an input is NaN or infinite; nothing was changed */
+    NN_NOT_FINITE = 3, /* an input is NaN or infinite; the network and the optimiser are unchanged */
     NN_DIVERGED = 4    /* the loss or a parameter became NaN or infinite; the network has its last finite parameters */
 };
 
+/* The caller sets poll and context, and everything else to 0. */
 typedef struct {
     int (*poll)(void *context, size_t done); /* called every few milliseconds; anything but 0 stops the call */
     void *context;                           /* passed to poll */
-    size_t done;      /* epochs or iterations that are complete; passed to poll */
-    size_t num_steps; /* of nn_train: optimiser steps taken in this call */
-    size_t work;      /* multiply-adds since the last poll; 0 at first */
+    size_t done;      /* written, and passed to poll: the epochs or iterations that are complete */
+    size_t num_steps; /* written: the optimiser steps of nn_train, or the iterations of a full-batch method */
+    size_t work;      /* for the engine: multiply-adds since the last poll */
 } NNMonitor;
 
-/* Results do not depend on the backend. */
+/* What to compute with. The results do not depend on it. */
 typedef struct {
-    int isa;         /* number of an instruction set, see nn_isa_name */
-    int num_threads; /* the most threads to use; a negative number uses that many even where they do not pay (for tests) */
+    int isa;         /* the number of an instruction set; see nn_isa_name */
+    int num_threads; /* the most threads to use; -n uses n threads even where fewer would be faster (for tests) */
 } NNBackend;
 
 /* Standardisation. The network gets the inputs (x - x_mean) / x_scale, and its outputs a are scaled back to a * y_scale + y_mean;
@@ -49,13 +51,13 @@ typedef struct {
     const double *y_mean, *y_scale; /* (outputs,) each, or NULL where outputs are not scaled */
 } NNScaler;
 
-/* n samples. The loss of a sample is multiplied with its weight; the sum over samples is divided by n, so weights should be 1 on
- * average. */
+/* n samples. The loss of a sample is multiplied by its weight; the sum over the samples is divided by n, so the weights should be 1
+ * on average. */
 typedef struct {
-    Matrix x;                    /* n x inputs */
-    Matrix y;                    /* n x outputs; data is NULL where there are labels */
-    const int32_t *labels;       /* (n,) class indices, for the cross-entropy; or NULL */
-    const float *sample_weights; /* (n,), not negative; or NULL for weights of 1 */
+    Matrix x;                    /* (n, inputs) */
+    Matrix y;                    /* (n, outputs): the targets; data is NULL if there are labels */
+    const int32_t *labels;       /* (n,): class indices from 0, for NN_CROSS_ENTROPY; or NULL */
+    const float *sample_weights; /* (n,): not negative; or NULL for weights of 1 */
 } NNSamples;
 
 /* Optimisers. kernels/kernels.h has the formulas of the parameter updates.
@@ -90,37 +92,43 @@ typedef struct {
     int shuffle;            /* a new order of the samples in each epoch, from seed and the number of the epoch */
     uint64_t seed;
     size_t first_epoch;     /* the number of the first epoch of this call */
-    int inputs_checked;     /* the inputs are known to be finite */
-    float *losses;          /* (num_epochs,): mean loss of each epoch, each sample's before the step it is part of; or NULL */
-    const double *learning_rates; /* one for each step of the call, instead of the optimizer's; or NULL */
+    int inputs_checked;     /* not 0 if the inputs are known to be finite, so that they need no check */
+    float *losses;          /* (num_epochs,), written: the mean loss of each epoch, with the loss of a sample computed before the
+                               step that its mini-batch takes; or NULL */
+    const double *learning_rates; /* (steps of the call,): used instead of the optimizer's learning rate; or NULL */
     const double *dropout;  /* (hidden layers,): drop probabilities for inverted dropout; or NULL */
 } NNTrainOptions;
 
-/* The name of instruction set number isa: those that this build has and this processor can run, best first; NULL past the end. */
+/* Returns the name of instruction set number isa: 0 is the best one that this build has and this processor can run, 1 the next one,
+ * and so on; NULL past the last one. */
 const char *nn_isa_name(int isa);
 int nn_threads_available(void); /* whether this build has threads */
-const char *nn_compiler(void);  /* the compiler that made this build */
+const char *nn_compiler(void);  /* the name and version of the compiler that made this build */
 
-/* The row-major index of the first element of m that is not in [low, high]; m.rows * m.cols if there is none. NaN is in no range, but
- * is skipped if allow_nan is not 0. */
+/* Returns the row-major index of the first element of m that is not in [low, high]; m.rows * m.cols if there is none. NaN is in no
+ * range, but is skipped if allow_nan is 1; otherwise allow_nan is 0. */
 size_t nn_first_outside(Matrix m, float low, float high, int allow_nan);
 
-/* The same for NaN and infinity. */
+/* Returns the row-major index of the first element of m that is NaN or infinite; m.rows * m.cols if there is none. */
 size_t nn_first_nonfinite(Matrix m);
 
-/* Adds, for each column of x, the differences d = x - center, their squares, and the number of them to sums, squares and counts.
- * x is (rows, cols), row-major; NaN is skipped. Rows are added in order, so that the sums have the same bits everywhere. */
+/* For each column j of x, adds the differences d = x_ij - center_j to sums[j], their squares to squares[j], and their number to
+ * counts[j]. NaN is skipped. Rows are added in order, so that the sums have the same bits everywhere.
+ *
+ * x                       (rows, cols), row-major
+ * center                  (cols,)
+ * sums, squares, counts   (cols,) each; updated */
 void nn_column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double *squares,
                        double *counts);
 
-/* Writes the order in which nn_train visits num samples in an epoch: a Fisher-Yates shuffle driven by nn_random. */
+/* Writes the order in which nn_train visits num samples in an epoch to order, (num,): a Fisher-Yates shuffle with nn_random. */
 void nn_shuffle(size_t *order, size_t num, uint64_t seed, uint64_t epoch);
 
 /* Computes the outputs of the network.
  *
  * scaler   scales the inputs; its y part is ignored
- * in       n x inputs
- * out      n x outputs, written */
+ * in       (n, inputs)
+ * out      (n, outputs), written */
 int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, NNBackend backend, NNMonitor *monitor);
 
 /* A network prepared for nn_predict_one: what stays the same from call to call. */
@@ -135,28 +143,29 @@ typedef struct {
  * x     (inputs,) floats
  * out   (outputs,) floats, or doubles if the scaler has a y part; written
  *
- * Where it does not return NN_OK, nn_predict computes the result or tells what is wrong. */
+ * Returns another code than NN_OK if an input is not finite, if x is not aligned to floats, or if memory ran out. The caller then
+ * copies x and calls nn_predict, which computes the result or tells what is wrong. */
 int nn_predict_one(const NNPredictor *predictor, const void *x, void *out);
 
 /* Computes the outputs of every layer.
  *
  * scaler   scales the inputs; its y part is ignored
- * in       n x inputs
- * layers   num_layers matrices, layers[l] of n x archi[l + 1], written */
+ * in       (n, inputs)
+ * layers   (num_layers,): layers[l] is (n, archi[l + 1]), written */
 int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const Matrix *layers, NNBackend backend,
                      NNMonitor *monitor);
 
 /* Computes the loss, averaged over the samples.
  *
- * out      n x outputs: the outputs of the network, written; or data is NULL
+ * out      (n, outputs): the outputs of the network, written; data is NULL if they are not wanted
  * loss     written */
 int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend, NNMonitor *monitor);
 
 /* Computes the gradient of the loss.
  *
  * grad         a network of the same architecture; its weights and biases are written with the gradient
- * input_grad   n x inputs: the derivatives of the loss with respect to the inputs, written; or data is NULL
- * loss         the loss, averaged over the samples, written
+ * input_grad   (n, inputs): the derivatives of the loss with respect to the inputs, written; data is NULL if they are not wanted
+ * loss         written: the loss, averaged over the samples
  *
  * After a code other than NN_OK the results are undefined. */
 int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend backend,
@@ -167,7 +176,8 @@ int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSampl
  * optimizer   the parameter update; its state is updated
  * options     epochs, batches, learning rates
  *
- * Whatever it returns, nn and optimizer are as after monitor->num_steps whole steps; monitor->done epochs are complete. */
+ * After NN_NOT_FINITE, nn and optimizer are unchanged. After every other code they are in the state after monitor->num_steps whole
+ * steps, and monitor->done epochs are complete. */
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor);
 
@@ -179,21 +189,21 @@ int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrai
  * num_iterations   the most iterations of this call
  * losses           (num_iterations,): the loss after each iteration, without the l2 term; or NULL
  *
- * monitor->done counts iterations. It is less than num_iterations after NN_OK if no further step makes the loss smaller. Whatever
- * is returned, nn is as after a whole number of iterations; NN_DIVERGED means that the loss was not finite at the start. */
+ * monitor->done counts iterations. After NN_OK it is less than num_iterations if no further step makes the loss smaller. After
+ * every code, nn is in the state after a whole number of iterations. NN_DIVERGED means that the loss is not finite at the start. */
 
 /* L-BFGS: Nocedal and Wright, "Numerical optimization", 2006, algorithm 7.5, with a line search for the strong Wolfe conditions
  * (algorithms 3.5 and 3.6 with cubic interpolation). */
 typedef struct {
     size_t history_size; /* the number of past steps that approximate the Hessian; at least 1 */
     double l2;
-    double *memory;      /* (nn_lbfgs_size(...),); initially 0, as all that follows */
-    double loss;         /* at the current parameters, with the l2 term */
-    double step_length;  /* the distance that the last line search chose, in units of its direction */
-    size_t num_pairs, num_iterations; /* pairs stored so far, iterations so far */
+    double *memory;      /* (nn_lbfgs_size(...),); initially 0, like all fields below */
+    double loss;         /* the loss at the current parameters, with the l2 term */
+    double step_length;  /* the step length of the last line search: the parameters moved by step_length times the direction */
+    size_t num_pairs, num_iterations; /* the pairs (s, y) stored so far, the iterations so far */
 } NNLbfgs;
 
-/* The number of doubles in NNLbfgs.memory; 0 if that does not fit into a size_t. */
+/* Returns the number of doubles in NNLbfgs.memory; 0 if that does not fit into a size_t. */
 size_t nn_lbfgs_size(size_t num_parameters, size_t history_size);
 int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *losses, NNBackend backend,
              NNMonitor *monitor);
@@ -203,19 +213,20 @@ int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_ite
 typedef struct {
     double l2;
     double damping; /* the initial damping, relative to the largest diagonal element of J^T J */
-    double mu, nu;  /* the current damping and the factor by which it grows next; initially 0 */
+    double mu, nu;  /* the current damping, and the factor by which it grows after a failed step; initially 0 */
 } NNLevenbergMarquardt;
 int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float *losses,
                            NNBackend backend, NNMonitor *monitor);
 
 /* ---- Finite differences, with the functions of nn.h ----
  *
- * Slow; there to check gradients and to follow the post. in is n x inputs, out is n x outputs, and neither is checked.
+ * They are slow. They serve to check gradients and to follow the post. Inputs are not checked for NaN and infinity.
  *
  * grad         as in nn_gradient: (C(p + eps) - C(p)) / eps for every parameter p
  * eps          the difference
  * rate         the learning rate
- * iterations   steps of gradient descent */
+ * in, out      (n, inputs) and (n, outputs): inputs and targets
+ * iterations   the number of steps of gradient descent */
 int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);
 int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations, NNMonitor *monitor);
 

@@ -5,9 +5,9 @@
 
 #include "monitor.h"
 
-#define SCALAR_WORK 4 /* nn.h computes one number at a time, which takes longer than vectors */
+#define SCALAR_WORK 4 /* how many times longer a multiply-add of nn.h takes than one of the vectorised kernels */
 
-/* A copy of nn with its own parameters; archi is NULL if memory ran out. */
+/* Returns a copy of nn with its own parameters; its archi is NULL if memory ran out. */
 static NeuralNetwork copy_network(NeuralNetwork nn)
 {
     NeuralNetwork copy = nn_alloc(nn.archi, nn.num_layers);
@@ -19,7 +19,9 @@ static NeuralNetwork copy_network(NeuralNetwork nn)
     return copy;
 }
 
-/* nn_cost of nn.h with a monitor: the loss averaged over the samples. in is (n, inputs), out is (n, outputs). */
+/* nn_cost of nn.h with a monitor: *loss is the loss averaged over the samples. Returns a code.
+ *
+ * in, out   (n, inputs) and (n, outputs): inputs and targets */
 static int mean_loss(NeuralNetwork nn, Matrix in, Matrix out, float *loss, NNMonitor *monitor)
 {
     float sum = 0.0f;
@@ -34,7 +36,9 @@ static int mean_loss(NeuralNetwork nn, Matrix in, Matrix out, float *loss, NNMon
     return NN_OK;
 }
 
-/* nn_finite_diff of nn.h with a monitor. Changes one parameter of nn at a time and restores it. */
+/* nn_finite_diff of nn.h with a monitor. Changes one parameter of nn at a time and restores it. Returns a code.
+ *
+ * in, out   (n, inputs) and (n, outputs): inputs and targets */
 static int finite_differences(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor)
 {
     float *parameters = nn.weights[0].data, *derivatives = grad.weights[0].data;

@@ -5,7 +5,7 @@
 
 #include "engine.h"
 
-/* The penalty: l2 / 2 times the sum of the squared weights, without the biases. */
+/* Returns the penalty: l2 / 2 times the sum of the squared weights, without the biases. */
 double nn_l2_penalty(NeuralNetwork nn, double l2);
 
 /* Adds the gradient of the penalty, l2 w for every weight w of nn, to grad. */

@@ -13,10 +13,10 @@
 #define MIN_CURVATURE 1e-10      /* of a pair (s, y): the least s^T y */
 #define MAX_EVALUATIONS 25       /* in one line search */
 
-/* The vectors in NNLbfgs.memory, each (num_parameters,): those with names, then the pairs (s, y) of the history (s_0, y_0, s_1,
- * ...), then scratch vectors. Behind them lie history_size factors of the two-loop recursion and as many unused numbers. */
+/* The vectors in NNLbfgs.memory, each (num_parameters,): GRADIENT to START, then the pairs of the history, s_0, y_0, s_1, y_1, ...,
+ * then the scratch vectors. They are followed by the factors of the two-loop recursion, (history_size,). */
 enum { GRADIENT, DIRECTION, PREVIOUS_GRADIENT, START, FIRST_PAIR };
-enum { SCRATCH_PREVIOUS, SCRATCH_POINT, SCRATCH_UNUSED, SCRATCH_ZOOM, SCRATCH_S, SCRATCH_Y, NUM_SCRATCH };
+enum { SCRATCH_PREVIOUS, SCRATCH_POINT, SCRATCH_ZOOM, SCRATCH_S, SCRATCH_Y, NUM_SCRATCH };
 
 typedef struct {
     NeuralNetwork nn, grad;
@@ -30,21 +30,23 @@ typedef struct {
 size_t nn_lbfgs_size(size_t num_parameters, size_t history_size)
 {
     size_t num_vectors = FIRST_PAIR + NUM_SCRATCH + 2 * history_size;
-    size_t too_many = SIZE_MAX / sizeof(double) / (num_vectors + 2);
-    return num_parameters > too_many ? 0 : num_vectors * num_parameters + 2 * history_size;
+    size_t too_many = SIZE_MAX / sizeof(double) / (num_vectors + 1);
+    return num_parameters > too_many ? 0 : num_vectors * num_parameters + history_size;
 }
 
+/* Returns a vector of NNLbfgs.memory, (num_parameters,): GRADIENT, DIRECTION, ... */
 static double *vector(const Lbfgs *o, size_t index)
 {
     return o->state->memory + index * o->num_parameters;
 }
 
+/* Returns a scratch vector, (num_parameters,): SCRATCH_PREVIOUS, ... */
 static double *scratch_vector(const Lbfgs *o, size_t index)
 {
     return vector(o, FIRST_PAIR + 2 * o->state->history_size + index);
 }
 
-/* The vector s of pair number `pair`, counted from the first iteration; its y is the vector behind it. */
+/* Returns the vector s of pair number `pair`, counted from the first iteration. The vector y of the pair follows it. */
 static double *pair_vectors(const Lbfgs *o, size_t pair)
 {
     return vector(o, FIRST_PAIR + 2 * (pair % o->state->history_size));
@@ -67,16 +69,17 @@ static void add_scaled(double *a, double factor, const double *b, size_t n)
     }
 }
 
-/* Sets the parameters of the network to START + t DIRECTION. */
+/* Sets the parameters of the network to START + t DIRECTION; to START if t is 0, even if the direction is infinite. */
 static void set_parameters(const Lbfgs *o, double t)
 {
     const double *start = vector(o, START), *direction = vector(o, DIRECTION);
     for (size_t i = 0; i < o->num_parameters; i++) {
-        o->nn.weights[0].data[i] = (float)(start[i] + t * direction[i]);
+        o->nn.weights[0].data[i] = (float)(t == 0 ? start[i] : start[i] + t * direction[i]);
     }
 }
 
-/* Computes the loss with the l2 penalty, and its gradient g, (num_parameters,), at START + t DIRECTION. Returns a code. */
+/* Computes the loss with the l2 penalty, and its gradient g, (num_parameters,), at START + t DIRECTION. Where the gradient does not
+ * fit into float32 the loss is infinite, so that no search goes there. Returns a code. */
 static int evaluate(const Lbfgs *o, double t, double *loss, double *g)
 {
     Matrix none = {0, 0, 0, NULL};
@@ -89,6 +92,7 @@ static int evaluate(const Lbfgs *o, double t, double *loss, double *g)
     *loss += nn_l2_penalty(o->nn, o->state->l2);
     for (size_t i = 0; i < o->num_parameters; i++) {
         g[i] = (double)o->grad.weights[0].data[i];
+        *loss = isfinite(g[i]) ? *loss : (double)INFINITY;
     }
     return code;
 }
@@ -109,7 +113,8 @@ static int evaluate_point(const Lbfgs *o, double t, Point *p)
     return code;
 }
 
-/* The t that minimises the cubic through two points with their slopes, or the middle if there is no minimum; within [low, high]. */
+/* Returns the t that minimises the cubic through two points with their slopes, limited to [low, high]; the middle of [low, high] if
+ * the cubic has no minimum. */
 static double interpolate(Point a, Point b, double low, double high)
 {
     double d1 = a.slope + b.slope - 3 * (a.loss - b.loss) / (a.t - b.t), square = d1 * d1 - a.slope * b.slope, d2, t;
@@ -132,8 +137,8 @@ static void swap(double **a, double **b)
     *b = saved;
 }
 
-/* The next t to try between two points. If the cubic's minimum is near an end twice in a row (*was_near_end), a tenth of the
- * interval away from that end. */
+/* Returns the next t to try between two points: the minimum of the cubic. If that is near an end twice in a row (*was_near_end), or
+ * at an end, returns the point a tenth of the interval away from that end. */
 static double next_trial(Point a, Point b, int *was_near_end)
 {
     double low = fmin(a.t, b.t), high = fmax(a.t, b.t), t = interpolate(a, b, low, high), margin = 0.1 * (high - low);
@@ -146,13 +151,13 @@ static double next_trial(Point a, Point b, int *was_near_end)
     return t;
 }
 
-/* The first Wolfe condition: the loss decreases enough for the distance. False for NaN. */
+/* The first Wolfe condition, sufficient decrease: the loss decreases in proportion to the step length. False for NaN. */
 static int decreases_enough(Point origin, Point p)
 {
     return p.loss <= origin.loss + SUFFICIENT_DECREASE * p.t * origin.slope;
 }
 
-/* The second strong Wolfe condition: the slope is flat enough. */
+/* The second condition of the strong Wolfe conditions: the slope is flat enough. */
 static int is_flat_enough(Point origin, Point p)
 {
     return fabs(p.slope) <= -CURVATURE * origin.slope;
@@ -196,8 +201,8 @@ static int zoom(const Lbfgs *o, Point origin, Point *low, Point *high, int num_e
     return NN_OK;
 }
 
-/* Searches from the origin along DIRECTION, first at distance t, for a point *best that satisfies both Wolfe conditions. If it
- * finds none, *best is the best point seen. Returns a code. */
+/* Searches from the origin along DIRECTION, first at step length t, for a point *best that satisfies both Wolfe conditions. If it
+ * finds none, *best is the best point tried, perhaps the origin. Returns a code. */
 static int line_search(const Lbfgs *o, Point origin, double t, Point *best)
 {
     Point previous = {0, origin.loss, origin.slope, scratch_vector(o, SCRATCH_PREVIOUS)};
@@ -237,8 +242,8 @@ static int line_search(const Lbfgs *o, Point origin, double t, Point *best)
 
 /* ---- The direction: Nocedal and Wright, algorithm 7.4 (the two-loop recursion) ---- */
 
-/* DIRECTION = -H GRADIENT, with the approximation H of the inverse Hessian from the pairs s (change of the parameters) and y
- * (change of the gradient). */
+/* Sets DIRECTION = -H GRADIENT. H approximates the inverse of the Hessian, by the pairs s (change of the parameters) and y (change
+ * of the gradient). */
 static void compute_direction(const Lbfgs *o)
 {
     const NNLbfgs *state = o->state;
@@ -310,7 +315,7 @@ static int iterate(const Lbfgs *o, int *moved)
     }
     code = line_search(o, origin, t, &best);
     if (code != NN_OK || !(best.loss < origin.loss)) {
-        best.t = 0; /* back to the start */
+        best.t = 0; /* return to the start */
     }
     set_parameters(o, best.t);
     if (best.t > 0) {
@@ -324,7 +329,7 @@ static int iterate(const Lbfgs *o, int *moved)
     return code;
 }
 
-/* Before the first iteration: the loss and the gradient at the parameters of the network. */
+/* Computes the loss and the gradient before the first iteration. Returns a code. */
 static int start(const Lbfgs *o)
 {
     int code;

@@ -13,9 +13,9 @@
 #include "propagate.h"
 #include "samples.h"
 
-#define JACOBIAN_ROWS 256      /* of J in a block, about */
-#define MAX_DAMPING 1e10       /* relative to the largest diagonal element of J^T J; beyond, no step reduces the loss */
-#define MIN_DAMPING 1e-20
+#define JACOBIAN_ROWS 256      /* the number of rows of J in a block, about */
+#define MAX_DAMPING 1e10       /* relative to the largest diagonal element of J^T J; with more, no step reduces the loss */
+#define MIN_DAMPING 1e-20      /* relative to the same, after a failed step */
 
 typedef struct {
     NeuralNetwork nn;
@@ -28,7 +28,7 @@ typedef struct {
     size_t block;                    /* samples in a block */
     float *jacobian;                 /* (block * outputs, padded_parameters): the rows of J of a block, 0 in the padding */
     const float **jacobian_rows;     /* (block * outputs,): pointers to its rows */
-    float *product;                  /* (num_parameters, NN_PANEL): some columns of J^T J */
+    float *product;                  /* (num_parameters, NN_PANEL): one panel of columns of J^T J */
     float *slopes;                   /* (block, padded outputs): f'(z) of the last layer */
     float *lowest_targets;           /* (outputs,): targets below every output */
     double *matrix, *factor;         /* (num_parameters, num_parameters): J^T J, lower triangle, and its Cholesky factor */
@@ -68,7 +68,7 @@ static void add_to_gradient(Solver *s, const float *row, double residual)
     }
 }
 
-/* matrix += J^T J of the first num_rows rows of the jacobian, on and below the diagonal. */
+/* matrix += J^T J, on and below the diagonal, where J is the first num_rows rows of the jacobian. */
 static void add_to_matrix(Solver *s, size_t num_rows)
 {
     size_t n = s->num_parameters;
@@ -84,12 +84,12 @@ static void add_to_matrix(Solver *s, size_t num_rows)
     }
 }
 
-/* The forward pass of the samples first to first + num - 1, and f'(z) of the last layer into slopes. */
+/* Computes the forward pass of the samples first to first + num - 1, and writes f'(z) of the last layer to slopes. */
 static void forward_block(Solver *s, size_t first, size_t num)
 {
     const NNWorkspace *ws = &s->ws;
     const NNLayer *last = &ws->layers[ws->num_layers - 1];
-    const NNLoss absolute_error = {NN_MAE, 0}; /* d|a - y|/da is 1 above the target, so that dC/dz is f'(z) */
+    const NNLoss absolute_error = {NN_MAE, 0}; /* d|a - y|/da is 1 for a > y, so that dC/dz is f'(z) */
     for (size_t i = 0; i < num; i++) {
         ws->x_rows[i] = nn_row(s->samples.x, first + i);
     }
@@ -169,7 +169,7 @@ static int linearize(Solver *s)
 
 /* ---- The linear system ---- */
 
-/* a^T b, in four partial sums that do not wait for each other. */
+/* Returns a^T b, from four partial sums that the processor computes at the same time. */
 static double dot(const double *a, const double *b, size_t n)
 {
     double sum[4] = {0, 0, 0, 0};
@@ -185,8 +185,8 @@ static double dot(const double *a, const double *b, size_t n)
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-/* The Cholesky factorisation factor factor^T = matrix + mu I. NN_NOT_FINITE if the matrix is not positive definite in double
- * precision. */
+/* Computes the Cholesky factor of matrix + mu I: factor factor^T = matrix + mu I. Returns a code; NN_NOT_FINITE means that the
+ * matrix is not positive definite in double precision. */
 static int factorize(Solver *s, double mu)
 {
     size_t n = s->num_parameters;
@@ -230,7 +230,7 @@ static int is_fatal(int code)
     return code == NN_STOPPED || code == NN_NO_MEMORY;
 }
 
-/* The objective at the parameters of the network: n/2 times the loss with the l2 penalty. Returns a code. */
+/* Computes the objective at the parameters of the network: n/2 times the loss with the l2 penalty. Returns a code. */
 static int evaluate_objective(Solver *s, double *value)
 {
     Matrix none = {0, 0, 0, NULL};

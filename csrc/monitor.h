@@ -4,11 +4,11 @@
 
 #include "engine.h"
 
-/* An estimate of the work of a forward pass of one sample, in multiply-adds. */
+/* Returns an estimate of the work of the forward pass of one sample, in multiply-adds. */
 size_t nn_work_per_sample(NeuralNetwork nn);
 
-/* Adds `work` multiply-adds to monitor->work and calls monitor->poll if that is enough for some milliseconds. Not 0 if the monitor
- * asks to stop. */
+/* Adds `work` multiply-adds to monitor->work. If some milliseconds of work have come together, calls monitor->poll and returns what
+ * it returns: not 0 to stop the call. Returns 0 otherwise. */
 int nn_poll(NNMonitor *monitor, size_t work);
 
 #endif /* NN_MONITOR_H_ */

@@ -61,6 +61,12 @@ void mat_sigf(Matrix m);                               /* applies the sigmoid to
 void mat_act(Matrix m, int activation_function);       /* applies an activation function; softmax to every row */
 void mat_print(Matrix m, const char *name);            /* prints to stdout */
 
+/* The loss to minimise: one of NN_MSE, NN_MAE, ... below. */
+typedef struct {
+    int kind;
+    float parameter; /* NN_HUBER: delta; NN_PINBALL: the quantile q; unused otherwise */
+} NNLoss;
+
 /* ---- NeuralNetwork: num_layers fully connected layers ----
  *
  * Layer l maps the activations of archi[l] neurons to those of archi[l + 1] neurons:
@@ -78,11 +84,6 @@ void mat_print(Matrix m, const char *name);            /* prints to stdout */
  *
  * nn_alloc puts everything into one block of memory, which archi points to. The parameters are contiguous, in the order weights[0]
  * (row-major), biases[0], weights[1], ...: nn_num_parameters(nn) floats that begin at weights[0].data. */
-typedef struct {
-    int kind;
-    float parameter; /* NN_HUBER: delta; NN_PINBALL: the quantile q; unused otherwise */
-} NNLoss;
-
 typedef struct {
     size_t *archi;
     size_t num_layers;
@@ -242,7 +243,7 @@ extern "C" {
 uint32_t nn_minstd_seed(uint32_t seed)
 {
     uint32_t state = seed % NN_MINSTD_MODULUS;
-    return state == 0 ? 123459876u : state; /* as in the C library of the post */
+    return state == 0 ? 123459876u : state; /* the C library of the post has the same exception */
 }
 
 float nn_minstd_float(uint32_t *state)
@@ -635,7 +636,7 @@ void nn_forward(NeuralNetwork nn)
 
 /* ---- The cost ---- */
 
-/* log(sum over j of exp(z_j)) of a (1, n) row of logits. With softmax, log(a_j) = z_j - log_sum_exp(z). */
+/* Returns log(sum over j of exp(z_j)) for a (1, n) row of logits. With softmax, log(a_j) = z_j - log_sum_exp(z). */
 static float nn_log_sum_exp(Matrix z)
 {
     float max = MAT_AT(z, 0, 0), sum = 0.0f;
@@ -648,7 +649,7 @@ static float nn_log_sum_exp(Matrix z)
     return max + logf(sum);
 }
 
-/* The term of one output in C_i, for every loss but NN_CROSS_ENTROPY. */
+/* Returns the term of one output in C_i, from its logit z, output a and target y. Not for NN_CROSS_ENTROPY. */
 static float nn_loss_term(NNLoss loss, float z, float a, float y)
 {
     float diff = a - y, distance = fabsf(diff);
@@ -756,7 +757,7 @@ void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix trai
  *
  * and C = 1/n sum over i of C_i makes every derivative of C the average over the samples. */
 
-/* dC_i/da, for the losses that are functions of a (not the cross-entropies, which are functions of z). */
+/* Returns dC_i/da of one output a with target y. Not for the cross-entropies, which are computed from z. */
 static float nn_loss_derivative(NNLoss loss, float a, float y)
 {
     float diff = a - y, sign = (float)(diff > 0.0f) - (float)(diff < 0.0f);

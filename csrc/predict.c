@@ -9,9 +9,9 @@
 #include "samples.h"
 #include "team.h"
 
-#define BLOCK 96           /* samples: a multiple of NN_TILE_ROWS. The losses are summed in blocks, so it is part of the result */
-#define MAX_UNPACKED 8     /* up to so many samples packing would take longer than it saves */
-#define STACK_LAYER 512    /* floats: wider layers need memory from malloc in predict_unpacked */
+#define BLOCK 96           /* samples, a multiple of NN_TILE_ROWS. Losses are summed by blocks: another size would change the sum */
+#define MAX_UNPACKED 8     /* for so many samples or fewer, packing the weights would take longer than it saves */
+#define STACK_LAYER 512    /* floats; for wider layers predict_unpacked calls malloc */
 
 typedef struct {
     NNWorkspace ws;         /* with BLOCK rows for each thread */
@@ -22,7 +22,7 @@ typedef struct {
     float *scaled;          /* (threads * BLOCK, inputs): the scaled inputs; NULL without a scaler */
     double *block_losses;   /* nn_evaluate: (blocks,), the sum of the losses of each block; else NULL */
     NNMonitor *monitor;
-    int stop_code;          /* NN_OK or why to stop; set by any thread, all look at it after each block */
+    int stop_code;          /* NN_OK, or the code with which to stop; set by any thread, read by all after each block */
 } Prediction;
 
 static size_t num_blocks(size_t num_samples)
@@ -30,7 +30,7 @@ static size_t num_blocks(size_t num_samples)
     return nn_divide_up(num_samples, BLOCK);
 }
 
-/* The inputs of a sample, (inputs,): those in memory or, with a scaler, scaled and stored in `scaled`. */
+/* Returns the inputs of a sample, (inputs,). With a scaler they are written to `scaled`, (inputs,), else they are not copied. */
 static const float *scaled_inputs(const Prediction *p, size_t sample, float *scaled)
 {
     const float *x = nn_row(p->samples.x, sample);
@@ -65,7 +65,8 @@ static double finish_sample(const Prediction *p, NeuralNetwork nn, const NNKerne
 
 /* ---- Many samples, with packed weights ---- */
 
-/* Copies the activations of every layer, of `num` samples from row `first_row` of the workspace on. */
+/* Copies the activations of every layer to p->layers, for `num` samples from first_sample on. Their rows in the workspace begin with
+ * first_row. */
 static void copy_layer_outputs(const Prediction *p, size_t first_sample, size_t first_row, size_t num)
 {
     for (size_t l = 0; l < p->ws.num_layers; l++) {
@@ -76,7 +77,7 @@ static void copy_layer_outputs(const Prediction *p, size_t first_sample, size_t 
     }
 }
 
-/* Samples first to first + num - 1, one block. Returns NN_OK or NN_NOT_FINITE. */
+/* Computes one block, the samples first to first + num - 1. Returns NN_OK or NN_NOT_FINITE. */
 static int predict_block(const Prediction *p, size_t first, size_t num, int thread_index)
 {
     const NNWorkspace *ws = &p->ws;
@@ -104,7 +105,7 @@ static int predict_block(const Prediction *p, size_t first, size_t num, int thre
     return NN_OK;
 }
 
-/* The NNTeamFunction: a thread's share of the blocks. */
+/* The function that each thread runs: computes its share of the blocks. */
 static void predict_blocks(void *context, NNTeam *team, int thread_index)
 {
     Prediction *p = (Prediction *)context;
@@ -125,7 +126,7 @@ static void predict_blocks(void *context, NNTeam *team, int thread_index)
     }
 }
 
-/* Allocates the memory and runs the threads. */
+/* Allocates the memory, packs the weights and runs the threads. Returns a code. */
 static int predict_packed(Prediction *p, NeuralNetwork nn, NNBackend backend)
 {
     const NNKernels *kernels = nn_kernels_available(backend.isa);
@@ -153,9 +154,9 @@ static int predict_packed(Prediction *p, NeuralNetwork nn, NNBackend backend)
     return p->stop_code;
 }
 
-/* ---- A few samples, one by one, with the weights where they lie in the network ---- */
+/* ---- A few samples, one by one, without packing the weights ---- */
 
-/* The number of floats that one layer of scratch memory needs. */
+/* Returns the number of floats that a layer of scratch memory needs. */
 static size_t scratch_stride(const Prediction *p, NeuralNetwork nn)
 {
     size_t widest = p->scaler == NULL ? 0 : nn.archi[0];
@@ -165,7 +166,9 @@ static size_t scratch_stride(const Prediction *p, NeuralNetwork nn)
     return widest + NN_PAD;
 }
 
-/* scaled_out: (outputs,), the outputs of one sample scaled back in double precision, for nn_predict_one; or NULL. */
+/* Computes all samples of p. Returns a code.
+ *
+ * scaled_out   (outputs,), written: the outputs of the only sample, scaled back in double precision, for nn_predict_one; or NULL */
 static int predict_unpacked(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, double *scaled_out)
 {
     size_t num_inputs = p->samples.x.cols, num_outputs = nn.archi[nn.num_layers], stride = scratch_stride(p, nn);

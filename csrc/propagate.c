@@ -87,7 +87,7 @@ void nn_backward_layers(const NNWorkspace *ws, size_t num)
 
 /* ---- Transposes ---- */
 
-/* Rows of a panel of w become columns of wt: of each panel of wt that they fall into. */
+/* Transposes some tiles of w into wt. Rows of w are columns of wt, and may belong to several panels of it. */
 static void transpose_tiles(const NNKernels *kernels, const NNLayer *layer, NNTiles tiles)
 {
     size_t padded_inputs = nn_padded(layer->num_inputs);

@@ -1,6 +1,6 @@
 /* propagate.h: the forward pass and the backward pass through the layers of a workspace, tile by tile, and the transposes of the
  * weights that the backward pass needs. step.c divides the tiles among threads; predict.c and levenberg_marquardt.c take whole
- * layers. Loss, dropout and gradients are left to them. */
+ * layers. These callers compute the loss, dropout and the gradients themselves. */
 #ifndef NN_PROPAGATE_H_
 #define NN_PROPAGATE_H_
 
@@ -16,12 +16,13 @@ typedef struct {
 typedef struct {
     size_t num_rows, padded_columns;
     size_t next, end; /* tiles, counted down the first panel, then down the second, ... */
-    NNTiles tiles;    /* what nn_next_tiles found: tiles of one panel, one below the other */
+    NNTiles tiles;    /* the result of nn_next_tiles: tiles of one panel, one below the other */
 } NNTileIterator;
 
+/* Begins the share of thread `thread_index` in the tiles of a (num_rows, padded_columns) matrix. */
 NNTileIterator nn_share_tiles(size_t num_rows, size_t padded_columns, int thread_index, int num_threads);
 
-/* Moves on to the next tiles; 0 if there are none. */
+/* Moves on to the next tiles; returns 0 if there are none. */
 int nn_next_tiles(NNTileIterator *iterator);
 
 /* The forward pass of layer l: computes these tiles of its activations, (samples, outputs).
@@ -46,7 +47,7 @@ void nn_forward_layers(const NNWorkspace *ws, const float *const *x, size_t firs
  * the deltas of all layers. */
 void nn_backward_layers(const NNWorkspace *ws, size_t num);
 
-/* One thread's share of transposing the weights of all layers that have a wt. */
+/* Transposes one thread's share of the weights w of all layers into wt, where a layer has a wt. */
 void nn_transpose_weights(const NNWorkspace *ws, int thread_index, int num_threads);
 
 #endif /* NN_PROPAGATE_H_ */

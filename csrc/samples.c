@@ -1,5 +1,4 @@
-/* samples.c: what engine.h offers for samples before they reach a network: the check of ranges, the moments of columns,
- * the shuffle. */
+/* samples.c: the functions of engine.h that need no network: the check of ranges, the moments of columns, the shuffle. */
 #include "samples.h"
 
 #include <float.h>

@@ -16,7 +16,7 @@
 typedef struct {
     size_t first;          /* its first sample is order[first]; row i of the workspace is sample order[first + i] */
     size_t num;
-    int is_first, is_last; /* of the mini-batch */
+    int is_first, is_last; /* whether it is the first, the last block of the mini-batch */
 } Block;
 
 int nn_can_update_in_place(const NNOptimizer *o)
@@ -24,6 +24,7 @@ int nn_can_update_in_place(const NNOptimizer *o)
     return o->kind == NN_SGD && o->beta1 == 0 && o->l2 == 0 && o->weight_decay == 0 && o->clip_norm == 0;
 }
 
+/* Returns the sample at a position of the epoch. */
 static size_t sample_at(const NNStepContext *c, size_t position)
 {
     return c->order == NULL ? position : c->order[position];
@@ -55,7 +56,9 @@ static void apply_dropout(const NNStepContext *c, size_t l, size_t first, NNTile
     }
 }
 
-/* Phase: the forward pass of layer l. x: row pointers of (block.num, inputs of the layer). */
+/* Phase: the forward pass of layer l.
+ *
+ * x    row pointers of (block.num, inputs of the layer) */
 static void forward_phase(NNStepContext *c, size_t l, const float *const *x, Block block, int thread_index, int num_threads)
 {
     const NNLayer *layer = &c->ws.layers[l];
@@ -89,7 +92,7 @@ static void output_phase(NNStepContext *c, Block block, float delta_scale, int t
 
 /* ---- Backward ---- */
 
-/* delta *= dropout_mask, on some tiles. */
+/* The backward pass through dropout, on some tiles: delta *= dropout_mask. */
 static void apply_dropout_mask(const NNLayer *layer, NNTiles tiles)
 {
     for (size_t i = tiles.first_row; i < tiles.last_row; i++) {
@@ -209,7 +212,7 @@ static void update_phase(NNStepContext *c, size_t l, const float *const *x, Bloc
 
 /* ---- Gradient clipping: the optimiser step after the whole gradient is known ---- */
 
-/* Computes those parts of the norm of x, (num,), that are in `share`. The first part of x has the number first_part; returns the
+/* Computes the norm_parts of x, (num,), whose numbers are in `share`. The first part of x has the number first_part; returns the
  * number after the last one. */
 static size_t sum_norm_parts(const NNWorkspace *ws, const float *x, size_t num, size_t first_part, NNRange share)
 {
@@ -222,7 +225,7 @@ static size_t sum_norm_parts(const NNWorkspace *ws, const float *x, size_t num, 
     return part;
 }
 
-/* The squared norm of the gradient in double precision, by one thread, in case it overflows single precision. */
+/* The squared norm of the gradient, by one thread in double precision, where single precision overflows. */
 static double large_squared_norm(const NNWorkspace *ws)
 {
     double total = 0;
@@ -283,7 +286,9 @@ static void clipped_update_phase(NNStepContext *c, NNTeam *team, int thread_inde
 
 /* ---- The step ---- */
 
-/* Sets has_nonfinite_input if an input in this thread's share of x, (num, inputs) by row pointers, is NaN or infinite. */
+/* Sets has_nonfinite_input if an input in this thread's share of x is NaN or infinite.
+ *
+ * x    row pointers of (num, inputs) */
 static void check_inputs(NNStepContext *c, const float *const *x, size_t num, int thread_index, int num_threads)
 {
     NNRange share = nn_share(num, thread_index, num_threads);
@@ -294,7 +299,9 @@ static void check_inputs(NNStepContext *c, const float *const *x, size_t num, in
     }
 }
 
-/* The phases of the forward pass, up to the deltas of the output layer. Returns 0, or 1 as nn_take_step does. */
+/* The phases of the forward pass, up to the deltas of the output layer. Returns 0, or 1 as nn_take_step does.
+ *
+ * x    row pointers of (block.num, inputs) */
 static int forward_block(NNStepContext *c, const float *const *x, Block block, float delta_scale, NNTeam *team, int thread_index)
 {
     NNWorkspace *ws = &c->ws;
@@ -317,7 +324,10 @@ static int forward_block(NNStepContext *c, const float *const *x, Block block, f
     return c->stop_code != NN_OK || (c->updates_parameters && nn_flag_get(&c->has_diverged));
 }
 
-/* The phases of the backward pass, with gradients and parameter updates. */
+/* The phases of the backward pass, with gradients and parameter updates.
+ *
+ * x      row pointers of (block.num, inputs)
+ * next   the samples to prefetch, order[next.first] to order[next.last - 1] */
 static void backward_block(NNStepContext *c, const float *const *x, Block block, NNRange next, NNTeam *team, int thread_index)
 {
     NNWorkspace *ws = &c->ws;

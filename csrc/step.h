@@ -1,4 +1,4 @@
-/* step.h: one training step, or one computation of the gradient, by a team of threads. For train.c.
+/* step.h: one training step, or one computation of the gradient, by a team of threads. train.c calls it.
  *
  * A step goes through phases with a barrier after each: the forward pass, layer by layer; the output layer with its loss, beside
  * the transposes of the weights; the backward pass, where each layer computes the delta of the layer before it, then its gradient
@@ -17,14 +17,14 @@ typedef struct {
     NNMonitor *monitor;
     size_t *order;          /* (n,): the shuffled order of the samples; NULL without shuffling */
     int updates_parameters; /* 0 if only the gradient is wanted */
-    int updates_in_place;   /* plain gradient descent: products are added to the parameters directly; see nn_can_update_in_place */
+    int updates_in_place;   /* the gradient is added to the parameters directly; see nn_can_update_in_place */
     double clip_norm;       /* the largest norm of the gradient, or 0 for no clipping */
     NNUpdateConstants weight_update, bias_update; /* written by thread 0 before a step */
     const double *dropout;  /* (hidden layers,): drop probabilities, or NULL */
     uint64_t dropout_seed;  /* a new one for each epoch */
     Matrix input_grad;      /* (n, inputs): dC/dx, written if it has data */
-    int checks_inputs;      /* inputs have to be checked for NaN and infinity: in the first epoch */
-    int stop_code;          /* NN_OK or why to stop; written by thread 0 between two barriers */
+    int checks_inputs;      /* whether to check the inputs for NaN and infinity: only in the first epoch */
+    int stop_code;          /* NN_OK, or the code with which to stop; written by thread 0 between two barriers */
     int has_nonfinite_input; /* set by any thread */
     int has_diverged;       /* a loss is not finite; set by any thread */
 } NNStepContext;
@@ -32,15 +32,16 @@ typedef struct {
 /* The samples order[first], ..., order[first + size - 1]. */
 typedef struct {
     size_t first, size;
-    float delta_scale; /* dC_i/dz is multiplied with it (for NN_MSE, half of dC_i/dz) */
+    float delta_scale; /* the factor of dC_i/dz (of half of dC_i/dz for NN_MSE); 1 / size, for example */
 } NNMiniBatch;
 
-/* Plain gradient descent, w -= learning_rate g and nothing else: its products can be added to the parameters directly. */
+/* Whether the update is plain gradient descent, w -= learning_rate g and nothing else. If so, the factor -learning_rate is part of
+ * the deltas, and the gradient of the last block is added to the parameters directly. */
 int nn_can_update_in_place(const NNOptimizer *optimizer);
 
-/* Takes one step on a mini-batch (or adds up the gradient); every thread of the team calls it. Thread 0 adds the losses of the
- * samples to *sum_losses unless that is NULL. Returns 0; or 1 if the call is to stop (context->stop_code, or a loss that is not
- * finite), and then the parameters are as before the step. */
+/* Takes one step on a mini-batch, or computes its gradient if context->updates_parameters is 0. Every thread of the team calls it.
+ * Thread 0 adds the losses of the samples to *sum_losses unless that is NULL. Returns 0; or 1 if the call has to stop
+ * (context->stop_code, or a loss that is not finite), and then the parameters are those before the step. */
 int nn_take_step(NNStepContext *context, NNMiniBatch batch, double *sum_losses, NNTeam *team, int thread_index);
 
 #endif /* NN_STEP_H_ */

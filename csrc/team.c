@@ -41,7 +41,7 @@ int nn_threads_available(void)
     return 1;
 }
 
-/* Waits a little in a loop that polls: spins at first, then gives the processor to other threads. */
+/* Waits a moment, in a loop that reads a variable of another thread: spins at first, later lets other threads run. */
 static void spin_or_yield(int *num_spins)
 {
     if (++*num_spins > SPINS_BEFORE_YIELD) {

@@ -6,8 +6,8 @@
 #include <stddef.h>
 
 typedef struct {
-    int size;                /* threads, the caller's included; 0 until it is known */
-    int num_waiting;         /* threads at the barrier */
+    int size;                /* the number of threads, with the caller's; 0 until it is known */
+    int num_waiting;         /* the number of threads that wait at the barrier */
     unsigned int generation; /* how often the barrier has opened */
 } NNTeam;
 
@@ -22,8 +22,9 @@ void nn_team_run(int num_threads, NNTeamFunction *function, void *context);
 /* The barrier: returns when every thread of the team has called it. Writes before it are visible to all threads after it. */
 void nn_team_barrier(NNTeam *team);
 
-/* The most threads that pay off, at most max_threads, for a call on num_samples samples with a barrier after each
- * samples_per_step of them. work_per_sample is in multiply-adds (see monitor.h). A negative max_threads forces that many. */
+/* Returns the number of threads to use for a call on num_samples samples with a barrier after each samples_per_step of them:
+ * max_threads, or 1 if the work is too small for threads. work_per_sample is in multiply-adds (see nn_work_per_sample). A negative
+ * max_threads forces -max_threads threads. */
 int nn_worthwhile_threads(size_t work_per_sample, size_t samples_per_step, size_t num_samples, int max_threads);
 
 /* The items first, first + 1, ..., last - 1. */
@@ -31,7 +32,7 @@ typedef struct {
     size_t first, last;
 } NNRange;
 
-/* The share of one thread when num_threads threads divide num_items items; the same for the same arguments. */
+/* Returns the share of thread `thread_index` when num_threads threads divide num_items items. */
 static inline NNRange nn_share(size_t num_items, int thread_index, int num_threads)
 {
     NNRange range = {num_items * (size_t)thread_index / (size_t)num_threads,

@@ -1,4 +1,5 @@
-/* tiny.c: see tiny.h. Which trainings are tiny, the transposed copies of the samples, and the loop that polls the monitor. */
+/* tiny.c: see tiny.h. It has the limits of a tiny network, the transposed copies of the samples, and the loop that polls the
+ * monitor. */
 #include "tiny.h"
 
 #include <string.h>
@@ -7,13 +8,13 @@
 #include "monitor.h"
 #include "step.h"
 
-#define MAX_WEIGHTS 256 /* also of neurons in a layer */
+#define MAX_WEIGHTS 256                    /* of the network; also the most neurons of a layer */
 #define MAX_SAMPLES 64
 #define LONGEST_VECTOR 16                  /* floats */
-#define WORK_PER_POLL ((size_t)1 << 22)    /* multiply-adds, as nn_work_per_sample counts */
-#define WORK_PER_ITERATION 64              /* what an iteration costs beside its multiply-adds */
+#define WORK_PER_POLL ((size_t)1 << 22)    /* multiply-adds, as nn_work_per_sample counts them */
+#define WORK_PER_ITERATION 64              /* the overhead of an iteration, in multiply-adds */
 
-/* The same learning rate in every step, all samples in their order, and no losses to report. */
+/* Whether all steps have the same learning rate, the samples stay in their order, and no losses are reported. */
 static int has_plain_options(const NNTrainOptions *options)
 {
     return options->learning_rates == NULL && options->dropout == NULL && options->losses == NULL && !options->shuffle;
@@ -48,7 +49,8 @@ int nn_is_tiny(const NNTrainCall *call)
 
 /* to[j][i] = from[i][j].
  *
- * to     (from.cols, from.rows), rows `stride` apart */
+ * from   (samples, neurons)
+ * to     (neurons, samples), rows `stride` apart */
 static void transpose_samples(Matrix from, float *to, size_t stride)
 {
     for (size_t i = 0; i < from.rows; i++) {
@@ -84,7 +86,7 @@ static float *allocate(NNTinyTraining *training, const NNTrainCall *call, size_t
     return memory;
 }
 
-/* Trains in portions between which the monitor is polled. Parameters that are not finite stay so: there it ends early. */
+/* Trains in portions, and polls the monitor after each. Ends early once a parameter is not finite, because it would stay so. */
 static int run_iterations(const NNTinyTraining *training, void (*train)(const NNTinyTraining *training, size_t iterations),
                           const NNKernels *kernels, size_t num_epochs, NNMonitor *monitor)
 {

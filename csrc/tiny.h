@@ -1,5 +1,5 @@
 /* tiny.h: training of networks that are so small that the panels and tiles of the engine would be mostly padding, such as XOR's
- * 2-2-1. For train.c; the inner loops are in kernels/tiny_impl.h. */
+ * 2-2-1. train.c calls it; the inner loops are in kernels/tiny_impl.h. */
 #ifndef NN_TINY_H_
 #define NN_TINY_H_
 
@@ -14,17 +14,19 @@ typedef struct {
     NNBackend backend;
 } NNTrainCall;
 
-/* What an attempt at a training may do, and how it went. */
+/* One run of the training loop. A call that diverges takes several: train.c repeats it with fewer steps until it has found the last
+ * finite parameters. */
 typedef struct {
-    size_t max_steps;
+    size_t max_steps; /* the run ends after so many steps */
     int keeps_result; /* whether the network and the optimiser receive the result, if it is finite */
-    int is_finite;    /* written: whether all parameters are finite afterwards */
+    int is_finite;    /* written: whether all parameters are finite after the run */
 } NNAttempt;
 
-/* Whether nn_train_tiny can do this training: plain full-batch gradient descent on the squared error of a small network. */
+/* Whether nn_train_tiny can handle this call: plain full-batch gradient descent on the squared error of a small network. */
 int nn_is_tiny(const NNTrainCall *call);
 
-/* Takes up to attempt->max_steps steps, for calls that are tiny. Returns a code of engine.h. */
+/* Trains from the parameters of the network, for up to attempt->max_steps steps. The call must be tiny. Returns a code of
+ * engine.h. */
 int nn_train_tiny(const NNTrainCall *call, NNAttempt *attempt, NNMonitor *monitor);
 
 #endif /* NN_TINY_H_ */

@@ -1,5 +1,5 @@
-/* train.c: nn_gradient and nn_train of engine.h: the loop over epochs and mini-batches, and what happens when a training diverges.
- * A step is in step.c; trainings of tiny networks go to tiny.c. */
+/* train.c: nn_gradient and nn_train of engine.h: the loop over epochs and mini-batches, and the search for the last finite
+ * parameters when training diverges. A single step is in step.c; tiny networks are trained in tiny.c. */
 #include <math.h>
 #include <string.h>
 
@@ -11,19 +11,19 @@
 #define MAX_BLOCK 1024
 #define MIN_BLOCK 64
 #endif
-#define WORK_PER_BLOCK ((size_t)3 << 29)     /* multiply-adds of its forward pass at most, so that polls are frequent enough */
-#define SLOW_FACTOR 64                       /* how much slower kernels are with emulated fused multiply-adds */
-#define EPOCHS_WORTH_THREADS ((size_t)1000)  /* more epochs do not make threads more worthwhile; avoids an overflow */
+#define WORK_PER_BLOCK ((size_t)3 << 29)     /* the most multiply-adds in a block's forward pass, so that polls are frequent */
+#define SLOW_FACTOR 64                       /* how many times slower kernels are with emulated fused multiply-adds */
+#define EPOCHS_WORTH_THREADS ((size_t)1000)  /* the most epochs that count in the choice of threads; avoids an overflow */
 
-/* The factor of dC_i/dz in a mini-batch of batch_size samples: 1 / batch_size, and -learning_rate for an update in place. The
- * kernel leaves out the factor 2 in the derivative of the squared error. */
+/* The factor of dC_i/dz in a mini-batch of batch_size samples: 1 / batch_size, times -learning_rate for an update in place, and
+ * times 2 for the squared error, because the kernel leaves that factor out of its derivative. */
 static float delta_scale(const NNStepContext *c, size_t batch_size, double learning_rate)
 {
     double factor = c->ws.nn.loss.kind == NN_MSE ? 2 : 1;
     return (float)(factor * (c->updates_in_place ? -learning_rate : 1) / (double)batch_size);
 }
 
-/* The number of samples to process together: a mini-batch, if it is not so large that polls would be rare. */
+/* Returns the number of samples to process together: batch_size, or fewer if polls would be too rare. */
 static size_t choose_block(NeuralNetwork nn, size_t batch_size, const NNKernels *kernels)
 {
     size_t block = (kernels->is_slow ? WORK_PER_BLOCK / SLOW_FACTOR : WORK_PER_BLOCK) / nn_work_per_sample(nn);
@@ -38,7 +38,7 @@ typedef struct {
     double sum_losses;
 } GradientCall;
 
-/* The NNTeamFunction of nn_gradient. */
+/* The function that each thread of nn_gradient runs. */
 static void compute_gradient(void *context, NNTeam *team, int thread_index)
 {
     GradientCall *call = (GradientCall *)context;
@@ -79,9 +79,9 @@ typedef struct {
     size_t max_steps;
 } TrainingLoop;
 
-/* Advances the powers of beta1 and beta2 and sets the constants of the next parameter update. By thread 0; the others read the
- * constants after the barriers of the forward pass. (The powers are products in double precision, because pow differs between C
- * libraries.) */
+/* Advances the powers of beta1 and beta2 and sets the constants of the next parameter update. Only thread 0 calls it; the others
+ * read the constants after the barriers of the forward pass. (The powers are products in double precision, because pow differs
+ * between C libraries.) */
 static void prepare_update(NNStepContext *c, NNOptimizer *o, double learning_rate)
 {
     NNUpdateConstants update = {.kind = o->kind,
@@ -110,7 +110,7 @@ static void prepare_update(NNStepContext *c, NNOptimizer *o, double learning_rat
     c->bias_update.weight_decay_factor = 1;
 }
 
-/* By thread 0. */
+/* Sets the order of the samples and the seed of dropout. Only thread 0 calls it. */
 static void begin_epoch(TrainingLoop *loop, size_t epoch)
 {
     const NNTrainOptions *options = &loop->options;
@@ -120,7 +120,7 @@ static void begin_epoch(TrainingLoop *loop, size_t epoch)
     loop->step.dropout_seed = nn_random(~options->seed, options->first_epoch + epoch);
 }
 
-/* By thread 0. */
+/* Reports the mean loss, and counts the epoch. Only thread 0 calls it. */
 static void end_epoch(TrainingLoop *loop, size_t epoch, double sum_losses)
 {
     loop->step.checks_inputs = 0;
@@ -130,8 +130,8 @@ static void end_epoch(TrainingLoop *loop, size_t epoch, double sum_losses)
     }
 }
 
-/* One step of the training, number num_steps, on up to batch_size samples from position `first` of the epoch on. Returns 0, or 1 if
- * the training is to stop; then the step has not been taken. */
+/* Takes step number num_steps, on up to batch_size samples from position `first` of the epoch on. Returns 0, or 1 if the training
+ * has to stop; then the step has not been taken. */
 static int train_step(TrainingLoop *loop, size_t first, size_t num_steps, double *sum_losses, NNTeam *team, int thread_index)
 {
     NNOptimizer *o = loop->optimizer;
@@ -156,7 +156,7 @@ static int train_step(TrainingLoop *loop, size_t first, size_t num_steps, double
     return 0;
 }
 
-/* The NNTeamFunction of nn_train: every thread runs the same loop. */
+/* The function that each thread of nn_train runs: all run the same loop. */
 static void run_training_loop(void *context, NNTeam *team, int thread_index)
 {
     TrainingLoop *loop = (TrainingLoop *)context;
@@ -181,9 +181,10 @@ static void run_training_loop(void *context, NNTeam *team, int thread_index)
     }
 }
 
-/* ---- Attempts at a training ---- */
+/* ---- A run of the training loop, and the runs of a call that diverges (see NNAttempt) ---- */
 
-/* Allocates the workspace and, for shuffling, the order of the samples; packs the optimiser's state. NN_OK or NN_NO_MEMORY. */
+/* Allocates the workspace and, for shuffling, the order of the samples; packs the optimiser's state. Returns NN_OK or
+ * NN_NO_MEMORY. */
 static int allocate(TrainingLoop *loop, NeuralNetwork nn, NNBackend backend)
 {
     NNStepContext *c = &loop->step;
@@ -228,7 +229,7 @@ static void store_result(const TrainingLoop *loop, NeuralNetwork nn)
     }
 }
 
-/* Like nn_train_tiny, for every training. */
+/* Does the same as nn_train_tiny, for calls of every kind. */
 static int train_in_batches(const NNTrainCall *call, NNAttempt *attempt, NNMonitor *monitor)
 {
     NNOptimizer *o = call->optimizer;
@@ -263,9 +264,9 @@ static int attempt_training(const NNTrainCall *call, NNAttempt *attempt, NNMonit
     return nn_is_tiny(call) ? nn_train_tiny(call, attempt, monitor) : train_in_batches(call, attempt, monitor);
 }
 
-/* Called when the parameters are not finite after num_steps steps. Finds the last step after which they are finite and ends there.
- * A training can be repeated with the same bits, and parameters that are not finite stay so: the search goes back from the end in
- * growing strides and then bisects. */
+/* Called when the parameters are not finite after num_steps steps. Finds the last step after which they are finite, and trains up
+ * to there. A run can be repeated with the same bits, and parameters that are not finite stay so: the search goes back from the end
+ * in growing strides and then bisects. */
 static int return_to_last_finite_step(const NNTrainCall *call, size_t num_steps, NNMonitor *monitor)
 {
     size_t finite_steps = 0, nonfinite_steps = num_steps, stride = 1;

@@ -13,7 +13,7 @@ typedef struct {
     int overflow; /* the size does not fit into a size_t */
 } Arena;
 
-/* Room for rows * cols items of `size` bytes, aligned to a cache line; NULL while measuring. */
+/* Returns room for rows * cols items of `size` bytes, aligned to a cache line; NULL while measuring. */
 static void *arena_place(Arena *arena, size_t rows, size_t cols, size_t size)
 {
     void *place = arena->base == NULL ? NULL : arena->base + arena->used;
@@ -36,8 +36,8 @@ static const float **arena_row_pointers(Arena *arena, size_t num_arrays, size_t 
     return (const float **)arena_place(arena, num_arrays, num_rows, sizeof(float *));
 }
 
-/* The stride for rows of padded_columns: an odd number of cache lines, so that the same columns of all samples do not compete for
- * one set of the cache. */
+/* Returns a stride for rows of padded_columns floats: an odd number of cache lines, so that the same columns of all samples do not
+ * compete for one set of the cache. */
 static size_t odd_stride(size_t padded_columns)
 {
     return padded_columns + (padded_columns / NN_PAD % 2 == 0 ? NN_PAD : 0);
@@ -120,7 +120,7 @@ NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_
         return ws;
     }
     arena.base = (char *)ws.memory + CACHE_LINE - (uintptr_t)ws.memory % CACHE_LINE;
-    memset(arena.base, 0, arena.used); /* padding has to be 0 */
+    memset(arena.base, 0, arena.used); /* the padding of weights and deltas has to be 0 */
     arena.used = 0;
     lay_out(&arena, &ws, contents);
     set_row_pointers(&ws);
@@ -135,7 +135,7 @@ void nn_workspace_free(NNWorkspace *ws)
 
 /* ---- Packing ---- */
 
-/* The packed weights and biases of a layer (or their gradients, or their optimiser state) that `what` names. */
+/* Sets *w and *b to the packed weights and biases of a layer, or to their gradient or optimiser state, as `what` says. */
 static void packed_arrays(const NNLayer *layer, int what, float **w, float **b)
 {
     switch (what) {
@@ -146,7 +146,7 @@ static void packed_arrays(const NNLayer *layer, int what, float **w, float **b)
     }
 }
 
-/* Copies num floats: from flat to packed or, if to_flat is given, from packed to to_flat. */
+/* Copies num floats from flat to packed or, if to_flat is not NULL, from packed to to_flat. */
 static void copy_floats(float *packed, const float *flat, float *to_flat, size_t num)
 {
     if (to_flat != NULL) {
@@ -156,8 +156,8 @@ static void copy_floats(float *packed, const float *flat, float *to_flat, size_t
     }
 }
 
-/* Copies row by row within each panel, from `flat` to the packed arrays or, if to_flat is not NULL, from the packed arrays to
- * to_flat. */
+/* Copies from `flat` to the packed arrays or, if to_flat is not NULL, from the packed arrays to to_flat: row by row within each
+ * panel. */
 static void copy_packed(const NNWorkspace *ws, int what, const float *flat, float *to_flat)
 {
     size_t first = 0; /* of the layer, in the flat order */

@@ -1,6 +1,6 @@
-/* workspace.h: the memory of one call of the engine, in one block: the parameters of the network packed in panels (see
- * kernels/kernels.h), and activations, deltas, gradients and optimiser state for a block of samples. propagate.c, step.c and the
- * methods compute with it. */
+/* workspace.h: the memory of one call of the engine, in one allocation: the parameters of the network, the gradient and the
+ * optimiser state, packed in panels (see kernels/kernels.h), and the activations and deltas of a block of samples. propagate.c,
+ * step.c and the methods compute with it. */
 #ifndef NN_WORKSPACE_H_
 #define NN_WORKSPACE_H_
 
@@ -21,7 +21,7 @@ typedef struct {
     float *wt;               /* the transposed weights, (num_outputs, padded num_inputs) in panels */
     float *a;                /* activations */
     float *delta;            /* dC/dz */
-    float *derivative_input; /* what f' is computed from if that is not a; else NULL */
+    float *derivative_input; /* z, or a before dropout, where f' is computed from it; NULL where f' is computed from a */
     float *dropout_mask;     /* the factors of dropout: 0 or 1 / (1 - drop probability); NULL without dropout */
     const float **a_rows, **delta_rows; /* (block,): pointers to the rows of a and delta */
 } NNLayer;
@@ -42,14 +42,14 @@ typedef struct {
     void *memory;            /* the block of memory; NULL if memory ran out */
 } NNWorkspace;
 
-/* What nn_workspace_alloc has to make room for, beside parameters and activations. */
+/* Flags for nn_workspace_alloc: the arrays to allocate in addition to the parameters and the activations. */
 enum {
     NN_WORKSPACE_DELTAS = 1,      /* the backward pass: delta, wt, derivative_input */
     NN_WORKSPACE_GRADIENT = 2,    /* grad_w, grad_b */
     NN_WORKSPACE_STATE = 4,       /* m, v */
     NN_WORKSPACE_DROPOUT = 8,     /* dropout_mask */
-    NN_WORKSPACE_INPUT_DELTA = 16, /* input_delta; needs NN_WORKSPACE_DELTAS */
-    NN_WORKSPACE_NORM = 32        /* norm_parts; needs NN_WORKSPACE_GRADIENT */
+    NN_WORKSPACE_INPUT_DELTA = 16, /* input_delta; with NN_WORKSPACE_DELTAS */
+    NN_WORKSPACE_NORM = 32        /* norm_parts; with NN_WORKSPACE_GRADIENT */
 };
 
 /* Allocates a workspace and packs the parameters of nn into it. ws.memory is NULL if memory ran out. `contents` is a sum of
@@ -65,7 +65,8 @@ static inline size_t nn_num_norm_parts(size_t num)
     return nn_divide_up(num, NN_NORM_PART_SIZE);
 }
 
-/* Copies between the packed layout and `flat`, the order of a NeuralNetwork: (nn_num_parameters(nn),) floats. */
+/* nn_pack copies `flat` into the packed arrays that `what` names, nn_unpack copies them to `flat`. flat is
+ * (nn_num_parameters(nn),), in the order of a NeuralNetwork. */
 enum { NN_PACK_PARAMETERS, NN_PACK_GRADIENT, NN_PACK_M, NN_PACK_V };
 void nn_pack(const NNWorkspace *ws, int what, const float *flat);
 void nn_unpack(const NNWorkspace *ws, int what, float *flat);

@@ -17,7 +17,7 @@ class Activation(NamedTuple):
     Attributes
     ----------
     kind : int
-        Its number in C.
+        The constant of nn.h, such as NN_RELU.
     low, high : float
         The smallest and the largest output (or their limits).
     is_homogeneous : bool
@@ -49,7 +49,7 @@ ACTIVATIONS = {
     "gelu": Activation(lib.NN_GELU, -0.17, math.inf),  # the minimum is at z = -0.7518
 }
 
-# What other libraries call them: Keras and PyTorch, scikit-learn.
+# The names in Keras and PyTorch ("swish"), and in scikit-learn.
 _ALIASES = {"swish": "silu", "identity": "linear", "logistic": "sigmoid"}
 
 

@@ -27,7 +27,7 @@ __all__ = [
     "to_float32",
 ]
 
-_ELEMENTS_PER_BLOCK = 1 << 22  # elements processed between two chances for Ctrl-C
+_ELEMENTS_PER_BLOCK = 1 << 22  # elements that are processed between two points at which Ctrl-C can interrupt
 _FLOATS = ffi.typeof("float[]")
 _SIZE_MAX = 2 ** (8 * ffi.sizeof("size_t")) - 1
 
@@ -76,14 +76,14 @@ def _has_matrix_layout(array: NDArray[Any]) -> bool:
 
 
 def row_blocks(array: NDArray[Any], elements: int = _ELEMENTS_PER_BLOCK) -> Iterator[slice]:
-    """Yield slices of consecutive rows, each of about so many elements, so that Ctrl-C has a chance between them."""
+    """Yield slices of consecutive rows, each with about that number of elements, so that Ctrl-C can interrupt between them."""
     step = max(1, elements // max(1, array.shape[1]))
     for start in range(0, len(array), step):
         yield slice(start, start + step)
 
 
 def is_within(array: NDArray[np.float32], low: float, high: float, *, allow_nan: bool = False) -> bool:
-    """Whether all elements are from low to high; NaN is not, unless it is allowed."""
+    """Whether all elements are from low to high. With `allow_nan`, NaN counts as inside."""
     if array.size <= _ELEMENTS_PER_BLOCK:
         return _first_outside(array, low, high, allow_nan) == array.size
     return all(_first_outside(array[rows], low, high, allow_nan) == array[rows].size for rows in row_blocks(array))
@@ -135,7 +135,7 @@ def as_table(values: ArrayLike, name: str, columns: int, *, what: str) -> NDArra
     TypeError
         If `values` are not real numbers.
     ValueError
-        If the shape is another.
+        If the shape is not (n, columns).
     """
     array = values if type(values) is np.ndarray else to_array(values, name)
     if array.dtype.kind not in "fiub":
@@ -173,7 +173,7 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
         return _frame_to_array(values, name)
     if hasattr(values, "to_numpy") and hasattr(values, "dtype"):
         return _series_to_array(values)
-    if hasattr(values, "detach"):  # a tensor of PyTorch; its graph of derivatives is of no interest here
+    if hasattr(values, "detach"):  # a tensor of PyTorch, perhaps with requires_grad
         values = values.detach()
     try:
         if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):

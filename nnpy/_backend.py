@@ -17,7 +17,7 @@ __all__ = ["backend", "get_num_threads", "set_num_threads", "show_config"]
 
 
 def _available() -> dict[str, int]:
-    """Return the instruction sets that this machine can use, best first, with their numbers in C."""
+    """Return the numbers in C of the instruction sets that this machine can use, by name, best first."""
     names: dict[str, int] = {}
     while (name := lib.nn_isa_name(len(names))) != ffi.NULL:
         names[ffi.string(name).decode()] = len(names)

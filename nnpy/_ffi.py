@@ -32,7 +32,7 @@ def _keep(_type: type[BaseException], exception: BaseException, _traceback: Trac
 
 @ffi.def_extern(error=1, onerror=_keep)  # type: ignore[untyped-decorator]
 def nnpy_poll(context: Any, done: int) -> int:
-    """Give Python a turn, called by C: the interpreter runs signal handlers, and then the progress callback is called."""
+    """Run signal handlers, which the interpreter does on its own, and call the progress callback. C calls this function."""
     if context != ffi.NULL:
         ffi.from_handle(context)(done)
     return 0
@@ -55,11 +55,11 @@ def call(
     progress : callable, optional
         Called with the number of completed iterations, every few milliseconds and at the end.
     on_not_finite : callable, optional
-        Called if C found an input that is not finite; it raises the error that names it.
+        Called if C found an input that is not finite; it raises the exception that names the input.
     on_diverged : callable, optional
         Called with the number of steps taken if training diverged; it returns the exception to raise.
     monitor : NNMonitor *, optional
-        A new one, for a caller who reads from it how far the call came, even after an exception.
+        A new monitor, for a caller that reads the progress from it after the call, even after an exception.
 
     Raises
     ------

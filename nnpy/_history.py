@@ -1,4 +1,4 @@
-"""The course of a training: losses, metrics and learning rates by epoch; and the error for a training that diverged."""
+"""The record of training: losses, metrics and learning rates by epoch; and the error for training that diverges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["DivergenceError", "History"]
 
 
 class History:
-    """The course of a training, epoch by epoch.
+    """The record of training: losses, metrics and learning rates, epoch by epoch.
 
     `NeuralNetwork.fit` returns it, and passes it to the callbacks after each epoch. Arrays are float64, one number per epoch.
     `nnpy.plot.losses` draws it.

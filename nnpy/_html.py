@@ -36,7 +36,7 @@ def network(title: str, rows: Sequence[Sequence[str]], notes: Sequence[str]) -> 
 
 
 def history(title: str, columns: Mapping[str, Sequence[float]], best_epoch: int | None) -> str:
-    """Return the loss curves of a training, and a table of its first, last and best epoch.
+    """Return the loss curves of a history, and a table of its first, last and best epoch.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ __all__ = ["BlockCheck", "GradientCheck", "check_gradients", "notes", "summary",
 
 Array = NDArray[np.float64]
 
-_TOLERANCE = 1e-4  # of the largest derivative of a block: the rounding of float32 in a network of some layers
+_TOLERANCE = 1e-4  # relative to the largest derivative of a block, for the rounding of float32 in several layers
 
 
 def summary(model: Model) -> str:
@@ -170,7 +170,7 @@ def check_gradients(
     max_parameters: int,
     seed: int,
 ) -> GradientCheck:
-    """Compare grad, that of backpropagation, with finite differences; see `NeuralNetwork.check_gradients`."""
+    """Compare grad, from backpropagation, with finite differences; see `NeuralNetwork.check_gradients`."""
     function, parameters = _Float64Loss(model, samples, loss), model.parameters.astype(np.float64)
     blocks, start = [], 0
     for layer in range(len(model.weights)):

@@ -77,6 +77,11 @@ class Huber(Loss):
         The error at which the squared part ends, positive. If targets are scaled, training takes it in units of the scaled
         targets, and `NeuralNetwork.loss` in units of y.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `delta` is not a positive number.
+
     Notes
     -----
     P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, 1964.
@@ -95,7 +100,7 @@ class Huber(Loss):
 
 @dataclass(frozen=True)
 class Pinball(Loss):
-    """The pinball (quantile) loss: its minimum is a quantile of the targets; by name "pinball", the median.
+    """The pinball (quantile) loss: its minimum is a quantile of the targets; by name "pinball", which is the median.
 
     q (y - a) where a < y, else (1 - q) (a - y). Summed over the outputs, averaged over the samples.
 
@@ -103,6 +108,11 @@ class Pinball(Loss):
     ----------
     quantile : float
         q, between 0 and 1: 0.9 for the value below which nine of ten targets lie.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `quantile` is not a number between 0 and 1.
 
     Notes
     -----
@@ -123,7 +133,7 @@ class Pinball(Loss):
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
-    """The cross-entropy of outputs that are each a yes/no decision; by name "binary_cross_entropy" or "bce".
+    """The cross-entropy for outputs that are independent probabilities; by name "binary_cross_entropy" or "bce".
 
     -sum_j y_j log(p_j) + (1 - y_j) log(1 - p_j), with targets y from 0 to 1. The last layer is "sigmoid", and p is its output;
     or it is "linear", and p = sigmoid(a), the output a being a logit. Computed from the logits z as log(1 + exp(z)) - y z,
@@ -153,7 +163,7 @@ LOSSES: dict[str, Loss] = {
     for loss in (MeanSquaredError(), MeanAbsoluteError(), Huber(), Pinball(), BinaryCrossEntropy(), CrossEntropy())
 }
 
-# Long and short forms, and the names that Keras and scikit-learn have.
+# Long and short names, and those of Keras and scikit-learn.
 _ALIASES = {
     "mean_squared_error": "mse",
     "squared_error": "mse",

@@ -1,4 +1,4 @@
-"""Metrics of predictions, for `fit`, `evaluate` and `score`: the accuracy and R^2. They take what scikit-learn's take."""
+"""Metrics for `fit`, `evaluate` and `score`: the accuracy and R^2. Their arguments are those of scikit-learn's metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
     "r2_score",
 ]
 
-Metric = Callable[[NDArray[Any], NDArray[Any]], float]  # of targets and outputs
+Metric = Callable[[NDArray[Any], NDArray[Any]], float]  # called with targets and outputs
 
 
 def is_classifier(loss: Loss, last_activation: str) -> bool:
@@ -29,7 +29,7 @@ def is_classifier(loss: Loss, last_activation: str) -> bool:
 
 
 def predicted_classes(out: NDArray[Any], threshold: float) -> NDArray[np.int64]:
-    """Return the class of each row of outputs, shape (n, n_outputs): the largest output, or 1 where a single one is above."""
+    """Return the class of each row of out, shape (n, n_outputs): the largest output; of a single one, 1 above threshold."""
     classes = out[:, 0] > threshold if out.shape[1] == 1 else out.argmax(axis=1)
     return classes.astype(np.int64)
 
@@ -38,7 +38,7 @@ def accuracy_for(loss: Loss, last_activation: str) -> Metric:
     """Return the accuracy as a function of y and the outputs.
 
     It is the proportion of samples whose class has the largest output. With the binary cross-entropy, or a single output, it is
-    the proportion of outputs on the right side of the threshold: 0.5, or 0 for logits and "tanh". Missing targets do not count.
+    the proportion of outputs on the right side of the threshold: 0.5, or 0 for logits and "tanh". Missing targets are left out.
     """
     is_binary = isinstance(loss, BinaryCrossEntropy)
     threshold = 0.0 if (last_activation == "linear" and is_binary) or last_activation == "tanh" else 0.5
@@ -60,7 +60,9 @@ def accuracy_for(loss: Loss, last_activation: str) -> Metric:
 
 
 def r2_score(y: NDArray[Any], out: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
-    """Return the coefficient of determination R^2, averaged over the outputs; missing targets do not count.
+    """Return the coefficient of determination R^2, averaged over the outputs; missing targets are left out.
+
+    y and out have the shape (n, n_outputs), weights has (n,).
 
     1 - sum (y - out)^2 / sum (y - mean(y))^2 for each output; where y does not vary, 1 if the outputs are exact, else 0.
     """
@@ -88,7 +90,7 @@ def check_metrics(
     *,
     prefix: str = "",
 ) -> dict[str, Metric]:
-    """Return the metrics by the name that they have in a history: "accuracy", "r2", or functions of y and the outputs."""
+    """Check metrics: "accuracy", "r2", or functions of y and the outputs. Return them by their names in a history."""
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         metrics = [metrics]
     named = {"accuracy": accuracy_for(loss, last_activation), "r2": r2_score}

@@ -25,7 +25,7 @@ from nnpy._validation import FLOAT_MAX, check_layer_sizes, check_seed, positive,
 
 __all__ = ["Gradient", "Model", "ParameterList"]
 
-# Local names of what `forward` of a single sample needs: it takes about as long as a few attribute look-ups.
+# Names for `forward` of a single sample: the whole call takes about as long as a few attribute look-ups.
 _FLOAT32: np.dtype[np.float32] = np.dtype(np.float32)
 _FLOAT64: np.dtype[np.float64] = np.dtype(np.float64)
 _ndarray, _from_buffer, _predict_one = np.ndarray, ffi.from_buffer, lib.nn_predict_one
@@ -60,7 +60,7 @@ class ParameterList(Sequence[NDArray[np.float32]]):
 
 
 class _Scaling(NamedTuple):
-    """A scaler and what C needs of it. One tuple, so that a thread that predicts sees all of the old or all of the new one."""
+    """A scaler and the C structs made from it. It is replaced as a whole: another thread sees the old or the new scaling."""
 
     predictor: Any  # NNPredictor *
     dtype: Any  # of the outputs
@@ -157,7 +157,7 @@ class Parameters:
 
 
 class Gradient(Parameters):
-    """The gradient of the loss of a network: the derivative by each of its parameters, in the same shapes.
+    """The gradient of the loss: its derivatives with respect to the parameters of a network, in the same shapes.
 
     `NeuralNetwork.backpropagation` and `NeuralNetwork.finite_diff` return it. `weights`, `biases` and `parameters` have the
     shapes of the network's.
@@ -228,7 +228,7 @@ class Model(Parameters):
 
     @property
     def scaler(self) -> Scaler | None:
-        """Mean and scale of the inputs, and of the targets, from `fit_scaler`; None without."""
+        """Mean and scale of the inputs, and of the targets, from `fit_scaler`; None if there is no scaler."""
         return self._scaling.scaler
 
     def _set_scaler(self, scaler: Scaler | None) -> None:
@@ -405,6 +405,13 @@ class Model(Parameters):
         ------
         TypeError, ValueError
             If `x` is not finite real numbers in that shape.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net = nnpy.NeuralNetwork([2, 3, 1], seed=0)
+        >>> [out.shape for out in net.layer_outputs([[1, 2], [3, 4]])]
+        [(2, 3), (2, 1)]
         """
         self._check_feature_names(x)
         inputs, scaling = self._inputs(x)
@@ -448,8 +455,8 @@ class Model(Parameters):
         sample_weight : array_like of real numbers, shape (n,), optional
             Weights w of the samples: the average is sum_i w_i C_i / sum_i w_i.
         missing : {"raise", "ignore"}
-            The meaning of NaN in y: an error, or a missing target, whose output does not count. A sample without any target
-            does not count in the average.
+            The meaning of NaN in y: an error, or a missing target, whose term is left out of the loss. A sample without any
+            target is left out of the average.
 
         Returns
         -------
@@ -460,6 +467,14 @@ class Model(Parameters):
         ------
         TypeError, ValueError
             If an argument is not of that form, or `x` and `y` have no rows.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net = nnpy.NeuralNetwork([1, 1], "linear")
+        >>> net.parameters = [2, 0]
+        >>> net.loss([[1], [2]], [2, 5]), net.loss([[1], [2]], [2, 5], loss="mae")
+        (0.5, 0.5)
         """
         kind = check_loss(loss, self._activations[-1])
         model, scaler = self._in_units_of_targets()
@@ -486,11 +501,19 @@ class Model(Parameters):
         ------
         TypeError, ValueError
             If `x` and `y` are not finite real numbers in those shapes, or have no rows.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net = nnpy.NeuralNetwork([1, 1], "linear")
+        >>> net.parameters = [2, 0]
+        >>> net.mse([[1], [2]], [2, 5])
+        0.5
         """
         return self.loss(x, y, loss=LOSSES["mse"])
 
     def _in_units_of_targets(self) -> tuple[Model, Scaler | None]:
-        """Return a model whose last layer gives y - y_mean without scaling, and the scaler that goes with it.
+        """Return a model whose last layer predicts y - y_mean, and a scaler for it that leaves the scale of y as it is.
 
         The last activation f has f(s z) = s f(z) if targets are scaled, so that the scale can move into weights and biases.
         """
@@ -540,6 +563,15 @@ class Model(Parameters):
         323, 1986: with d = dC_i/dz, d_j = dC_i/da_j f'(z_j) for the output layer, and d_k = sum_j d_j w_kj f'(z_k) for the
         layer before; then dC_i/dw_kj = d_j a_k and dC_i/db_j = d_j. For the squared error and the sigmoid,
         dC_i/da_j = 2 (a_j - y_j) and f'(z) = a (1 - a).
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net = nnpy.NeuralNetwork([1, 1], "linear")
+        >>> net.parameters = [2, 0]
+        >>> grad = net.backpropagation([[1], [2]], [2, 5])
+        >>> grad.weights[0], grad.biases[0]
+        (array([[-2.]], dtype=float32), array([-1.], dtype=float32))
         """
         kind = check_loss(loss, self._activations[-1])
         samples = self._samples(x, y, kind, scaler=self.scaler, sample_weight=sample_weight, missing=missing)
@@ -570,6 +602,15 @@ class Model(Parameters):
         ------
         TypeError, ValueError
             If an argument is not of that form, or `x` and `y` have no rows.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net = nnpy.NeuralNetwork([1, 1], "linear")
+        >>> net.parameters = [2, 0]
+        >>> net.input_gradient([[1], [2]], [2, 5])
+        array([[ 0.],
+               [-2.]], dtype=float32)
         """
         kind = check_loss(loss, self._activations[-1])
         model, scaler = self._in_units_of_targets()
@@ -601,6 +642,14 @@ class Model(Parameters):
         ------
         TypeError, ValueError
             If `x` and `y` are not finite real numbers in those shapes, or have no rows, or `eps` is not positive.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net = nnpy.NeuralNetwork([1, 1], "linear")
+        >>> net.parameters = [2, 0]
+        >>> net.finite_diff([[1], [2]], [2, 5], eps=0.5).parameters
+        array([-0.75, -0.5 ], dtype=float32)
         """
         eps = positive(eps, "eps")
         kind = check_loss(loss, self._activations[-1])
@@ -623,11 +672,11 @@ class Model(Parameters):
         return as_samples(x, y, self._layer_sizes, self._activations[-1], loss=loss, scaler=scaler, **options)
 
     def _training_samples(self, x: ArrayLike, y: ArrayLike, loss: Loss, **options: Any) -> Samples:
-        """As `_samples`, for training: targets are in range, and nothing is a view of the parameters, which will change."""
+        """Do the same as `_samples` for training: check the range of the targets, and copy views of the parameters."""
         return self._samples(x, y, loss, scaler=self.scaler, check_range=True, copy_if_in=self._parameters, **options)
 
     def _unlabelled_samples(self, x: ArrayLike, y: ArrayLike, loss: Loss, *, for_training: bool = False) -> Samples:
-        """Samples for the functions of nn.h, which know no labels and do not check for NaN."""
+        """Return samples for the functions of nn.h, which take no labels and do not check for NaN."""
         samples = self._training_samples(x, y, loss) if for_training else self._samples(x, y, loss, scaler=self.scaler)
         if samples.y.dtype != np.float32:
             raise ValueError("finite differences need y as rows of probabilities, got labels")
@@ -635,7 +684,7 @@ class Model(Parameters):
         return samples
 
     def _evaluate(self, samples: Samples, loss: Loss, *, out: NDArray[np.float32] | None = None) -> float:
-        """Return the loss of samples. out, shape (n, n_outputs), gets the outputs of the last layer as well."""
+        """Return the loss of samples, and write the outputs of the last layer to out, shape (n, n_outputs), if it is given."""
         result = ffi.new("double *")
         call(
             lib.nn_evaluate,
@@ -649,7 +698,7 @@ class Model(Parameters):
         return float(result[0])
 
     def _gradient(self, samples: Samples, loss: Loss, *, input_gradient: NDArray[np.float32] | None = None) -> Gradient:
-        """Return the gradient by the parameters. input_gradient, shape (n, n_inputs), gets that by the inputs as well."""
+        """Return the gradient, and write the derivatives with respect to the inputs to input_gradient, shape (n, n_inputs)."""
         grad = Gradient(self._layer_sizes)
         call(
             lib.nn_gradient,

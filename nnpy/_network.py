@@ -1,4 +1,4 @@
-"""`NeuralNetwork`, the class that users have: a `Model` that can train, evaluate, describe and save itself; and `load`."""
+"""`NeuralNetwork`, the public class: a `Model` with training, evaluation, inspection and saving; and `load`."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class NeuralNetwork(Model):
     # ---- Classes and scores ----
 
     def predict_classes(self, x: ArrayLike) -> NDArray[np.int64]:
-        """Compute the class of each sample: the output that is largest; for a single output, whether it is above the threshold.
+        """Compute the class of each sample: the index of the largest output; for a single output, 1 if it is above a threshold.
 
         Parameters
         ----------
@@ -124,7 +124,8 @@ class NeuralNetwork(Model):
         Raises
         ------
         TypeError, ValueError
-            If `x` is not finite real numbers in that shape, or the network has a single output that is no class.
+            If `x` is not finite real numbers in that shape, or the network has a single output that is neither "sigmoid" nor
+            "tanh".
 
         Examples
         --------
@@ -212,6 +213,14 @@ class NeuralNetwork(Model):
         ------
         TypeError, ValueError
             If an argument is not of that form, or `x` and `y` have no rows.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net = nnpy.NeuralNetwork([1, 1])
+        >>> net.parameters = [1, 0]
+        >>> net.score([[-2], [-1], [1], [2]], [0, 0, 1, 0])
+        0.75
         """
         last = self._activations[-1]
         kind, scaling = check_loss(None, last), self._scaling
@@ -234,14 +243,14 @@ class NeuralNetwork(Model):
     def fit_scaler(self, x: ArrayLike | None, y: ArrayLike | None = None) -> None:
         """Standardise inputs, and targets, inside the network, by their means and standard deviations in this data.
 
-        From now on the first layer gets (x - mean) / deviation of whatever is passed as inputs. With `y` the network is trained
-        on scaled targets, and `predict` answers in the units of y. The scaler travels with the network through copies, pickle
-        and `save`. Networks learn best from numbers around 0 of size 1.
+        From now on the first layer gets (x - mean) / deviation for all inputs x. With `y` the network is trained on scaled
+        targets, and `predict` returns outputs in the units of y. Copies, pickle and `save` keep the scaler. Networks learn best
+        from inputs and targets with mean 0 and deviation 1.
 
         Parameters
         ----------
         x : array_like of real numbers, shape (n, n_inputs), or None
-            The inputs of training, not scaled. None removes the scaler.
+            The training inputs, not scaled. None removes the scaler.
         y : array_like of real numbers, shape (n, n_outputs), optional
             The targets of a regression; NaN (a missing target) is left out.
 
@@ -496,8 +505,8 @@ class NeuralNetwork(Model):
         x : array_like of real numbers, shape (n, n_inputs), or iterable of batches
             Inputs, one sample per row. Without `y`, an iterable of batches (x, y) or (x, y, sample_weight), for data larger
             than memory; each batch is one step, or several of `batch_size` samples. More than one epoch needs an iterable that
-            can be iterated again, not an iterator. If it has a length, a learning rate schedule changes the rate within an
-            epoch, else from epoch to epoch.
+            can be iterated again, not an iterator. If it has a length, a schedule changes the learning rate within an epoch,
+            else only from epoch to epoch.
         y : array_like of real numbers, shape (n, n_outputs)
             Targets; of shape (n,) for a network with one output. With the cross-entropy, integer labels of shape (n,) or rows
             of probabilities. They must be possible outputs of the last layer: from 0 to 1 for "sigmoid".
@@ -522,8 +531,8 @@ class NeuralNetwork(Model):
             The proportion of the samples to set aside as validation data, chosen at random; between 0 and 1. Both parts are
             copies.
         early_stopping : int or EarlyStopping, optional
-            Stop after so many epochs without an improvement of the validation loss (without validation data, of the training
-            loss). The network gets the parameters of the best epoch.
+            Stop after this number of epochs without an improvement of the validation loss (without validation data, of the
+            training loss). The network gets the parameters of the best epoch.
         sample_weight : array_like of real numbers, shape (n,), optional
             Weights w of the samples, not negative: the loss is sum_i w_i C_i / sum_i w_i. (Weights that come with batches are
             not divided by their mean, as the mean over all batches is not known.)
@@ -531,8 +540,8 @@ class NeuralNetwork(Model):
             Weights of the classes by label; "balanced" is n / (classes * n_class), which gives all classes the same total. For
             integer labels, or targets 0 and 1 of a single output. Multiplied with `sample_weight`.
         missing : {"raise", "ignore"}
-            The meaning of NaN in y: an error, or a missing target, whose output does not count. A sample without any target
-            does not count in the average.
+            The meaning of NaN in y: an error, or a missing target, whose term is left out of the loss. A sample without any
+            target is left out of the average.
         dropout : float or sequence of float, optional
             Inverted dropout [1]_: the probability that an activation of a hidden layer is dropped in a step, from 0 to 0.99;
             one for all hidden layers, or one for each. The others are multiplied by 1 / (1 - probability), so that `predict`
@@ -549,11 +558,12 @@ class NeuralNetwork(Model):
         callbacks : callable, or sequence of callables
             Called with the network and the history after each epoch; training stops if one returns True.
         checkpoint : str or path-like, optional
-            A file to which the network and the state of the training are written about every second, after an epoch, and at the
-            end (the last parameters, and the best ones beside them). Not on Ctrl-C, which may come within an epoch.
+            A file to which the network and the state of the training are written after an epoch, about once a second, and at
+            the end. It has the last parameters and, with early stopping, the best ones. It is not written on Ctrl-C, which may
+            come within an epoch.
         resume : str or path-like, optional
-            A checkpoint from which to resume, with the same arguments and data: the result has the bits of a training that was
-            not interrupted.
+            A checkpoint from which to resume, with the same arguments and data. The result is bit-identical to that of training
+            without an interruption.
         progress : bool
             Show a progress bar (needs tqdm, the ``progress`` extra).
         verbose : {0, 1}
@@ -569,7 +579,7 @@ class NeuralNetwork(Model):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not of that form. The network is unchanged; except that earlier batches of an iterable were used.
+            If an argument is not of that form. The network is unchanged, except by earlier batches if x is an iterable.
         ImportError
             If `progress` is set and tqdm is not installed. The network is unchanged.
         DivergenceError
@@ -640,7 +650,7 @@ class NeuralNetwork(Model):
         l2: float = 0.0,
         clip_norm: float | None = None,
     ) -> float:
-        """Train on samples of a stream, once; the optimiser keeps its state from call to call.
+        """Train on some samples of a stream for one epoch; the optimiser keeps its state from call to call.
 
         Parameters
         ----------

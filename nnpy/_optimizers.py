@@ -1,4 +1,4 @@
-"""The optimisers, as small objects that `NeuralNetwork.fit` takes; and their state in a training. The steps are done in C."""
+"""The optimisers, as small objects that `NeuralNetwork.fit` takes, and their state during training. C takes the steps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Optimizer:
     _is_full_batch: ClassVar[bool] = False  # whether each step needs all samples
 
     def __post_init__(self) -> None:
-        """Replace numbers of numpy by Python's, which a file can hold and which compare as text."""
+        """Replace numpy scalars by Python numbers, which can be saved as JSON and whose repr does not depend on numpy."""
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.generic):
@@ -68,6 +68,11 @@ class SGD(Optimizer):
     weight_decay : float
         Decoupled weight decay: weights -= learning_rate * weight_decay * weights at each step; biases do not decay. (An L2
         penalty, which goes through the momentum, is `l2` of `NeuralNetwork.fit`.)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
 
     Notes
     -----
@@ -111,6 +116,11 @@ class Adam(Optimizer):
     eps : float
         Added to the root for numerical stability, positive.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
+
     Notes
     -----
     D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
@@ -150,6 +160,11 @@ class AdamW(Adam):
     weight_decay : float
         weights -= learning_rate * weight_decay * weights at each step; biases do not decay. Not negative.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
+
     Notes
     -----
     I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
@@ -179,6 +194,11 @@ class RMSprop(Optimizer):
         The proportion of the last step that is added to the next one, from 0 to less than 1.
     eps : float
         Added to the root for numerical stability, positive.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
 
     Notes
     -----
@@ -220,6 +240,11 @@ class Rprop(Optimizer):
         Factors of the step size after a change of sign, and without one: 0 < eta_minus < 1 < eta_plus.
     min_step, max_step : float
         Limits of the step size, positive.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
 
     Notes
     -----
@@ -268,6 +293,11 @@ class LBFGS(Optimizer):
     history_size : int
         The number of past steps from which the curvature is estimated.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
+
     Notes
     -----
     D. C. Liu and J. Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical Programming 45,
@@ -296,6 +326,11 @@ class LevenbergMarquardt(Optimizer):
     ----------
     damping : float
         The initial damping, relative to the largest diagonal element of J^T J; positive.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
 
     Notes
     -----
@@ -345,16 +380,17 @@ def check_optimizer(optimizer: Optimizer | str | None) -> Optimizer:
 
 
 class OptimizerState:
-    """What an optimiser remembers from step to step for one network: arrays in a buffer, a few numbers in a C struct.
+    """What an optimiser keeps from step to step for one network: arrays in a buffer, and a few numbers in a C struct.
 
     Attributes
     ----------
     c : cdata
         The struct, which points into the buffer: NNOptimizer *, NNLbfgs * or NNLevenbergMarquardt *.
     function : C function or None
-        The C function of a method with iterations of its own; None for those that nn_train knows.
+        The C function of L-BFGS or Levenberg-Marquardt; None for the optimisers of nn_train.
     num_passes : int
-        How many times data has been passed over; it determines the order of the samples in the next pass.
+        The number of passes over data so far. It is the number of the next epoch in nn_train, which determines the order of the
+        samples and the dropout.
     """
 
     def __init__(self, optimizer: Optimizer, num_parameters: int) -> None:

@@ -19,16 +19,16 @@ __all__ = ["Samples", "as_samples", "category_codes", "check_sample_weight", "is
 
 
 class Samples(NamedTuple):
-    """Inputs and targets, checked; except that x may still contain NaN or infinity, which C finds as it reads x.
+    """Checked inputs and targets. x may still contain NaN or infinity: C finds them when it reads x.
 
     Attributes
     ----------
     c : cdata of NNSamples *
         It points into the arrays below.
     x : ndarray of float32, shape (n, n_inputs)
-        As the first layer gets them.
+        The inputs of the first layer, scaled if the network has a scaler.
     y : ndarray of float32, shape (n, n_outputs), or of int32, shape (n,)
-        Targets as the last layer should give them, or labels.
+        The targets for the last layer, scaled if the network has a scaler for them; or labels.
     given_y : ndarray
         Targets as the caller passed them, for metrics.
     weights : ndarray of float32, shape (n,), or None
@@ -64,7 +64,7 @@ def as_samples(
     check_range: bool = False,
     copy_if_in: NDArray[np.float32] | None = None,
 ) -> Samples:
-    """Check inputs x and targets y, and that they fit each other and the network.
+    """Check that inputs x and targets y fit each other and the network; convert and scale them.
 
     Parameters
     ----------
@@ -72,25 +72,25 @@ def as_samples(
     y : array_like, shape (n, layer_sizes[-1])
         With `CrossEntropy`, integer labels of shape (n,) or (n, 1) as well.
     layer_sizes, last_activation
-        Of the network.
+        Those of the network.
     loss : Loss
     missing : {"raise", "ignore"}
         With "ignore", NaN in y is a missing target.
     sample_weight : array_like, shape (n,), optional
     class_weight : mapping or "balanced", optional
     normalize_weights : bool
-        Divide the weights by their mean. Not for a part of the data, whose mean is not that of all.
+        Divide the weights by their mean. False for a batch, because its mean is not the mean of all weights.
     scaler : Scaler, optional
         Scales x and, if it has a part for y, y.
     check_range : bool
-        Refuse targets that the last layer cannot give. For training.
+        Refuse targets that are not possible outputs of the last layer. True for training.
     copy_if_in : ndarray, optional
-        Memory that is going to be written to: x and y are copied if they are views of it.
+        Memory that training will write to: x and y are copied if they are views of it.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not of that form.
+        If an argument has another type, shape or range.
     """
     if missing not in {"raise", "ignore"}:
         raise ValueError(f"missing must be 'raise' or 'ignore', got {missing!r}")

@@ -1,4 +1,4 @@
-"""The scaling of inputs and targets that a network carries with it."""
+"""The scaler of a network, which standardises inputs and targets."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Scaler(NamedTuple):
     y_scale: NDArray[np.float64] | None = None
 
     def scale_x(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        """Return inputs of any real dtype as the first layer gets them, in new memory. x: shape (n, n_inputs)."""
+        """Return scaled inputs for the first layer, in new memory. x: any real dtype, shape (n, n_inputs)."""
         return _scale(x, self.x_mean, self.x_scale)
 
     def scale_y(self, y: NDArray[Any]) -> NDArray[np.float32]:
-        """Return targets as the last layer should give them, in new memory. y: shape (n, n_outputs)."""
+        """Return scaled targets for the last layer, in new memory. y: any real dtype, shape (n, n_outputs)."""
         assert self.y_mean is not None
         assert self.y_scale is not None
         return _scale(y, self.y_mean, self.y_scale)
@@ -56,7 +56,7 @@ class Scaler(NamedTuple):
 
 
 def _scale(array: NDArray[Any], mean: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(array - mean) / scale in float64, rounded to float32 once. nn_predict does the same in C."""
+    """Return (array - mean) / scale, computed in float64 and rounded to float32 once. nn_predict does the same in C."""
     scaled = np.empty(array.shape, dtype=np.float32)
     with np.errstate(invalid="ignore", over="ignore"):  # the caller checks for infinity and NaN
         for rows in row_blocks(array, _ELEMENTS_PER_BLOCK):
@@ -67,10 +67,10 @@ def _scale(array: NDArray[Any], mean: NDArray[np.float64], scale: NDArray[np.flo
 
 
 def _mean_and_scale(array: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each column, with the same bits on every machine; NaN is left out."""
+    """Return the mean and standard deviation of each column, with the same bits on every machine; NaN is left out."""
 
     def moments(center: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums of the differences to the center, of their squares, and their number, for each column."""
+        """Return, for each column, the sums of the differences to the center and of their squares, and their number."""
         result = np.zeros((3, array.shape[1]))
         pointers = [ffi.from_buffer("double[]", row) for row in (center, *result)]
         for rows in row_blocks(array, _ELEMENTS_PER_BLOCK):

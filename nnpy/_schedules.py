@@ -44,9 +44,21 @@ class StepDecay:
     learning_rate : float
         The initial learning rate, positive.
     every_epochs : int
-        The number of epochs between two steps.
+        The number of epochs between two changes of the learning rate, at least 1.
     factor : float
         Positive.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
+
+    Examples
+    --------
+    >>> import nnpy
+    >>> schedule = nnpy.StepDecay(0.5, every_epochs=10, factor=0.5)
+    >>> schedule(0, 30), schedule(10, 30), schedule(25, 30)
+    (0.5, 0.25, 0.125)
     """
 
     learning_rate: float
@@ -73,6 +85,18 @@ class ExponentialDecay:
         The initial learning rate, positive.
     factor : float
         Positive.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
+
+    Examples
+    --------
+    >>> import nnpy
+    >>> schedule = nnpy.ExponentialDecay(0.5, factor=0.5)
+    >>> schedule(0, 30), schedule(1, 30), schedule(2, 30)
+    (0.5, 0.25, 0.125)
     """
 
     learning_rate: float
@@ -120,6 +144,18 @@ class LinearDecay(_Decay):
         The length of the warm-up in epochs, such as 0.5; 0 for none.
     final_rate : float
         The learning rate at the end, not negative.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
+
+    Examples
+    --------
+    >>> import nnpy
+    >>> schedule = nnpy.LinearDecay(0.5, warmup_epochs=2)
+    >>> schedule(1, 10), schedule(2, 10), schedule(6, 10), schedule(10, 10)
+    (0.25, 0.5, 0.25, 0.0)
     """
 
     def __call__(self, epoch: float, epochs: int) -> float:
@@ -145,10 +181,22 @@ class CosineDecay(_Decay):
     final_rate : float
         The learning rate at the end, not negative.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
+
     Notes
     -----
     I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, equation 5, without
     restarts.
+
+    Examples
+    --------
+    >>> import nnpy
+    >>> schedule = nnpy.CosineDecay(0.5)
+    >>> [round(schedule(epoch, 10), 4) for epoch in (0, 5, 9)]
+    [0.5, 0.25, 0.0122]
     """
 
     def __call__(self, epoch: float, epochs: int) -> float:
@@ -165,7 +213,7 @@ class CosineDecay(_Decay):
 class ReduceOnPlateau:
     """Multiply the learning rate by `factor` whenever the loss has not improved for some epochs.
 
-    The loss is that of the validation data; without them, that of the training.
+    The loss is the validation loss or, without validation data, the training loss.
 
     Parameters
     ----------
@@ -174,11 +222,21 @@ class ReduceOnPlateau:
     factor : float
         Between 0 and 1.
     patience : int
-        The number of epochs without an improvement after which the learning rate is reduced.
+        The number of epochs without an improvement after which the learning rate is reduced, at least 1.
     min_delta : float
         The smallest decrease of the loss that counts as an improvement.
     min_rate : float
         The learning rate does not fall below it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range.
+
+    Examples
+    --------
+    >>> import nnpy
+    >>> optimizer = nnpy.SGD(nnpy.ReduceOnPlateau(0.1, factor=0.5, patience=3))
     """
 
     learning_rate: float
@@ -200,7 +258,7 @@ class ReduceOnPlateau:
 
 
 class Plateau:
-    """The state of `ReduceOnPlateau` in one training."""
+    """The state of `ReduceOnPlateau` during training."""
 
     def __init__(self, schedule: ReduceOnPlateau) -> None:
         self.schedule = schedule

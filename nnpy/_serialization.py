@@ -1,6 +1,6 @@
-"""Networks in files: one .npz of plain arrays, without pickle, written completely or not at all.
+"""Saved networks: one .npz file of plain arrays, without pickle, written completely or not at all.
 
-What is read comes back as plain state, `SavedNetwork`; `nnpy.load` makes a network of it.
+`read` returns plain data, a `SavedNetwork`; `nnpy.load` creates a network from it.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class SavedNetwork(NamedTuple):
     Attributes
     ----------
     layer_sizes, activations, parameters, feature_names
-        As those of a network.
+        Those of the network.
     scaler : Scaler or None
     optimizer : Optimizer or None
         That of `partial_fit`, with its state in `optimizer_state`.
     optimizer_state : dict of ndarray
     checkpoint : dict of ndarray
-        What `nnpy._training.checkpoint` has written; empty if the file is no checkpoint.
+        The arrays that `nnpy._training.checkpoint` writes; empty if the file is no checkpoint.
     """
 
     layer_sizes: tuple[int, ...]
@@ -82,7 +82,7 @@ def write(
     with_optimizer : bool
         Whether to write the state of the optimiser of `partial_fit`, if there is one.
     checkpoint : mapping of ndarray, optional
-        The state of a training.
+        The state of training; see `nnpy._training.checkpoint`.
     """
     content: dict[str, Any] = {
         "format": np.array(_KIND),

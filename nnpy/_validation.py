@@ -27,7 +27,7 @@ FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
 def check_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Return layer sizes as a tuple of at least two positive integers whose products C can represent."""
+    """Return layer sizes as a tuple of at least two positive integers, or raise a TypeError, ValueError or MemoryError."""
     try:
         if isinstance(sizes, (str, bytes)):
             raise TypeError

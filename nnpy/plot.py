@@ -1,7 +1,6 @@
-"""Plots of trainings, predictions and weights, with matplotlib (``pip install 'nnpy[plot]'``).
+"""Plots of losses, predictions and weights, with matplotlib (``pip install 'nnpy[plot]'``).
 
-Each function draws on the axes that it is given, or on a new figure, and returns the axes: everything else about a plot is done
-with matplotlib.
+Each function draws on the given axes, or on a new figure, and returns the axes. Titles, sizes and files are left to matplotlib.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ __all__ = ["confusion_matrix", "first_layer", "losses"]
 
 
 def losses(history: History | Mapping[str, History], ax: Any = None) -> Any:
-    """Plot the losses of one or several trainings over the epochs.
+    """Plot the losses of one or several histories over the epochs.
 
     Parameters
     ----------
     history : History or mapping of str to History
-        What `NeuralNetwork.fit` returns, or several of them by name. Of several, validation losses are dashed.
+        The result of `NeuralNetwork.fit`, or several of them by name. If there are several, validation losses are dashed.
     ax : matplotlib.axes.Axes, optional
         Where to draw. By default on a new figure.
 

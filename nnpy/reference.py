@@ -39,7 +39,7 @@ def minstd(seed: int) -> Iterator[float]:
 
 
 class Gradient:
-    """The derivatives dC/dp of the cost by all parameters.
+    """The derivatives dC/dp of the cost with respect to all parameters.
 
     weights[l][k][j] belongs to the weight from neuron k of layer l to neuron j of layer l + 1, biases[l][j] to the bias of
     that neuron.
@@ -64,7 +64,7 @@ class Gradient:
 
 
 class NeuralNetwork(Gradient):
-    """A fully connected network of sigmoid layers, with the methods of `nnpy.NeuralNetwork` that are in the post.
+    """A fully connected network of sigmoid layers, with those methods of `nnpy.NeuralNetwork` that the post describes.
 
     All weights and biases are initially 0.
     """

@@ -610,3 +610,12 @@ def test_reduce_on_plateau():
     np.testing.assert_array_equal(history.learning_rate, 1)
     _, history = distances(nnpy.SGD(schedule), epochs=9, batch_size=2, validation_data=(np.zeros((1, 1)), [[-5.0]]))
     np.testing.assert_array_equal(history.learning_rate, [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25])
+
+
+def test_lbfgs_diverges_where_the_gradient_does_not_fit_into_float32():
+    """It used to report success, with parameters of 0 * infinity."""
+    net = nnpy.NeuralNetwork([2, 1], "linear")
+    net.parameters = 2
+    with pytest.raises(nnpy.DivergenceError):
+        net.fit(np.eye(2), np.ones(2), optimizer=nnpy.LBFGS(), l2=2e38, epochs=2)
+    np.testing.assert_array_equal(net.parameters, 2)

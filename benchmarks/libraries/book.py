@@ -39,5 +39,5 @@ def xor(workload: Xor, iterations: int) -> Callable[[], list[float]]:
 
 
 def xor_seconds() -> list[float]:
-    """Return the seconds of some trainings of XOR_ITERATIONS iterations each, without the start of the process."""
+    """Return the seconds of some training runs of XOR_ITERATIONS iterations each, without the start of the process."""
     return [run_program(XOR_ITERATIONS)[0] for _ in range(XOR_REPETITIONS)]

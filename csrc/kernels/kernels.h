@@ -1,5 +1,5 @@
-/* kernels.h: the table of kernels (inner loops) through which the engine reaches them, one table per instruction set, and the
- * memory layout they share. Internal to the engine; users include ../engine.h. The code is in kernels_impl.h, once for all
+/* kernels.h: the table of kernels (inner loops) through which the engine calls them, one table per instruction set, and the
+ * memory layout that they share. Internal to the engine; users include ../engine.h. The code is in kernels_impl.h, once for all
  * instruction sets.
  *
  * Memory layout:
@@ -30,7 +30,7 @@
 
 #define NN_PANEL 64
 #define NN_PAD 16
-#define NN_TILE_ROWS 6 /* rows of a tile: the sums that one pass keeps in registers */
+#define NN_TILE_ROWS 6 /* the rows of a tile. A tile is the part of a product whose sums stay in registers; see kernels_impl.h */
 
 /* The number of columns after padding. */
 static inline size_t nn_padded(size_t num_columns)
@@ -82,8 +82,8 @@ typedef struct {
     float eta_minus, eta_plus, min_step, max_step;
 } NNUpdateConstants;
 
-/* The training of a tiny network; see tiny_impl.h. Activations are transposed: each neuron has a row of `stride` samples, a
- * multiple of the vector length. */
+/* The memory of the training of a tiny network; see tiny_impl.h. Activations are transposed: each neuron has a row of num_samples
+ * numbers, padded to `stride`, a multiple of the vector length. */
 #define NN_TINY_MAX_LAYERS 4
 typedef struct {
     NeuralNetwork nn;
@@ -97,10 +97,11 @@ typedef struct {
 /* Widths (`width`, `num_columns`) are multiples of NN_PAD unless the comment says otherwise. `activation` is NN_SIGMOID, ... */
 typedef struct {
     const char *name;
-    int is_slow; /* about a hundred times: fused multiply-adds are emulated */
+    int is_slow; /* fused multiply-adds are emulated, so that everything takes about a hundred times as long */
 
-    /* out[i] = function(in[i]), with function one of NN_MATH_...; for tests.
+    /* out[i] = function(in[i]), for tests.
      *
+     * function           NN_MATH_EXP, ...
      * in, out            (n,); n is a multiple of 16 */
     void (*evaluate_math)(int function, const float *in, float *out, size_t n);
 
@@ -111,7 +112,7 @@ typedef struct {
 
     /* One panel of the forward pass of a layer: a = f(bias + x w).
      *
-     * x                  (num_rows, depth), row pointers; samples x inputs of the layer
+     * x                  (num_rows, depth), row pointers: (samples, inputs of the layer)
      * w                  (depth, width), a panel of the weights
      * bias               (width,)
      * a                  (num_rows, width), rows a_stride apart; written
@@ -121,7 +122,7 @@ typedef struct {
 
     /* One panel of the backward pass through a layer: delta = (next_delta wt) f'.
      *
-     * next_delta         (num_rows, depth), row pointers; samples x outputs of the layer
+     * next_delta         (num_rows, depth), row pointers: (samples, outputs of the layer)
      * wt                 (depth, width), a panel of the transposed weights
      * derivative_input   (num_rows, width), rows `stride` apart: what f' is computed from
      * delta              (num_rows, width), rows `stride` apart; written */
@@ -147,13 +148,13 @@ typedef struct {
     void (*accumulate_bias_gradient)(const float *delta, size_t num_samples, size_t delta_stride, const float *base,
                                      const float *sum, float *out, size_t num_columns);
 
-    /* The parameter update of n parameters; see NNUpdateConstants.
+    /* The optimiser step of n parameters; see NNUpdateConstants.
      *
      * g                  (n,): the gradient; n is a multiple of 16
      * m, v, w            (n,): the state of the optimiser and the parameters; updated */
     void (*optimizer_step)(const NNUpdateConstants *constants, const float *g, float *m, float *v, float *w, size_t n);
 
-    /* The sum of the squares, from 16 chains (the elements i, i + 16, i + 32, ...) that are then added in order.
+    /* Returns the sum of the squares, from 16 chains (the elements i, i + 16, i + 32, ...) that are then added in order.
      *
      * x                  (n,); n is a multiple of 16 */
     double (*sum_squares)(const float *x, size_t n);
@@ -189,7 +190,7 @@ typedef struct {
     void (*train_tiny)(const NNTinyTraining *training, size_t iterations);
 } NNKernels;
 
-/* The table of instruction set number isa: those that this build has and this processor can run, best first; NULL past the end. */
+/* Returns the table of instruction set number isa, counted as in nn_isa_name; NULL past the last one. */
 const NNKernels *nn_kernels_available(int isa);
 
 #if defined(__x86_64__) && defined(__GNUC__)

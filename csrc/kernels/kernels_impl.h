@@ -27,7 +27,7 @@ static void evaluate_math(int function, const float *in, float *out, size_t n)
     }
 }
 
-/* Sums 0 x over all x: 0 x is 0 for every finite number and NaN otherwise. */
+/* Computes the sum of 0 x over all x: 0 x is 0 if x is finite, and NaN otherwise. */
 static int all_finite(const float *x, size_t n)
 {
     V zero = v_set(0.0f), sum0 = zero, sum1 = zero;
@@ -84,7 +84,10 @@ NN_INLINE void activate_rows(int activation, float *z, float *derivative_input, 
     }
 }
 
-/* delta = delta f'. Both matrices are (num_rows, width), rows `stride` apart. */
+/* delta = delta f'.
+ *
+ * derivative_input   (num_rows, width), rows `stride` apart: what f' is computed from
+ * delta              the same shape and stride; updated */
 NN_INLINE void multiply_by_derivative(int activation, const float *derivative_input, float *delta, size_t stride, size_t num_rows,
                                       size_t width)
 {
@@ -278,14 +281,14 @@ static void accumulate_bias_gradient(const float *delta, size_t num_samples, siz
 
 /* ---- The parameter update ---- */
 
-/* 1, -1 or 0. */
+/* The sign of each element of x: 1, -1 or 0. */
 NN_INLINE V v_sign(V x)
 {
     V zero = v_set(0.0f);
     return v_if_less(zero, x, v_set(1.0f), v_if_less(x, zero, v_set(-1.0f), zero));
 }
 
-/* The parameter update u of NNUpdateConstants, for the gradient g; advances the state m and v of the optimiser. `kind` is a
+/* Returns the update u of NNUpdateConstants for the gradient g, and advances the state m and v of the optimiser. `kind` is a
  * compile-time constant in each copy. */
 NN_INLINE V parameter_update(int kind, const NNUpdateConstants *c, V g, V *m, V *v)
 {
@@ -412,7 +415,8 @@ static void activate_row(int activation, float *z, size_t num_columns)
     }
 }
 
-/* Both in one pass over a row: z becomes a = f(z), and slopes becomes f'(z). */
+/* Activations and derivatives in one pass over a row: z becomes a = f(z), and f'(z) is written to slopes. Both are (num_columns,),
+ * padded to a multiple of 16. */
 NN_INLINE void activate_and_derive(int activation, float *z, float *slopes, size_t num_columns)
 {
     for (size_t j = 0; j < num_columns; j += VL) {
@@ -472,7 +476,7 @@ static float regression_output(int activation, NNLoss loss, float *z, const floa
         }
     }
     for (size_t j = num_columns; has_slopes && j % VL != 0; j++) {
-        delta[j] = 0.0f; /* the padding takes part in products and must stay 0 */
+        delta[j] = 0.0f; /* activate_and_derive wrote to the padding, which must be 0: it takes part in products */
     }
     return sum;
 }
@@ -540,7 +544,7 @@ static float output_layer_loss(int activation, NNLoss loss, float *z, const floa
 
 /* z_j = b_j + sum over k of x_k w_kj, for num_vectors vectors of columns from j on.
  *
- * x       (w.rows,)
+ * x       (inputs,)
  * w       (inputs, outputs)
  * bias    (outputs,)
  * z       (outputs,), written */

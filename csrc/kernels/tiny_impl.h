@@ -1,11 +1,11 @@
 /* tiny_impl.h: full-batch gradient descent on the squared error for networks and batches that fit into the first-level cache, such
  * as 2-2-1 neurons on 4 samples. Included by kernels_impl.h, and by avx2_128.c, where vectors of 4 suit fewer samples.
  *
- * The lanes of a vector hold samples, so that a row of activations of one neuron is one vector or a few, and only the number of
- * samples is padded. The formulas and the order of sums are those of kernels.h. */
+ * The lanes of a vector hold samples: the activations of one neuron are one vector or a few, and only the number of samples is
+ * padded. The formulas and the order of sums are those of kernels.h. */
 
-/* activate() of activations.h, restricted to the activation functions of tiny networks (see nn_is_tiny): the others would only
- * make the code longer. */
+/* activate() of activations.h, with only those activation functions that tiny networks may have (see nn_is_tiny): the others would
+ * make the machine code longer. */
 NN_INLINE V tiny_activate(int activation, V z)
 {
     switch (activation) {
@@ -16,6 +16,7 @@ NN_INLINE V tiny_activate(int activation, V z)
     }
 }
 
+/* derivative() of activations.h, with the same restriction. */
 NN_INLINE V tiny_derivative(int activation, V a)
 {
     switch (activation) {
@@ -97,7 +98,7 @@ NN_INLINE void tiny_update(const NNTinyTraining *t, size_t l, size_t stride, siz
     }
 }
 
-/* stride and num_samples are arguments so that they can be compile-time constants. */
+/* Full-batch gradient descent. stride and num_samples are arguments so that they can be compile-time constants. */
 NN_INLINE void tiny_iterations(const NNTinyTraining *t, size_t iterations, size_t stride, size_t num_samples)
 {
     size_t num_layers = t->nn.num_layers;

@@ -31,7 +31,7 @@ NN_MATH V v_exp_reduced(V x, V *t)
 NN_MATH V v_exp_bounded(V x)
 {
     V t, p = v_exp_reduced(x, &t), zero = v_set(V_ROUND);
-    return v_scale(p, v_if_less(t, v_set(2.0f * V_ROUND), t, zero)); /* for a NaN n must be 0, or it could become a number */
+    return v_scale(p, v_if_less(t, v_set(2.0f * V_ROUND), t, zero)); /* if x is NaN: n = 0, so that v_scale keeps it NaN */
 }
 
 /* exp(x) for every float: 0 below -103.97, infinity above 88.72, also subnormal results and NaN. The factor 2^n is applied in two

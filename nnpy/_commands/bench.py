@@ -20,7 +20,7 @@ from nnpy._ffi import lib
 
 __all__ = ["BATCH_SIZE", "table"]
 
-BATCH_SIZE = 32  # of a network that the user chooses
+BATCH_SIZE = 32  # the default for --layers
 
 _NUM_RUNS = 5  # interleaved; the median is printed
 _RUN_SECONDS = 0.2  # about how long a run takes
@@ -44,7 +44,7 @@ class Task(NamedTuple):
     batch_size : int
         Samples in a mini-batch; it divides n. Iteration i uses mini-batch i modulo n / batch_size.
     learning_rate : float
-        Factor of the gradient in a parameter update.
+        Learning rate of gradient descent.
     num_checked : int
         Iterations after which the results are compared.
     """

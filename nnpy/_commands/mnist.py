@@ -42,7 +42,7 @@ class Recipe(NamedTuple):
     learning_rate : float
         Highest learning rate of Adam. It rises linearly during the warm-up, then falls linearly to 0.
     warmup_epochs : float
-        Length of the warm-up.
+        Length of the warm-up in epochs.
     distortion : Distortion or None
         If given, each epoch trains on newly distorted copies of the images.
     num_networks : int

@@ -12,13 +12,13 @@ __all__ = ["DATA", "EPS", "PUBLISHED", "Run", "table", "train"]
 # The training set, shape (4, 3): two inputs and the target in each row. As in the post, x and y are views of it.
 DATA = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]], dtype=np.float32)
 
-EPS = 0.1  # the step of the finite differences
+EPS = 0.1  # the difference eps of the finite differences
 
 _FINITE_DIFFERENCES, _BACKPROPAGATION = "finite differences", "backpropagation"
 
 
 class Run(NamedTuple):
-    """The result of a training: the MSE before and after it, the outputs for the four inputs, the time in seconds."""
+    """The result of training: the MSE before and after it, the outputs for the four inputs, the time in seconds."""
 
     mse_before: float
     mse_after: float

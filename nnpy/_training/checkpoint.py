@@ -1,4 +1,4 @@
-"""Checkpoints: files that `fit` writes during a training, and from which it can resume."""
+"""Checkpoints: files that `fit` writes during training, and from which it can resume."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["Checkpoint", "check", "read", "restore", "save"]
 
 
 class Checkpoint(NamedTuple):
-    """The state of a training after an epoch, as read from a file that fits the network."""
+    """The state of training after an epoch, read from a file that fits the network."""
 
     path: str
     parameters: NDArray[np.float32]
     seed: int
     settings: dict[str, str]  # fingerprints of the settings
-    monitored: str  # and of the monitor
-    columns: list[str]  # of the history
-    rows: list[list[float]]
+    monitored: str  # fingerprint of the monitor
+    columns: list[str]  # names of the columns of the history
+    rows: list[list[float]]  # one for each epoch
     stopped: str
     best_parameters: NDArray[np.float32] | None
     optimizer_state: dict[str, NDArray[Any]]
@@ -53,7 +53,7 @@ def save(path: str | os.PathLike[str], trainer: Trainer, monitor: Monitor, histo
 
 
 def read(path: str | os.PathLike[str], model: Model) -> Checkpoint:
-    """Read a checkpoint; a ValueError if it is none, or does not fit the network."""
+    """Read a checkpoint; raise a ValueError if the file is no checkpoint or does not fit the network."""
     saved = _serialization.read(path)
     path = os.fspath(path)
     if (saved.layer_sizes, saved.activations) != (model.layer_sizes, model.activations):
@@ -94,7 +94,7 @@ def check(checkpoint: Checkpoint, settings: Settings) -> None:
 
 
 def restore(checkpoint: Checkpoint, trainer: Trainer, monitor: Monitor, history: History) -> None:
-    """Restore the state of the training; the network comes last, when nothing can be refused any more."""
+    """Restore the state of training. The network is changed last, after all checks."""
     if checkpoint.rows and checkpoint.monitored != monitor.fingerprint():
         raise ValueError(
             f"{checkpoint.path} was written with {checkpoint.monitored}, got {monitor.fingerprint()}: validation data, metrics "

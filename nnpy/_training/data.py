@@ -1,4 +1,4 @@
-"""The data of a training: samples in memory or an iterable of batches, and the validation data."""
+"""The data of `fit`: samples in memory or an iterable of batches, and the validation data."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class ArrayData:
         self._inputs_checked = False
 
     def advance(self, trainer: Trainer, epoch: int, num_epochs: int) -> list[float]:
-        """Train for some epochs after `epoch` epochs; return their losses."""
+        """Train for `num_epochs` epochs, when `epoch` epochs are done; return their mean losses."""
         trainer.advance(self.samples, epoch, num_epochs, inputs_checked=self._inputs_checked)
         self._inputs_checked = True
         return trainer.losses
 
 
 class BatchData:
-    """An iterable of batches, such as of a file larger than memory. Each batch is checked when its turn comes."""
+    """An iterable of batches, for data larger than memory. Each batch is checked when its turn comes."""
 
     def __init__(self, batches: Iterable[Any], model: Model, settings: Settings, options: FitOptions) -> None:
         if isinstance(batches, Iterator) and settings.epochs > 1:
@@ -45,7 +45,7 @@ class BatchData:
         self._batches, self._model, self._settings, self._options = batches, model, settings, options
 
     def advance(self, trainer: Trainer, epoch: int, num_epochs: int) -> list[float]:
-        """Train for one epoch after `epoch` epochs; return its loss."""
+        """Train for one epoch, when `epoch` epochs are done; return its mean loss."""
         assert num_epochs == 1
         total, num, steps = 0.0, 0, 0
         num_batches = len(self._batches) if isinstance(self._batches, Sized) else None
@@ -89,7 +89,7 @@ def is_iterable_of_batches(x: Any, y: Any) -> bool:
 
 
 def prepare_data(model: Model, settings: Settings, x: Any, y: ArrayLike | None, options: FitOptions) -> TrainingData:
-    """Check the training data and the validation data; split the latter off if `validation_split` says so."""
+    """Check the training data and the validation data; with `validation_split`, split the validation data off first."""
     validation_data, weight = options.validation_data, options.sample_weight
     if options.validation_split is not None:
         if validation_data is not None:
@@ -115,7 +115,7 @@ def prepare_data(model: Model, settings: Settings, x: Any, y: ArrayLike | None, 
 
 
 def _check_validation(model: Model, settings: Settings, data: Any, *, names: tuple[str, ...] | None) -> Samples:
-    """Check validation data; names: the columns of the training data."""
+    """Check validation data. names: the column names of the training data."""
     if not isinstance(data, (tuple, list)) or len(data) not in {2, 3}:
         raise TypeError("validation_data must be (x, y) or (x, y, sample_weight)")
     model._check_feature_names(data[0], known=names)
@@ -135,7 +135,7 @@ def _check_validation(model: Model, settings: Settings, data: Any, *, names: tup
 def _split(
     model: Model, x: Any, y: ArrayLike, weight: ArrayLike | None, *, share: float, seed: int
 ) -> tuple[Any, Any, Any, tuple[Any, ...]]:
-    """Split a random part off for validation: x, y, weight, (x, y[, weight]). Both parts are copies, in their old order."""
+    """Split a random part off for validation; return x, y, weight, (x, y[, weight]). Both parts are copies in the old order."""
     share = real(share, "validation_split")
     model._check_feature_names(x)
     inputs, targets = as_table(x, "x", model.layer_sizes[0], what="input"), _rows_of(y)

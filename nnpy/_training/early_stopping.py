@@ -1,4 +1,4 @@
-"""When to stop a training early: the argument of `NeuralNetwork.fit`."""
+"""Early stopping: the argument of `NeuralNetwork.fit`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,28 @@ class EarlyStopping:
     Parameters
     ----------
     patience : int
-        The number of epochs without an improvement after which training stops.
+        The number of epochs without an improvement after which training stops, at least 1.
     min_delta : float
-        The smallest change that counts as an improvement.
+        The smallest change that counts as an improvement, not negative.
     monitor : str, optional
         The value to monitor: "loss", "val_loss" or the name of a metric. The default is "val_loss", or "loss" without
         validation data.
     mode : {"min", "max"}, optional
         Whether small or large values are good. The default is "max" for an accuracy and for R^2, else "min".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not in its range. `NeuralNetwork.fit` raises a ValueError if it does not compute `monitor`.
+
+    Examples
+    --------
+    >>> import nnpy
+    >>> x = [[0], [1], [2], [3]]
+    >>> net = nnpy.NeuralNetwork([1, 1], "linear", seed=0)
+    >>> stopping = nnpy.EarlyStopping(patience=2, min_delta=1e9)
+    >>> net.fit(x, x, epochs=100, early_stopping=stopping, seed=0).stopped
+    'early'
     """
 
     patience: int = 10

@@ -25,7 +25,7 @@ class Monitor:
     ----------
     early_stopping : EarlyStopping or None
     best_parameters : ndarray or None
-        With early stopping, those of the best epoch so far.
+        With early stopping, the parameters of the best epoch so far.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Monitor:
         callbacks: Sequence[Callback],
         verbose: int,
     ) -> None:
-        """Validation, training: metrics are of the former, or of the latter if there is no validation data."""
+        """Create a monitor. Metrics are computed on `validation`, or on `training` if there is no validation data."""
         self._model, self._settings = model, settings
         self._validation, self._training, self._metrics = validation, training, metrics
         self._callbacks, self._verbose = callbacks, verbose
@@ -56,7 +56,7 @@ class Monitor:
             self._maximize = (early_stopping.mode or ("max" if is_score else "min")) == "max"
 
     def fingerprint(self) -> str:
-        """Return what must stay the same for a resumed training to give the bits of one that was not interrupted."""
+        """Return what must be the same when training is resumed, so that the result has the same bits."""
         parts = ["val_loss"] * (self._validation is not None) + sorted(self._metrics)
         if self.early_stopping is not None:
             direction = "high" if self._maximize else "low"
@@ -65,7 +65,7 @@ class Monitor:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to do after an epoch, so that C may do many at once."""
+        """Whether there is nothing to do after an epoch, so that one call of C can train for many epochs."""
         return not (self._validation or self._metrics or self.early_stopping or self._callbacks or self._verbose)
 
     def measure(self) -> dict[str, float]:
@@ -84,7 +84,7 @@ class Monitor:
         return values
 
     def after_epoch(self, history: History) -> str:
-        """Look at the last epoch of the history; return the reason to stop, or an empty string."""
+        """Update early stopping, print the line and call the callbacks; return the reason to stop, or an empty string."""
         stopped = ""
         if self.early_stopping is not None:
             should_stop = self.update_best(history.last(self._column), len(history), self._model.parameters)
@@ -98,7 +98,7 @@ class Monitor:
         return stopped
 
     def update_best(self, value: float, epoch: int, parameters: NDArray[np.float32] | None) -> bool:
-        """Update early stopping with the value of an epoch, and copy the parameters if it is the best. Whether to stop."""
+        """Update early stopping with the value of an epoch; copy the parameters if it is the best; return whether to stop."""
         assert self.early_stopping is not None
         value = -value if self._maximize else value
         self._epochs_without_improvement += 1

@@ -1,4 +1,4 @@
-"""The options of a training: `FitOptions` as the caller gives them, `Settings` as they are after all checks."""
+"""The options of `fit`: `FitOptions` as the caller passes them, `Settings` as they are after all checks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from nnpy._validation import COUNT_MAX, check_seed, integer, not_negative, posit
 
 __all__ = ["Callback", "FitOptions", "Settings"]
 
-_MAX_PARAMETERS = 10_000  # of Levenberg-Marquardt: 1.6 GB of memory
+_MAX_PARAMETERS = 10_000  # for Levenberg-Marquardt, which then takes 1.6 GB of memory
 
-Callback = Callable[[Any, History], object]  # of the network and its history; True stops the training
+Callback = Callable[[Any, History], object]  # called with the network and its history; True stops the training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class FitOptions:
 
 @dataclass(frozen=True)
 class Settings:
-    """The options that determine the result of a training, checked, and with defaults filled in."""
+    """The options that determine the result of training, checked, and with defaults filled in."""
 
     loss: Loss
     optimizer: Optimizer
@@ -96,7 +96,7 @@ class Settings:
         return settings
 
     def fingerprint(self) -> dict[str, str]:
-        """Return what must stay the same for a resumed training to give the bits of one that was not interrupted."""
+        """Return what must be the same when training is resumed, so that the result has the same bits."""
         text = {field.name: _describe(getattr(self, field.name)) for field in fields(self)}
         if not callable(getattr(self.optimizer, "learning_rate", 0.0)):
             del text["epochs"]  # without a schedule, more epochs do not change the first ones
@@ -104,7 +104,7 @@ class Settings:
 
 
 def _describe(value: Any) -> str:
-    """A representation without addresses of functions, which differ from process to process."""
+    """Return a repr without addresses of functions, which differ from process to process."""
     if is_dataclass(value) and any(callable(getattr(value, field.name)) for field in fields(value)):
         parts = (f"{field.name}={_describe(getattr(value, field.name))}" for field in fields(value))
         return f"{type(value).__name__}({', '.join(parts)})"

@@ -1,4 +1,4 @@
-"""The trainer: an optimiser with its state, and the calls into C that take its steps."""
+"""The trainer: an optimiser with its state, and the calls of C that take the steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Trainer"]
 
 
 class Trainer:
-    """Takes the steps of one training.
+    """Takes the training steps of one call of `fit` or `partial_fit`.
 
     Attributes
     ----------
@@ -29,11 +29,11 @@ class Trainer:
     settings : Settings
     state : OptimizerState
     plateau : Plateau or None
-        The learning rate, where it depends on the losses.
+        The state of `ReduceOnPlateau`, if that is the learning rate.
     losses, learning_rates : list of float
-        Of each epoch that the last call of `advance` completed, even if it raised.
+        The mean loss and the last learning rate of each epoch that the last call of `advance` completed, even if it raised.
     has_trained : bool
-        Whether the network may have changed; not if the first samples were refused.
+        Whether the network may have changed. False if the first samples were refused.
     """
 
     def __init__(
@@ -45,7 +45,19 @@ class Trainer:
         state: OptimizerState | None = None,
         poll: Callable[[int], object] | None = None,
     ) -> None:
-        """Backend: cdata of NNBackend *. poll: called every few milliseconds; what it raises stops the training."""
+        """Create a trainer for a network.
+
+        Parameters
+        ----------
+        model, settings
+            The network, and the checked options.
+        backend : cdata of NNBackend *
+            The instruction set and the number of threads.
+        state : OptimizerState, optional
+            The state to continue from. By default a new one.
+        poll : callable, optional
+            Called every few milliseconds with the number of completed epochs. An exception that it raises stops the training.
+        """
         if not np.isfinite(model.parameters).all():
             raise ValueError("the parameters of the network are not finite")
         self.model, self.settings, self._backend, self._poll = model, settings, backend, poll
@@ -73,7 +85,7 @@ class Trainer:
         first_batch: int = 0,
         inputs_checked: bool = False,
     ) -> None:
-        """Train on the samples, `num_epochs` times.
+        """Train on the samples for `num_epochs` epochs.
 
         Parameters
         ----------
@@ -81,10 +93,11 @@ class Trainer:
         epoch : int
             The number of epochs that are done.
         num_epochs : int
+            The number of epochs to train for.
         span : (float, float)
-            The part of the epoch that these samples are, for the learning rate schedule: (0, 1) for all.
+            The begin and the end of these samples within the epoch, for the learning rate schedule; (0, 1) for the whole epoch.
         first_batch : int
-            The number of batches of this epoch that are done.
+            The number of mini-batches of this epoch that are done, for the message of a DivergenceError.
         inputs_checked : bool
             Whether x is known to be finite.
         """
@@ -98,7 +111,7 @@ class Trainer:
 
         had_trained = self.has_trained
 
-        def refuse_inputs() -> None:  # C looks at all inputs before the first step
+        def refuse_inputs() -> None:  # nn_train has changed nothing, however many steps it had taken
             self.has_trained = had_trained
             samples.check_inputs()
 

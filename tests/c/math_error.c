@@ -1,5 +1,5 @@
-/* math_error.c: measures the largest error of the functions of csrc/kernels/vector_math.h over all floats, in units in the last
- * place (ulp) of the correct result, against the C library in double precision. Also checks that every instruction set gives the
+/* math_error.c: compares the functions of csrc/kernels/vector_math.h with the C library in double precision, and finds the largest
+ * error over all floats, in units in the last place (ulp) of the correct result. Also checks that every instruction set gives the
  * same bits.
  *
  *     cc -O2 -ffp-contract=off -Icsrc -o math_error tests/c/math_error.c $(find csrc -name "*.c") -lm -pthread
@@ -55,7 +55,7 @@ static const MathFunction functions[] = {
     {"normal", NN_MATH_NORMAL_CDF, exact_normal_cdf, 1.5, -INFINITY, 0.5, 0},
 };
 
-/* The error of y in ulp of the float nearest to `exact`, or of min_scale if that is larger. */
+/* Returns the error of y in ulp of the float nearest to `exact`, or of min_scale if that is larger. */
 static double error_in_ulp(float y, double exact, double min_scale)
 {
     float nearest = (float)exact;
@@ -73,8 +73,8 @@ static double error_in_ulp(float y, double exact, double min_scale)
     return fabs((double)y - exact) / ldexp(1, exponent - 24 < -149 ? -149 : exponent - 24);
 }
 
-/* Writes up to CHUNK floats, the bit patterns first, first + step, ..., to x, and 1 (or -1) until their number is a multiple of 16.
- * Returns that number. */
+/* Writes up to CHUNK floats to x, with the bit patterns first, first + step, ..., and then 1 (or -1) until their number is a
+ * multiple of 16. Returns that number. */
 static size_t fill_arguments(const MathFunction *f, unsigned long first, unsigned long step, float *x)
 {
     size_t n = 0;
@@ -90,7 +90,7 @@ static size_t fill_arguments(const MathFunction *f, unsigned long first, unsigne
     return n;
 }
 
-/* How many of the results y = f(x), (n,), differ with another instruction set. */
+/* Returns how many of the results y = f(x), (n,), are different with another instruction set. */
 static unsigned long count_differences(const MathFunction *f, const float *x, const float *y, size_t n)
 {
     float other[CHUNK];
@@ -104,7 +104,7 @@ static unsigned long count_differences(const MathFunction *f, const float *x, co
     return num;
 }
 
-/* Measures one function and prints its line. Not 0 if its error is above the bound or the instruction sets differ. */
+/* Measures one function and prints a line. Returns 1 if the error is above its bound or the instruction sets differ, else 0. */
 static int measure(const MathFunction *f, unsigned long step)
 {
     double largest = 0;

@@ -1,12 +1,12 @@
-/* test_engine.c: compares the engine (engine.h) with an oracle of plain loops that take the sums in the order which kernels.h
- * gives. They must agree bit for bit, for every instruction set that the processor has and for 1, 2 and 3 threads, on random
- * networks, samples and options: strides larger than the row, reversed rows, unaligned pointers. Inputs must not be written to, nor
- * anything beyond a result. Link it with all C files of csrc/ and with -Wl,--wrap=malloc,--wrap=calloc.
+/* test_engine.c: compares the engine (engine.h) with an oracle of plain loops, which add in the order that kernels.h gives. They
+ * must agree bit for bit, for every instruction set that the processor has and for 1, 2 and 3 threads, on random networks, samples
+ * and options: strides larger than the row, reversed rows, unaligned pointers. The engine must not write to its inputs or beyond a
+ * result. Link it with all C files of csrc/ and with -Wl,--wrap=malloc,--wrap=calloc.
  *
  *     test_engine [NUMBER [SEED]]   checks NUMBER random problems (default 2000) and prints the seed; returns 1 if one fails
  *     test_engine callers           eight threads predict with one network while another thread trains a copy of it
  *     test_engine memory            lets allocations fail
- *     test_engine hash              prints a hash of the parameters after some trainings, to compare machines (hashes.txt) */
+ *     test_engine hash              trains some networks and prints hashes of their parameters, to compare machines (hashes.txt) */
 #define _POSIX_C_SOURCE 200809L
 
 #include <float.h>
@@ -35,7 +35,7 @@ static int stop_never(void *context, size_t done)
 
 /* ---- The oracle: one number at a time, in the order that kernels.h gives ---- */
 
-/* A function of vector_math.h of one number; math_error.c checks these functions. */
+/* Returns a function of vector_math.h (NN_MATH_...) of one number. math_error.c checks these functions. */
 static float evaluate(int function, float x)
 {
     float in[16] = {0}, out[16];
@@ -83,7 +83,7 @@ static float derivative(int activation, float z, float a)
     }
 }
 
-/* In place, z: (n,). */
+/* Softmax of z, (n,), in place. */
 static void oracle_softmax(float *z, size_t n)
 {
     float max = z[0], sum = 0;
@@ -99,7 +99,7 @@ static void oracle_softmax(float *z, size_t n)
     }
 }
 
-/* dC_i/da of one output with diff = a - y; for NN_MSE half of it. */
+/* Returns dC_i/da of one output with diff = a - y; half of it for NN_MSE. */
 static float loss_derivative(NNLoss loss, float diff)
 {
     float sign = diff > 0 ? 1.0f : diff < 0 ? -1.0f : 0.0f;
@@ -111,7 +111,7 @@ static float loss_derivative(NNLoss loss, float diff)
     }
 }
 
-/* delta_scale dC_i/dz of the last layer (for NN_MSE half of it), into delta. z, a, y (the targets) and delta are (outputs,). */
+/* Writes delta_scale dC_i/dz of the last layer (half of it for NN_MSE) to delta. z, a, y (the targets) and delta are (outputs,). */
 static void oracle_output_delta(NeuralNetwork nn, const float *z, const float *a, const float *y, float delta_scale, float *delta)
 {
     size_t n = nn.archi[nn.num_layers];
@@ -135,8 +135,8 @@ static void oracle_output_delta(NeuralNetwork nn, const float *z, const float *a
     }
 }
 
-/* The factor of inverted dropout for activation j of layer l, which has `columns` neurons, of the sample at `position` in the
- * epoch; see apply_dropout in step.c. */
+/* Returns the factor of inverted dropout for activation j of layer l, which has `columns` neurons, for the sample at `position` in
+ * the epoch; see apply_dropout in step.c. */
 static float dropout_factor(const double *dropout, uint64_t epoch_seed, size_t l, size_t position, size_t columns, size_t j)
 {
     uint32_t drop_below = (uint32_t)(dropout[l] * 65536 + 0.5);
@@ -192,7 +192,7 @@ static void draw_activations(Problem *p)
     }
 }
 
-/* Layers of up to max_width neurons and up to max_samples samples. */
+/* Draws a problem with layers of up to max_width neurons and with up to max_samples samples. */
 static Problem make_problem(size_t max_width, size_t max_samples)
 {
     Problem p = {.num_layers = draw(1, MAX_LAYERS), .num_samples = draw(1, max_samples)};
@@ -252,7 +252,7 @@ static void free_problem(Problem *p)
     free(p->weights);
 }
 
-/* The network of a problem, with the same initial parameters in every call. */
+/* Returns a network for a problem, with the same initial parameters in every call. */
 static NeuralNetwork make_network(const Problem *p)
 {
     NeuralNetwork nn = nn_alloc(p->archi, p->num_layers);
@@ -269,8 +269,8 @@ static NeuralNetwork make_network(const Problem *p)
 
 /* ---- The oracle: forward pass, backward pass, parameter update ---- */
 
-/* The numbers of one sample, for each layer of neurons: pre-activations, activations before dropout, dropout factors, deltas; and
- * the targets. */
+/* The numbers of one sample. z[l], a[l], mask[l] and delta[l] are (archi[l],): pre-activations, activations before dropout, dropout
+ * factors and deltas; y are the targets, (outputs,). */
 typedef struct {
     float *z[MAX_LAYERS + 1], *a[MAX_LAYERS + 1], *mask[MAX_LAYERS + 1], *delta[MAX_LAYERS + 1], *y;
 } Scratch;
@@ -440,7 +440,7 @@ static int updates_in_place(const NNOptimizer *o)
     return o->kind == NN_SGD && o->beta1 == 0 && o->l2 == 0 && o->weight_decay == 0 && o->clip_norm == 0;
 }
 
-/* The targets of sample i, one-hot for labels, into y: (outputs,). */
+/* Writes the targets of sample i, one-hot for labels, to y, (outputs,). */
 static void target_row(const Problem *p, size_t i, float *y)
 {
     size_t outputs = p->archi[p->num_layers];
@@ -449,7 +449,7 @@ static void target_row(const Problem *p, size_t i, float *y)
     }
 }
 
-/* nn_train without shuffling, up to max_steps steps. */
+/* Does the same as nn_train without shuffling, for up to max_steps steps. */
 static void oracle_train(const Problem *p, NeuralNetwork nn, NNOptimizer *o, const NNTrainOptions *options, size_t max_steps)
 {
     NeuralNetwork grad = nn_alloc(nn.archi, nn.num_layers);
@@ -483,7 +483,7 @@ static void oracle_train(const Problem *p, NeuralNetwork nn, NNOptimizer *o, con
 }
 
 static int num_failed = 0;
-static long num_with_gradient = 0, num_diverged = 0; /* problems with a gradient that is not tiny; trainings that diverge */
+static long num_with_gradient = 0, num_diverged = 0; /* problems whose gradient is not tiny; calls of nn_train that diverge */
 
 /* Compares num floats bit for bit; zeros of either sign are equal, and so are NaNs. Reports the first difference. */
 static int expect_same(const float *a, const float *b, size_t num, const char *what, const Problem *p, const char *isa, int threads)
@@ -510,7 +510,7 @@ static int expect_same(const float *a, const float *b, size_t num, const char *w
 
 /* ---- The checks ---- */
 
-/* x = the inputs of sample i, (inputs,), scaled in double precision. */
+/* Writes the inputs of sample i, scaled in double precision, to x, (inputs,). */
 static void scale_inputs(const Problem *p, const NNScaler *scaler, size_t i, float *x)
 {
     for (size_t k = 0; k < p->archi[0]; k++) {
@@ -519,7 +519,7 @@ static void scale_inputs(const Problem *p, const NNScaler *scaler, size_t i, flo
     }
 }
 
-/* nn_predict_one of sample i, whose outputs without scaling have to be a: (outputs,). */
+/* Checks nn_predict_one on sample i. a, (outputs,), are the expected outputs before they are scaled. */
 static void check_predict_one(const Problem *p, NeuralNetwork nn, const NNScaler *scaler, size_t i, const float *a, int isa)
 {
     size_t outputs = p->archi[p->num_layers];
@@ -543,8 +543,8 @@ static void check_predict_one(const Problem *p, NeuralNetwork nn, const NNScaler
     free(scaled_out);
 }
 
-/* nn_predict, nn_evaluate with out and nn_layer_outputs, into rows that are longer than the outputs; and nn_predict_one. With a
- * scaler, its x part applies to all of them, and its y part to nn_predict_one alone, whose outputs then are doubles. */
+/* Checks nn_predict, nn_evaluate with out and nn_layer_outputs, with strides larger than the row, and nn_predict_one. The x part of
+ * the scaler applies to all of them, its y part to nn_predict_one alone, whose outputs then are doubles. */
 static void check_predict(const Problem *p, NeuralNetwork nn, const NNScaler *scaler, NNBackend backend, NNMonitor *monitor)
 {
     size_t outputs = p->archi[p->num_layers], stride = outputs + 3, size = p->num_samples * stride + 1;
@@ -591,7 +591,7 @@ static void check_predict(const Problem *p, NeuralNetwork nn, const NNScaler *sc
     free(x);
 }
 
-/* Without a scaler, with one for the inputs, and with one for inputs and outputs, for every backend. */
+/* Checks the outputs without a scaler, with one for the inputs, and with one for inputs and outputs, for every backend. */
 static void check_predictions(const Problem *p)
 {
     size_t inputs = p->archi[0], outputs = p->archi[p->num_layers];
@@ -615,7 +615,7 @@ static void check_predictions(const Problem *p)
     nn_free(nn);
 }
 
-/* nn_column_moments adds to what is there; a loop over the rows for each column must give the same bits. */
+/* Compares nn_column_moments, bit for bit, with a loop over the rows for each column. It must add to what the arrays hold. */
 static void check_column_moments(void)
 {
     size_t rows = draw(1, 70), cols = draw(1, 20);
@@ -649,7 +649,7 @@ static void check_column_moments(void)
     free(x);
 }
 
-/* nn_predict_one refuses what nn_predict has to look at: NaN, and floats that are not aligned. */
+/* Checks that nn_predict_one refuses NaN and floats that are not aligned. */
 static void check_refusals(void)
 {
     Problem p = {.archi = {3, 2}, .num_layers = 1, .num_samples = 1};
@@ -668,7 +668,7 @@ static void check_refusals(void)
     nn_free(nn);
 }
 
-/* nn_first_outside against the definition, for numbers on and beside the limits. */
+/* Compares nn_first_outside with its definition, for numbers on and beside the limits. */
 static void check_first_outside(void)
 {
     const float numbers[] = {-1, -0.5f, 0, 1, 1.0000001f, 2, INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX};
@@ -694,7 +694,7 @@ static void check_first_outside(void)
     }
 }
 
-/* The optimiser with its initial state. */
+/* Returns the optimiser with its initial state; num is the number of parameters. */
 static NNOptimizer initial(NNOptimizer o, size_t num)
 {
     for (size_t q = 0; q < 2 * num; q++) {
@@ -709,8 +709,8 @@ static int has_finite_parameters(NeuralNetwork nn)
     return nn_first_nonfinite(all) == all.cols;
 }
 
-/* The engine says that the training diverges after num_steps steps: after one more step the parameters or the loss must not be
- * finite, and before it they must be. */
+/* Called when nn_train returns NN_DIVERGED after num_steps steps. Checks by the oracle that the parameters are finite then, and
+ * that the loss, or a parameter after one more step, is not. */
 static void check_divergence(const Problem *p, NNOptimizer o, const NNTrainOptions *options, size_t num_steps)
 {
     NeuralNetwork nn = make_network(p);
@@ -766,7 +766,7 @@ static void check_training(const Problem *p, NNOptimizer o, NNTrainOptions optio
     nn_free(expected);
 }
 
-/* The trainings of one problem: plain gradient descent on the full batch and on mini-batches, and another optimiser. */
+/* Checks nn_train: plain gradient descent on the full batch and on mini-batches, and another optimiser. */
 static void check_trainings(const Problem *p)
 {
     static const int kinds[] = {NN_SGD, NN_ADAM, NN_RMSPROP, NN_RPROP};
@@ -792,7 +792,7 @@ static void check_trainings(const Problem *p)
     nn_free(nn);
 }
 
-/* nn_gradient with input_grad, and that its loss is nn_evaluate's. */
+/* Checks nn_gradient with input_grad, and that its loss is that of nn_evaluate. */
 static void check_gradient(const Problem *p)
 {
     NeuralNetwork nn = make_network(p), expected = nn_alloc(nn.archi, nn.num_layers);
@@ -904,8 +904,8 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
 #define NO_LIMIT SIZE_MAX
-static size_t num_allowed = NO_LIMIT; /* allocations that succeed from now on; the next one fails */
-static int fails_once = 0;            /* and after that all succeed again; otherwise all fail */
+static size_t num_allowed = NO_LIMIT; /* the number of allocations that still succeed; the next one fails */
+static int fails_once = 0;            /* after a failure, whether all allocations succeed again; otherwise all fail */
 static size_t num_refused = 0;
 
 static int is_allowed(void)
@@ -936,7 +936,7 @@ enum {
     LAYER_OUTPUTS, LAYER_OUTPUTS_SCALED, EVALUATE, FINITE_DIFF, LBFGS_STEP, LEVENBERG_STEP, NUM_CALLS
 };
 
-/* Networks of 3 inputs, 2 outputs and a hidden layer of `width` neurons, whose calls allocate in different places. */
+/* A network with 3 inputs, 2 outputs and a hidden layer of `width` neurons. Other widths allocate memory in other places. */
 typedef struct {
     size_t width, num_samples;
     NeuralNetwork nn, before, grad;
@@ -986,7 +986,7 @@ static int call_engine(const MemoryTest *t, int call)
     }
 }
 
-/* A few samples of a network that is not wide are predicted without any allocation. */
+/* Whether the call allocates memory. A few samples of a network that is not wide are predicted without it. */
 static int needs_memory(const MemoryTest *t, int call)
 {
     int is_narrow = t->width < 400;
@@ -994,7 +994,7 @@ static int needs_memory(const MemoryTest *t, int call)
     return !(is_few_samples && is_narrow);
 }
 
-/* The call with 0, 1, 2, ... allocations allowed: if one is refused it has to fail and to leave the network unchanged. */
+/* Makes the call with 0, 1, 2, ... allocations allowed. If one fails, the call has to fail and to leave the network unchanged. */
 static void check_memory_of_call(const MemoryTest *t, int call)
 {
     size_t size = nn_num_parameters(t->nn) * sizeof(float), num_failures = 0;

@@ -5,7 +5,7 @@
 
 #define NO_LIMIT ((size_t)-1)
 static size_t num_allocated = 0;       /* blocks that have not been freed */
-static size_t num_allowed = NO_LIMIT;  /* allocations that succeed from now on */
+static size_t num_allowed = NO_LIMIT;  /* the number of allocations that still succeed */
 
 static void *counted_malloc(size_t size)
 {
@@ -120,7 +120,7 @@ static void make_data(float *data, Matrix *in, Matrix *out)
     out->data += 3;
 }
 
-/* a_j = f(z_j) in double precision; z is (cols,), for softmax. */
+/* Returns a_j = f(z_j) in double precision. z is (cols,): softmax needs all of it. */
 static double activate(int activation, const double *z, size_t j, size_t cols)
 {
     double sum = 0;
@@ -142,7 +142,7 @@ static double activate(int activation, const double *z, size_t j, size_t cols)
     return exp(z[j]) / sum;
 }
 
-/* The loss of one output in double precision; last_activation is the activation function of the last layer. */
+/* Returns the loss of one output in double precision; last_activation is the activation function of the last layer. */
 static double loss_term(NNLoss loss, int last_activation, double a, double y)
 {
     double diff = a - y, delta = (double)loss.parameter, p = a;
@@ -158,7 +158,7 @@ static double loss_term(NNLoss loss, int last_activation, double a, double y)
     }
 }
 
-/* C in double precision, with delta added to parameter p. */
+/* Returns the cost C in double precision, with delta added to parameter p. */
 static double cost(NeuralNetwork nn, Matrix in, Matrix out, size_t p, double delta)
 {
     double sum = 0;
@@ -191,7 +191,8 @@ static double cost(NeuralNetwork nn, Matrix in, Matrix out, size_t p, double del
     return sum / (double)in.rows;
 }
 
-/* nn_cost, nn_backpropagation and nn_finite_diff of a network whose layers have the activation functions `hidden` and `last`. */
+/* Checks nn_cost, nn_backpropagation and nn_finite_diff for a network whose layers have the activation functions `hidden` and
+ * `last`. */
 static void test_gradients(int hidden, int last, NNLoss loss)
 {
     float data[5 * NUM_SAMPLES];
@@ -235,6 +236,9 @@ static void test_network(void)
         CHECK(close_to((double)*p, 0.25, 0));
     }
     nn_rand(nn, -1.0f, 1.0f);
+    for (const float *p = nn.weights[0].data; p < end; p++) {
+        CHECK(*p >= -1.0f && *p <= 1.0f && (double)*p != 0.25);
+    }
     nn_initialize(nn, 3);
     for (size_t i = 0; i < 12; i++) {
         CHECK(fabsf(nn.weights[0].data[i]) <= sqrtf(6.0f / 7.0f) && nn.weights[0].data[i] != 0.0f);
@@ -243,7 +247,7 @@ static void test_network(void)
     nn_free(nn);
 }
 
-/* nn_gradient_descent with 0, 1, 2, ... allocations allowed: it has to fail until there are enough. */
+/* Calls nn_gradient_descent with 0, 1, 2, ... allocations allowed. It has to fail until there are enough. */
 static void test_out_of_memory(void)
 {
     float data[5 * NUM_SAMPLES];
@@ -268,7 +272,7 @@ static void test_out_of_memory(void)
     nn_free(before);
 }
 
-/* Sizes whose products do not fit into a size_t. */
+/* Checks sizes whose products do not fit into a size_t. */
 static void test_overflow(void)
 {
     size_t half = SIZE_MAX / 2, product;
