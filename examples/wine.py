@@ -1,9 +1,9 @@
-"""Classification with validation data, early stopping and class weights: three kinds of wine, from 13 measurements.
+"""Three kinds of wine by 13 measurements: a classification with validation, early stopping and weights per class.
 
     python examples/wine.py [--seed 0]
 
 The data comes with scikit-learn (pip install scikit-learn): 178 wines of three growers in one region of Italy. A third of them
-is the test set; a fifth of the rest is the validation data for early stopping.
+is kept for the test, and a fifth of the rest tells when to stop.
 """
 
 import argparse
@@ -15,19 +15,17 @@ from numpy.typing import NDArray
 import nnpy
 
 
-def confusion(y_true: NDArray[np.int64], y_pred: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
-    """Return the confusion matrix: how often each true class (row) is predicted as each class (column)."""
+def confusion(labels: NDArray[np.int64], answers: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+    """Count the samples of each class, a row, by the class that they were taken for."""
     table = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(table, (y_true, y_pred), 1)
+    np.add.at(table, (labels, answers), 1)
     return table
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train, and print the confusion matrix of the test set."""
-    parser = argparse.ArgumentParser(description="Classify wines of three kinds.")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the split, the weights and the shuffling (default: 0)"
-    )
+    """Train, and print which wines of the test were taken for which."""
+    parser = argparse.ArgumentParser(description="Tell three kinds of wine apart.")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
     options = parser.parse_args(arguments)
     if options.seed < 0:
         parser.error("--seed must not be negative")
@@ -51,15 +49,16 @@ def main(arguments: list[str] | None = None) -> int:
         epochs=500,
         batch_size=16,
         validation_split=0.2,
-        early_stopping=20,  # after 20 epochs without a smaller validation loss; the best parameters are restored
-        class_weight="balanced",  # the kinds have 59, 71 and 48 wines
+        early_stopping=20,  # epochs without a better loss of the validation; then the best parameters come back
+        class_weight="balanced",  # there are 71 wines of one kind, and 48 of another
         seed=options.seed,
     )
     print(f"{len(history)} epochs, the best is {history.best_epoch}: {history}")
 
-    table = confusion(labels[test], net.predict_classes(x[test]), len(names))
+    answers = net.predict(x[test]).argmax(axis=1)
+    table = confusion(labels[test], answers, len(names))
     print(f"{np.trace(table)} of {len(test)} test wines right")
-    print(" ".join(["    true \\ predicted", *(f"{name:>8}" for name in names)]))
+    print(" ".join(["      is \\ taken for", *(f"{name:>8}" for name in names)]))
     for name, row in zip(names, table, strict=True):
         print(" ".join([f"{name:>20}", *(f"{count:>8}" for count in row)]))
     return 0
