@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "full_batch.h"
+#include "l2_penalty.h"
 #include "monitor.h"
 
 #define SUFFICIENT_DECREASE 1e-4 /* c1 of the Wolfe conditions */

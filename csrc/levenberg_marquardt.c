@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "full_batch.h"
+#include "l2_penalty.h"
 #include "monitor.h"
 #include "propagate.h"
 #include "samples.h"

@@ -244,7 +244,9 @@ static int train_in_batches(const NNTrainCall *call, NNAttempt *attempt, NNMonit
         return NN_NO_MEMORY;
     }
     nn_team_run(loop.step.ws.num_threads, run_training_loop, &loop);
-    if (loop.step.stop_code != NN_NOT_FINITE) {
+    if (loop.step.stop_code == NN_NOT_FINITE) {
+        monitor->done = monitor->num_steps = 0; /* the steps before are discarded */
+    } else {
         attempt->is_finite = nn_parameters_finite(&loop.step.ws);
     }
     if (loop.step.stop_code != NN_NOT_FINITE && attempt->keeps_result && attempt->is_finite) {

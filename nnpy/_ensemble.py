@@ -26,7 +26,7 @@ _NOT_FOR_MANY = {"progress", "verbose"}
 
 
 class _CancelledError(BaseException):
-    """Raised in a worker thread when the caller's thread is interrupted, or another training failed."""
+    """Raised in a worker thread when the caller's thread is interrupted, or training of another network failed."""
 
 
 def fit_many(
@@ -64,7 +64,8 @@ def fit_many(
     TypeError, ValueError
         If an argument is not of that form, or a network appears twice.
     DivergenceError
-        If a training diverges. The others are stopped; each network is in the state after some whole number of steps.
+        If training of a network diverges. The others are stopped; each network is in the state after some whole number of
+        steps.
 
     Notes
     -----
@@ -111,7 +112,7 @@ def fit_many(
 
 
 class _Task:
-    """One training of `fit_many`: the network, its data and options, and its history."""
+    """What `fit_many` does with one network: its data and options, and its history."""
 
     def __init__(self, net: NeuralNetwork, x: Any, y: Any, options: FitOptions) -> None:
         self.net, self.x, self.y, self.options = net, x, y, options

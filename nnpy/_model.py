@@ -259,7 +259,7 @@ class Model(Parameters):
         if names is None or known is None or names == known:
             return names
         if set(names) == set(known):
-            raise ValueError("the columns of x are in another order than in training: pass x[list(net.feature_names)]")
+            raise ValueError(f"the columns of x are in another order than in training: pass x[{list(known)!r}]")
         missing, unknown = [n for n in known if n not in names], [n for n in names if n not in known]
         parts = [
             f"{label} {', '.join(map(repr, some))}" for label, some in (("missing", missing), ("new", unknown)) if some

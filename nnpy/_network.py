@@ -227,7 +227,7 @@ class NeuralNetwork(Model):
         samples = self._samples(x, y, kind, scaler=scaling.scaler)
         weights = None if sample_weight is None else check_sample_weight(sample_weight, len(samples))
         if weights is not None and not weights.sum() > 0:
-            raise ValueError("no sample counts: each has a weight of 0")
+            raise ValueError("all samples have a weight of 0")
         targets = samples.given_y.reshape(len(samples), -1)
         out32 = np.empty((len(samples), self._layer_sizes[-1]), np.float32)
         self._evaluate(samples, kind, out=out32)

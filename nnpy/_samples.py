@@ -247,13 +247,20 @@ def _weights(
             factors.append(np.asarray(has_target, dtype=np.float64))
     if not factors:
         return None
-    weights: NDArray[np.float64] = np.prod(factors, axis=0)
+    if normalize:  # divided by their largest number first, large factors do not overflow in the product or the sum
+        factors = [factor / factor.max() if factor.max() > 0 else factor for factor in factors]
+    with np.errstate(over="ignore"):
+        weights: NDArray[np.float64] = np.prod(factors, axis=0)
     if normalize:
         if not weights.max() > 0:
-            raise ValueError("no sample counts: each has a weight of 0 or no target")
-        weights /= weights.max()  # first, as the sum of large weights may overflow
+            raise ValueError("all samples have a weight of 0 or no target")
+        weights /= weights.max()
         weights /= weights.mean()
-    return np.ascontiguousarray(np.minimum(weights, FLOAT_MAX), dtype=np.float32)
+    elif not (weights <= FLOAT_MAX).all():
+        raise ValueError(
+            f"the weight of a sample, sample_weight times class_weight, must be finite in float32, got {weights.max()}"
+        )
+    return np.ascontiguousarray(weights, dtype=np.float32)
 
 
 def check_sample_weight(values: ArrayLike, num: int) -> NDArray[np.float64]:
@@ -263,9 +270,11 @@ def check_sample_weight(values: ArrayLike, num: int) -> NDArray[np.float64]:
         raise TypeError(f"sample_weight must be real numbers, got an array of dtype {array.dtype}")
     if array.shape != (num,):
         raise ValueError(f"sample_weight must have shape ({num},), one number per sample, got {array.shape}")
-    if not (np.isfinite(array).all() and (array >= 0).all()):
+    with np.errstate(over="ignore"):  # of a longdouble; checked next
+        weights = array.astype(np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError("sample_weight must be finite and not negative")
-    return array.astype(np.float64)
+    return weights
 
 
 def _class_weights(

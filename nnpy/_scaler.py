@@ -12,7 +12,7 @@ from nnpy._ffi import ffi, lib
 
 __all__ = ["Scaler"]
 
-_ELEMENTS_PER_BLOCK = 1 << 15  # of intermediate results in float64: they stay in the cache
+_ELEMENTS_IN_CACHE = 1 << 15  # of intermediate results in float64: they stay in the cache
 
 
 class Scaler(NamedTuple):
@@ -59,7 +59,7 @@ def _scale(array: NDArray[Any], mean: NDArray[np.float64], scale: NDArray[np.flo
     """Return (array - mean) / scale, computed in float64 and rounded to float32 once. nn_predict does the same in C."""
     scaled = np.empty(array.shape, dtype=np.float32)
     with np.errstate(invalid="ignore", over="ignore"):  # the caller checks for infinity and NaN
-        for rows in row_blocks(array, _ELEMENTS_PER_BLOCK):
+        for rows in row_blocks(array, _ELEMENTS_IN_CACHE):
             difference = np.subtract(array[rows], mean, dtype=np.float64)
             difference /= scale
             scaled[rows] = difference
@@ -73,14 +73,14 @@ def _mean_and_scale(array: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[n
         """Return, for each column, the sums of the differences to the center and of their squares, and their number."""
         result = np.zeros((3, array.shape[1]))
         pointers = [ffi.from_buffer("double[]", row) for row in (center, *result)]
-        for rows in row_blocks(array, _ELEMENTS_PER_BLOCK):
+        for rows in row_blocks(array, _ELEMENTS_IN_CACHE):
             block = np.ascontiguousarray(array[rows], dtype=np.float64)
             lib.nn_column_moments(ffi.from_buffer("double[]", block), *block.shape, *pointers)
         return result
 
     # The first number of each column is subtracted first, so that a constant column has a deviation of exactly 0.
     start = array[0].astype(np.float64)
-    for rows in row_blocks(array, _ELEMENTS_PER_BLOCK):
+    for rows in row_blocks(array, _ELEMENTS_IN_CACHE):
         if not np.isnan(start).any():
             break
         block = array[rows]

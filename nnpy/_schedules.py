@@ -205,7 +205,7 @@ class CosineDecay(_Decay):
         return (
             self.learning_rate * warmed_up
             if warmed_up < 1
-            else self.final_rate + (self.learning_rate - self.final_rate) * 0.5 * (1 + cosine(decayed))
+            else self.final_rate + (self.learning_rate - self.final_rate) * 0.5 * max(0.0, 1 + cosine(decayed))
         )
 
 

@@ -101,7 +101,7 @@ def write(
         content["optimizer/arguments"] = np.array(json.dumps(asdict(state["optimizer"])))
         content.update({f"optimizer/{name}": a for name, a in state["optimizer_state"].items()})
     content.update({f"checkpoint/{name}": a for name, a in (checkpoint or {}).items()})
-    with replacing(Path(path)) as file:
+    with replacing(path) as file:
         np.savez(file, **content)
 
 

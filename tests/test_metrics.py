@@ -108,7 +108,7 @@ def test_a_softmax_of_one_class_is_always_right():
 
 
 def test_refused_scores():
-    with pytest.raises(ValueError, match="^no sample counts: each has a weight of 0$"):
+    with pytest.raises(ValueError, match="^all samples have a weight of 0$"):
         make().score(X, Y, np.zeros(60))
     with pytest.raises(ValueError, match=r"^sample_weight must have shape \(60,\), one number per sample, got \(3,\)$"):
         make().score(X, Y, np.ones(3))

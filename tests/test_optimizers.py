@@ -619,3 +619,10 @@ def test_lbfgs_diverges_where_the_gradient_does_not_fit_into_float32():
     with pytest.raises(nnpy.DivergenceError):
         net.fit(np.eye(2), np.ones(2), optimizer=nnpy.LBFGS(), l2=2e38, epochs=2)
     np.testing.assert_array_equal(net.parameters, 2)
+
+
+def test_cosine_decay_never_goes_below_its_final_rate():
+    """Rounding of the cosine gave learning rates of -1e-15 in the last of many millions of steps, which fit refuses."""
+    for steps in (1, 10, 10**7, 10**8, 10**12):
+        assert 0 <= nnpy.CosineDecay(0.1)(1 - 0.5 / steps, 1) <= 0.1
+        assert nnpy.CosineDecay(0.1, final_rate=0.05)(1 - 0.5 / steps, 1) >= 0.05

@@ -485,7 +485,7 @@ def test_samples_without_any_target_are_left_out():
     h2 = train(other, X[kept], y[kept], batch_size=None)
     np.testing.assert_allclose(one.parameters, other.parameters, rtol=0, atol=1e-5)
     np.testing.assert_allclose(h1.loss, h2.loss, rtol=1e-5)
-    with pytest.raises(ValueError, match="^no sample counts: each has a weight of 0 or no target$"):
+    with pytest.raises(ValueError, match="^all samples have a weight of 0 or no target$"):
         train(one, y=y * np.nan, missing="ignore")
     with pytest.raises(ValueError, match=r"^y must be finite in float32, got y\[3, 0\] = inf"):
         train(one, y=np.where(np.arange(60)[:, None] == 3, np.inf, y), missing="ignore")
@@ -505,3 +505,24 @@ def test_missing_targets_of_the_other_losses():
             rtol=0,
             atol=1e-6,
         )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.longdouble])
+def test_huge_weights_count_as_what_they_are_in_proportion(dtype):
+    x, y = np.arange(4.0).reshape(-1, 1), np.array([0, 1, 0, 1])
+    expected, huge = (nnpy.NeuralNetwork([1, 2], "softmax", seed=0) for _ in range(2))
+    expected.fit(x, y, sample_weight=[1, 2, 3, 4], class_weight={0: 1, 1: 2}, epochs=3, seed=0)
+    weight = np.array([1, 2, 3, 4], dtype) * dtype(1e300)
+    huge.fit(x, y, sample_weight=weight, class_weight={0: 1e38, 1: 2e38}, epochs=3, seed=0)
+    np.testing.assert_allclose(huge.parameters, expected.parameters, rtol=1e-6)
+
+
+def test_weights_that_float64_or_a_stream_cannot_hold_are_refused():
+    net, x, y = nnpy.NeuralNetwork([1, 2], "softmax", seed=0), np.arange(4.0).reshape(-1, 1), [0, 1, 0, 1]
+    before = net.parameters.copy()
+    if np.finfo(np.longdouble).max > np.finfo(np.float64).max:
+        with pytest.raises(ValueError, match="^sample_weight must be finite and not negative$"):
+            net.fit(x, y, sample_weight=np.full(4, np.longdouble("1e4000")))
+    with pytest.raises(ValueError, match="^the weight of a sample, .*, must be finite in float32"):
+        net.partial_fit(x, y, sample_weight=[1e30] * 4, class_weight={0: 1e30, 1: 1})
+    np.testing.assert_array_equal(net.parameters, before)

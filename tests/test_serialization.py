@@ -180,3 +180,38 @@ def test_bytes_changed_anywhere_give_a_clear_error_or_do_no_harm(tmp_path, net):
             assert " is not a network that nnpy saved: " in str(error)  # noqa: PT017
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and permissions are Unix's")
+def test_links_are_followed_and_permissions_kept(tmp_path, net):
+    target, link = tmp_path / "target.npz", tmp_path / "link.npz"
+    net.save(target)
+    target.chmod(0o600)
+    link.symlink_to(target.name)
+    net.parameters = 1
+    net.save(link)
+    assert link.is_symlink()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    np.testing.assert_array_equal(nnpy.load(target).parameters, 1)
+    (tmp_path / "dangling.npz").symlink_to("later.npz")
+    net.save(tmp_path / "dangling.npz")
+    assert nnpy.load(tmp_path / "later.npz").layer_sizes == net.layer_sizes
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such files")
+def test_only_regular_files_are_replaced(tmp_path, net):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="Not a regular file: .*fifo"):
+        net.save(tmp_path / "fifo")
+    with pytest.raises(IsADirectoryError):
+        net.save(tmp_path)
+    with pytest.raises(ValueError, match="^the path of a file must not be empty$"):
+        net.save("")
+    assert [p.name for p in tmp_path.iterdir()] == ["fifo"]
+
+
+def test_a_file_system_without_nameless_files(tmp_path, net, monkeypatch):
+    monkeypatch.setattr(os, "O_TMPFILE", 0, raising=False)  # opening a folder to write fails, as it does there
+    net.save(tmp_path / "net.npz")
+    assert nnpy.load(tmp_path / "net.npz").layer_sizes == net.layer_sizes
+    assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]

@@ -353,7 +353,7 @@ REFUSED = [
     ),
     ({"sample_weight": -np.ones(60)}, ValueError, "sample_weight must be finite and not negative"),
     ({"sample_weight": np.ones(60) * np.nan}, ValueError, "sample_weight must be finite and not negative"),
-    ({"sample_weight": np.zeros(60)}, ValueError, "no sample counts: each has a weight of 0 or no target"),
+    ({"sample_weight": np.zeros(60)}, ValueError, "all samples have a weight of 0 or no target"),
     ({"sample_weight": ["1"] * 60}, TypeError, "sample_weight must be real numbers, got an array of dtype <U1"),
     (
         {"class_weight": "balanced"},

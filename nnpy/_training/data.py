@@ -26,7 +26,7 @@ class ArrayData:
         self.samples = samples
         self._inputs_checked = False
 
-    def advance(self, trainer: Trainer, epoch: int, num_epochs: int) -> list[float]:
+    def train(self, trainer: Trainer, epoch: int, num_epochs: int) -> list[float]:
         """Train for `num_epochs` epochs, when `epoch` epochs are done; return their mean losses."""
         trainer.advance(self.samples, epoch, num_epochs, inputs_checked=self._inputs_checked)
         self._inputs_checked = True
@@ -44,7 +44,7 @@ class BatchData:
             )
         self._batches, self._model, self._settings, self._options = batches, model, settings, options
 
-    def advance(self, trainer: Trainer, epoch: int, num_epochs: int) -> list[float]:
+    def train(self, trainer: Trainer, epoch: int, num_epochs: int) -> list[float]:
         """Train for one epoch, when `epoch` epochs are done; return its mean loss."""
         assert num_epochs == 1
         total, num, steps = 0.0, 0, 0

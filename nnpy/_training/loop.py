@@ -1,4 +1,4 @@
-"""The loop of a training: epochs, one after another or many at once, until all are done or something stops them."""
+"""The training loop: epochs, one after another or many at once, until all are done or something stops them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from nnpy._validation import COUNT_MAX, integer
 
 __all__ = ["fit", "partial_fit"]
 
-_SECONDS_PER_CALL = 0.2  # the duration of a call of C, if there is nothing to do between epochs
+_SECONDS_PER_CALL = 0.2  # how long a call of C should take, if there is nothing to do between epochs
 _SECONDS_PER_CHECKPOINT = 1.0
 
 
@@ -45,8 +45,8 @@ def fit(
 ) -> History:
     """Train; see `NeuralNetwork.fit`. The caller holds the lock of the model.
 
-    history, backend and poll are for many trainings at once: where to write, what to compute with, and a function that C calls
-    every few milliseconds and that may raise an exception to stop.
+    history, backend and poll are for `fit_many`: where to write, what to compute with, and a function that C calls every few
+    milliseconds and that may raise an exception to stop.
     """
     history = History() if history is None else history
     try:
@@ -54,7 +54,7 @@ def fit(
         data, validation = prepare_data(model, settings, x, y, options)
         training = data.samples if isinstance(data, ArrayData) else None
         if training is not None and (saved is not None or settings.epochs == 0):
-            training.check_inputs()  # C does so in the first epoch, but then the network has changed already
+            training.check_inputs()  # C does so as well, but after the checkpoint is restored, and only if there is an epoch
         monitor = Monitor(
             model,
             settings,
@@ -135,7 +135,7 @@ def _run(
         num_epochs = min(num_next, settings.epochs - epoch) if in_chunks else 1
         losses: list[float] = []
         try:
-            losses = data.advance(trainer, epoch, num_epochs)
+            losses = data.train(trainer, epoch, num_epochs)
         finally:
             if in_chunks:  # an exception does not undo the epochs that were completed
                 seconds = (time.perf_counter() - start) / max(1, len(trainer.losses))

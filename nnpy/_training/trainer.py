@@ -62,6 +62,7 @@ class Trainer:
             raise ValueError("the parameters of the network are not finite")
         self.model, self.settings, self._backend, self._poll = model, settings, backend, poll
         self._nn = model._nn_with_loss(settings.loss)
+        self._dropout = None if settings.dropout is None else np.array(settings.dropout)
         self.losses: list[float] = []
         self.learning_rates: list[float] = []
         self.has_trained = False
@@ -102,51 +103,22 @@ class Trainer:
             Whether x is known to be finite.
         """
         self.losses, self.learning_rates = [], []
-        batch_size = self.batch_size(len(samples))
-        steps_per_epoch = -(-len(samples) // batch_size)
+        steps_per_epoch = -(-len(samples) // self.batch_size(len(samples)))
         losses = np.empty(num_epochs, dtype=np.float32)
         rates = self._scheduled_rates(epoch, num_epochs, steps_per_epoch, span)
         self.state.configure(l2=self.settings.l2, clip_norm=self.settings.clip_norm)
-        monitor = ffi.new("NNMonitor *")
+        function, options = self._function(len(samples), losses, rates, inputs_checked=inputs_checked)
+        monitor, had_trained, self.has_trained = ffi.new("NNMonitor *"), self.has_trained, True
 
-        had_trained = self.has_trained
-
-        def refuse_inputs() -> None:  # nn_train has changed nothing, however many steps it had taken
+        def refuse_inputs() -> None:  # C has changed nothing, however many steps it had taken
             self.has_trained = had_trained
             samples.check_inputs()
 
         def divergence(num_steps: int) -> DivergenceError:
             epochs, batches = divmod(num_steps, steps_per_epoch)
-            in_epoch, in_batch = epoch + epochs + 1, first_batch + batches + 1
-            return DivergenceError(
-                f"training diverged in epoch {in_epoch}, batch {in_batch}: the loss or a parameter became NaN or "
-                "infinite. The network has its last finite parameters; a smaller learning rate, clip_norm or scaled inputs "
-                "may help",
-                epoch=in_epoch,
-                batch=in_batch,
-            )
+            return _divergence_error(epoch + epochs + 1, first_batch + batches + 1)
 
         try:
-            if self.state.function is not None:
-                function, options = self.state.function, [num_epochs, ffi.from_buffer("float[]", losses)]
-            else:
-                dropout = None if self.settings.dropout is None else np.array(self.settings.dropout)
-                c_options = ffi.new(
-                    "NNTrainOptions *",
-                    {
-                        "batch_size": batch_size,
-                        "num_epochs": num_epochs,
-                        "shuffle": self.settings.shuffle and batch_size < len(samples),
-                        "seed": self.settings.seed,
-                        "first_epoch": self.state.num_passes,
-                        "inputs_checked": inputs_checked,
-                        "losses": ffi.from_buffer("float[]", losses),
-                        "learning_rates": ffi.NULL if rates is None else ffi.from_buffer("double[]", rates),
-                        "dropout": ffi.NULL if dropout is None else ffi.from_buffer("double[]", dropout),
-                    },
-                )
-                function, options = lib.nn_train, [c_options[0]]
-            self.has_trained = True
             call(
                 function,
                 self._nn,
@@ -162,13 +134,40 @@ class Trainer:
         finally:
             done = monitor.done
             self.losses = losses[:done].tolist()
-            last_rates = (
-                np.full(num_epochs, self._constant_rate)
-                if rates is None
-                else rates[steps_per_epoch - 1 :: steps_per_epoch]
-            )
-            self.learning_rates = last_rates[:done].tolist()
+            if rates is None:
+                self.learning_rates = [self._constant_rate] * done
+            else:
+                self.learning_rates = rates[steps_per_epoch - 1 :: steps_per_epoch][:done].tolist()
             self.state.num_passes += done
+
+    def _function(
+        self,
+        num_samples: int,
+        losses: NDArray[np.float32],
+        rates: NDArray[np.float64] | None,
+        *,
+        inputs_checked: bool,
+    ) -> tuple[Any, list[Any]]:
+        """Return the C function that trains, and its arguments between the optimiser and the backend.
+
+        losses: shape (epochs,), written by C. rates: shape (steps,), the learning rates, or None for a constant one.
+        """
+        c_losses = ffi.from_buffer("float[]", losses)
+        if self.state.function is not None:
+            return self.state.function, [len(losses), c_losses]
+        batch_size = self.batch_size(num_samples)
+        options = {
+            "batch_size": batch_size,
+            "num_epochs": len(losses),
+            "shuffle": self.settings.shuffle and batch_size < num_samples,
+            "seed": self.settings.seed,
+            "first_epoch": self.state.num_passes,
+            "inputs_checked": inputs_checked,
+            "losses": c_losses,
+            "learning_rates": ffi.NULL if rates is None else ffi.from_buffer("double[]", rates),
+            "dropout": ffi.NULL if self._dropout is None else ffi.from_buffer("double[]", self._dropout),
+        }
+        return lib.nn_train, [ffi.new("NNTrainOptions *", options)[0]]
 
     def _scheduled_rates(
         self, epoch: int, num_epochs: int, steps_per_epoch: int, span: tuple[float, float]
@@ -192,3 +191,12 @@ class Trainer:
                 f"the schedule returned a negative or infinite learning rate, or NaN, in epoch {epoch + 1}"
             )
         return rates
+
+
+def _divergence_error(epoch: int, batch: int) -> DivergenceError:
+    return DivergenceError(
+        f"training diverged in epoch {epoch}, batch {batch}: the loss or a parameter became NaN or infinite. The network "
+        "has its last finite parameters; a smaller learning rate, clip_norm or scaled inputs may help",
+        epoch=epoch,
+        batch=batch,
+    )

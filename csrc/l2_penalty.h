@@ -1,7 +1,7 @@
-/* full_batch.h: the l2 penalty of the full-batch methods, lbfgs.c and levenberg_marquardt.c. (In nn_train the l2 penalty is part of
+/* l2_penalty.h: the l2 penalty of the full-batch methods, lbfgs.c and levenberg_marquardt.c. (In nn_train the l2 penalty is part of
  * the parameter update; see kernels/kernels.h.) */
-#ifndef NN_FULL_BATCH_H_
-#define NN_FULL_BATCH_H_
+#ifndef NN_L2_PENALTY_H_
+#define NN_L2_PENALTY_H_
 
 #include "engine.h"
 
@@ -11,4 +11,4 @@ double nn_l2_penalty(NeuralNetwork nn, double l2);
 /* Adds the gradient of the penalty, l2 w for every weight w of nn, to grad. */
 void nn_add_l2_gradient(NeuralNetwork nn, NeuralNetwork grad, double l2);
 
-#endif /* NN_FULL_BATCH_H_ */
+#endif /* NN_L2_PENALTY_H_ */

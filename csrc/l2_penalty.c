@@ -1,5 +1,5 @@
-/* full_batch.c: see full_batch.h. */
-#include "full_batch.h"
+/* l2_penalty.c: see l2_penalty.h. */
+#include "l2_penalty.h"
 
 double nn_l2_penalty(NeuralNetwork nn, double l2)
 {
