@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nnpy._ffi import lib
+from nnpy._validation import short_list
 
 __all__ = ["ACTIVATIONS", "Activation", "check_activations"]
 
@@ -64,8 +65,8 @@ def check_activations(activations: str | Sequence[str], num_layers: int) -> tupl
     names = tuple(_ALIASES.get(name, name) for name in given)
     if len(names) != num_layers:
         raise ValueError(
-            f"activations must be one name, or {num_layers}, one for each layer after the inputs, got {list(names)}"
+            f"activations must be one name, or {num_layers}, one for each layer after the inputs, got {short_list(names)}"
         )
     if "softmax" in names[:-1]:
-        raise ValueError(f"softmax is for the last layer only, got {list(names)}")
+        raise ValueError(f"softmax is for the last layer only, got {short_list(names)}")
     return names

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import io
 import json
-import lzma
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from nnpy._activations import check_activations
 from nnpy._atomic_write import replacing
+from nnpy._npz import NpzReader
 from nnpy._optimizers import OPTIMIZERS, Optimizer
 from nnpy._scaler import Scaler
 from nnpy._validation import check_layer_sizes
@@ -31,13 +30,7 @@ __all__ = ["SavedNetwork", "read", "write"]
 _FORMAT = 3
 _KIND = "nnpy network"
 
-# What numpy, zipfile and json raise if a file is damaged.
-_DAMAGE = (
-    *(KeyError, TypeError, ValueError, EOFError, OverflowError, RecursionError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-)
 _STATE = ("buffer", "numbers")  # the arrays of an OptimizerState
-_CHECKPOINT = ("settings", "monitored", "seed", "columns", "history", "stopped", "best_parameters", *_STATE)
 
 
 class SavedNetwork(NamedTuple):
@@ -107,68 +100,69 @@ def write(
 
 def read(path: str | os.PathLike[str]) -> SavedNetwork:
     """Read a network; see `nnpy.load`."""
-    path = Path(path)
-    content = io.BytesIO(path.read_bytes())
-    if not zipfile.is_zipfile(content):
-        raise ValueError(f"{path} is not a network that nnpy saved: it is no .npz file")
-    content.seek(0)
+    content = Path(path).read_bytes()
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise ValueError(f"{os.fspath(path)} is not a network that nnpy saved: it is no .npz file")
     try:
-        file = np.load(content, allow_pickle=False)
-        if "format" not in file.files or str(file["format"]) != _KIND:
-            raise ValueError("it holds other arrays")
-        if int(file["version"]) != _FORMAT:
-            raise ValueError(f"its format is {int(file['version'])}, and this version of nnpy reads format {_FORMAT}")
-        sizes = check_layer_sizes(file["layer_sizes"].tolist())
-        num_parameters = sum((rows + 1) * columns for rows, columns in pairwise(sizes))
-        optimizer = _read_optimizer(file) if "optimizer/class" in file.files else None
-        return SavedNetwork(
-            layer_sizes=sizes,
-            activations=check_activations(file["activations"].tolist(), len(sizes) - 1),
-            parameters=_numbers(file, "parameters", num_parameters, "<f4").astype(np.float32),
-            scaler=_read_scaler(file, sizes),
-            feature_names=_read_feature_names(file, sizes[0]),
-            optimizer=optimizer,
-            optimizer_state={} if optimizer is None else {name: file[f"optimizer/{name}"] for name in _STATE},
-            checkpoint={name: file[f"checkpoint/{name}"] for name in _CHECKPOINT if f"checkpoint/{name}" in file.files},
-        )
-    except _DAMAGE as error:
-        raise ValueError(f"{path} is not a network that nnpy saved: {error}") from error
+        return _read(NpzReader(content))
+    except Exception as error:  # a damaged file may raise almost anything
+        raise ValueError(f"{os.fspath(path)} is not a network that nnpy saved: {error}") from error
 
 
-def _numbers(file: Mapping[str, NDArray[Any]], name: str, size: int, dtype: str) -> NDArray[Any]:
-    array = file[name]
-    if array.dtype != np.dtype(dtype) or array.shape != (size,):
-        raise ValueError(
-            f"its {name} are {array.dtype} of shape {array.shape}, not {np.dtype(dtype)} of shape ({size},)"
-        )
-    return array
+def _read(file: NpzReader) -> SavedNetwork:
+    if "format" not in file or file.text("format") != _KIND:
+        raise ValueError("it holds other arrays")
+    version = int(file.array("version", "iu", ()))
+    if version != _FORMAT:
+        raise ValueError(f"its format is {version}, and this version of nnpy reads format {_FORMAT}")
+    sizes = check_layer_sizes(file.array("layer_sizes", "iu", (None,)).tolist())
+    num_parameters = sum((rows + 1) * columns for rows, columns in pairwise(sizes))
+    optimizer = _read_optimizer(file) if "optimizer/class" in file else None
+    state = {} if optimizer is None else {name: file.array(f"optimizer/{name}", "f", (None,)) for name in _STATE}
+    return SavedNetwork(
+        layer_sizes=sizes,
+        activations=check_activations(file.array("activations", "U", (len(sizes) - 1,)).tolist(), len(sizes) - 1),
+        parameters=file.array("parameters", "<f4", (num_parameters,)),
+        scaler=_read_scaler(file, sizes),
+        feature_names=tuple(file.array("feature_names", "U", (sizes[0],)).tolist())
+        if "feature_names" in file
+        else None,
+        optimizer=optimizer,
+        optimizer_state=state,
+        checkpoint=_read_checkpoint(file, num_parameters) if "checkpoint/settings" in file else {},
+    )
 
 
-def _read_scaler(file: np.lib.npyio.NpzFile, sizes: tuple[int, ...]) -> Scaler | None:
-    if "scaler/x_mean" not in file.files:
+def _read_scaler(file: NpzReader, sizes: tuple[int, ...]) -> Scaler | None:
+    if "scaler/x_mean" not in file:
         return None
-
-    def pair(prefix: str, size: int) -> list[NDArray[np.float64]]:
-        names = (f"scaler/{prefix}_mean", f"scaler/{prefix}_scale")
-        return [_numbers(file, name, size, "<f8").astype(np.float64) for name in names]
-
-    x, y = pair("x", sizes[0]), pair("y", sizes[-1]) if "scaler/y_mean" in file.files else []
+    x = [file.array(f"scaler/x_{name}", "<f8", (sizes[0],)) for name in ("mean", "scale")]
+    y = [file.array(f"scaler/y_{name}", "<f8", (sizes[-1],)) for name in ("mean", "scale") if "scaler/y_mean" in file]
     if not all(np.isfinite(a).all() for a in (*x, *y)) or any((a <= 0).any() for a in (x[1], *y[1:])):
         raise ValueError("its scaler has numbers that are not finite, or scales that are not positive")
     return Scaler(*x, *y)
 
 
-def _read_feature_names(file: np.lib.npyio.NpzFile, num_inputs: int) -> tuple[str, ...] | None:
-    if "feature_names" not in file.files:
-        return None
-    names = file["feature_names"]
-    if names.dtype.kind != "U" or names.shape != (num_inputs,):
-        raise ValueError(f"its feature names are {names.dtype} of shape {names.shape}")
-    return tuple(names.tolist())
-
-
-def _read_optimizer(file: np.lib.npyio.NpzFile) -> Optimizer:
-    name = str(file["optimizer/class"])
+def _read_optimizer(file: NpzReader) -> Optimizer:
+    name = file.text("optimizer/class")
     if name not in OPTIMIZERS:
-        raise ValueError(f"it has the state of an unknown optimizer, {name}")
-    return OPTIMIZERS[name](**json.loads(str(file["optimizer/arguments"])))
+        raise ValueError(f"it has the state of an unknown optimizer, {name!r:.100}")
+    return OPTIMIZERS[name](**json.loads(file.text("optimizer/arguments")))
+
+
+def _read_checkpoint(file: NpzReader, num_parameters: int) -> dict[str, NDArray[Any]]:
+    """Read the arrays of a checkpoint, with the types and shapes that they must have."""
+    columns = file.array("checkpoint/columns", "U", (None,))
+    expected: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        "settings": ("U", ()),
+        "monitored": ("U", ()),
+        "seed": ("<u8", ()),
+        "columns": ("U", (None,)),
+        "history": ("<f8", (len(columns), None)),
+        "stopped": ("U", ()),
+        "buffer": ("f", (None,)),
+        "numbers": ("f", (None,)),
+    }
+    if "checkpoint/best_parameters" in file:
+        expected["best_parameters"] = ("<f4", (num_parameters,))
+    return {name: file.array(f"checkpoint/{name}", kinds, shape) for name, (kinds, shape) in expected.items()}

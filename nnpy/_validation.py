@@ -20,6 +20,7 @@ __all__ = [
     "positive",
     "random_seed",
     "real",
+    "short_list",
 ]
 
 COUNT_MAX = 2**63 - 1  # the largest number of epochs, iterations or samples
@@ -38,12 +39,23 @@ def check_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     except TypeError:
         raise TypeError(f"layer_sizes must be a sequence of integers such as [2, 2, 1], got {sizes!r}") from None
     if len(sizes) < 2:
-        raise ValueError(f"layer_sizes must have at least 2 entries, the inputs and the outputs, got {list(sizes)}")
+        raise ValueError(
+            f"layer_sizes must have at least 2 entries, the inputs and the outputs, got {short_list(sizes)}"
+        )
     if min(sizes) < 1:
-        raise ValueError(f"layer_sizes must be positive, got {list(sizes)}")
+        raise ValueError(f"layer_sizes must be positive, got {short_list(sizes)}")
     if max(sizes) >= 2**63 or math.prod(sizes[:2]) >= 2**63:
-        raise MemoryError(f"not enough memory for a network with layers of {list(sizes)} neurons")
+        raise MemoryError(f"not enough memory for a network with layers of {short_list(sizes)} neurons")
     return sizes
+
+
+def short_list(values: Sequence[object]) -> str:
+    """Return the values as a list, with the first ones only if there are many."""
+    return (
+        repr(list(values))
+        if len(values) <= 30
+        else f"[{', '.join(map(repr, values[:10]))}, ... {len(values):,} in all]"
+    )
 
 
 def random_seed(bits: int) -> int:

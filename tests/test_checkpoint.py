@@ -247,6 +247,8 @@ def test_a_training_that_converges_leaves_its_last_state(tmp_path):
         ("numbers", np.array([np.inf, 1.0, 1.0])),
         ("buffer", np.zeros(3, np.float32)),
         ("buffer", np.zeros(132, np.complex64)),
+        ("columns", np.array(["a", "b", "c"])),
+        ("history", np.full((3, 2), np.nan)),
     ],
 )
 def test_damaged_checkpoints_change_nothing(tmp_path, name, array):
@@ -255,6 +257,22 @@ def test_damaged_checkpoints_change_nothing(tmp_path, name, array):
     content = {k: v for k, v in np.load(path).items() if k != f"checkpoint/{name}"}
     np.savez(path, **content, **({} if array is None else {f"checkpoint/{name}": array}))
     before = net.parameters.copy()
-    with pytest.raises(ValueError, match=r" is damaged, training cannot be resumed from it: |^the state of Adam "):
+    pattern = (
+        " is not a network that nnpy saved: | is damaged, training cannot be resumed from it: |^the state of Adam "
+    )
+    with pytest.raises(ValueError, match=pattern):
         net.fit(X, Y, epochs=4, resume=path)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_parameters_that_are_not_finite_are_not_resumed_from(tmp_path):
+    path, net = tmp_path / "training.npz", make(seed=4)
+    make().fit(X, Y, epochs=2, checkpoint=path, validation_data=(X, Y), early_stopping=5)
+    before = net.parameters.copy()
+    for name in ("parameters", "checkpoint/best_parameters"):
+        content = dict(np.load(path))
+        content[name][3] = np.nan
+        np.savez(tmp_path / "bad.npz", **content)
+        with pytest.raises(ValueError, match="its parameters are not finite$"):
+            net.fit(X, Y, epochs=4, resume=tmp_path / "bad.npz", validation_data=(X, Y), early_stopping=5)
     np.testing.assert_array_equal(net.parameters, before)

@@ -77,12 +77,22 @@ def read(path: str | os.PathLike[str], model: Model) -> Checkpoint:
             best_parameters=content.get("best_parameters"),
             optimizer_state={name: content[name] for name in ("buffer", "numbers")},
         )
-        best = checkpoint.best_parameters
-        if best is not None and (best.dtype != np.float32 or best.shape != model.parameters.shape):
-            raise ValueError(f"its best parameters are of {best.dtype}, {best.shape}")
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        _check_finite(checkpoint)
+    except Exception as error:  # a damaged file may raise almost anything
         raise ValueError(f"{path} is damaged, training cannot be resumed from it: {error}") from error
     return checkpoint
+
+
+def _check_finite(checkpoint: Checkpoint) -> None:
+    """Refuse what training never writes: parameters and losses that are NaN or infinite."""
+    if not set(History().to_dict()) <= set(checkpoint.columns):
+        raise ValueError("its history has no losses")
+    loss = checkpoint.columns.index("loss")
+    best = checkpoint.best_parameters
+    if not np.isfinite(checkpoint.parameters).all() or (best is not None and not np.isfinite(best).all()):
+        raise ValueError("its parameters are not finite")
+    if not np.isfinite([row[loss] for row in checkpoint.rows]).all():
+        raise ValueError("its losses are not finite")
 
 
 def check(checkpoint: Checkpoint, settings: Settings) -> None:
