@@ -276,3 +276,15 @@ def test_parameters_that_are_not_finite_are_not_resumed_from(tmp_path):
         with pytest.raises(ValueError, match="its parameters are not finite$"):
             net.fit(X, Y, epochs=4, resume=tmp_path / "bad.npz", validation_data=(X, Y), early_stopping=5)
     np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_a_history_without_what_is_monitored_is_refused(tmp_path):
+    path, net = tmp_path / "training.npz", make(seed=4)
+    make().fit(X, Y, epochs=2, checkpoint=path, validation_data=(X, Y), early_stopping=5)
+    content = dict(np.load(path))
+    content["checkpoint/columns"] = np.array([name.replace("val_", "old_") for name in content["checkpoint/columns"]])
+    np.savez(path, **content)
+    before = net.parameters.copy()
+    with pytest.raises(ValueError, match="its history has other columns$"):
+        net.fit(X, Y, epochs=4, resume=path, validation_data=(X, Y), early_stopping=5)
+    np.testing.assert_array_equal(net.parameters, before)

@@ -110,6 +110,10 @@ def restore(checkpoint: Checkpoint, trainer: Trainer, monitor: Monitor, history:
             f"{checkpoint.path} was written with {checkpoint.monitored}, got {monitor.fingerprint()}: validation data, metrics "
             "and early stopping must be the same"
         )
+    if checkpoint.rows and not set(monitor.columns) <= set(checkpoint.columns):
+        raise ValueError(
+            f"{checkpoint.path} is damaged, training cannot be resumed from it: its history has other columns"
+        )
     trainer.state.set_from_arrays(checkpoint.optimizer_state)
     for epoch, row in enumerate(checkpoint.rows, 1):
         values = dict(zip(checkpoint.columns, row, strict=True))

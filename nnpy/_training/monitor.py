@@ -55,9 +55,14 @@ class Monitor:
             is_score = "accuracy" in self._column or self._column.endswith("r2")
             self._maximize = (early_stopping.mode or ("max" if is_score else "min")) == "max"
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the history that the monitor measures."""
+        return ["val_loss"] * (self._validation is not None) + list(self._metrics)
+
     def fingerprint(self) -> str:
         """Return what must be the same when training is resumed, so that the result has the same bits."""
-        parts = ["val_loss"] * (self._validation is not None) + sorted(self._metrics)
+        parts = sorted(self.columns, key=lambda name: (name != "val_loss", name))
         if self.early_stopping is not None:
             direction = "high" if self._maximize else "low"
             parts.append(f"early stopping for a {direction} {self._column} by {self.early_stopping.min_delta}")
