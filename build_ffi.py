@@ -111,17 +111,40 @@ int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, M
 
 extern "Python" int nnpy_poll(void *context, size_t done);
 void nnpy_free_network(void *archi);
+void nnpy_set_poll(NNMonitor *monitor, void *context);
+void nnpy_finalize(void);
 """
 
 SOURCE = """
 #include "nn.h"
 #include "engine.h"
 
+static int nnpy_poll(void *context, size_t done);
+
 /* nn_free for the garbage collector. A destructor in Python would lose a Ctrl-C that arrives while it runs. */
 static void nnpy_free_network(void *archi)
 {
     NeuralNetwork nn = {(size_t *)archi, 0, NULL, NULL, NULL, NULL, NULL, {0, 0.0f}};
     nn_free(nn);
+}
+
+/* Set once, when the interpreter is about to end: from then on no thread may enter Python, and the calls in C stop. */
+static volatile int nnpy_is_finalized;
+
+static void nnpy_finalize(void)
+{
+    nnpy_is_finalized = 1;
+}
+
+static int nnpy_poll_if_alive(void *context, size_t done)
+{
+    return nnpy_is_finalized ? 1 : nnpy_poll(context, done);
+}
+
+static void nnpy_set_poll(NNMonitor *monitor, void *context)
+{
+    monitor->poll = nnpy_poll_if_alive;
+    monitor->context = context;
 }
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -21,6 +22,8 @@ except ImportError as error:
     raise
 
 __all__ = ["call", "ffi", "lib"]
+
+atexit.register(lib.nnpy_finalize)  # a daemon thread in C must not call into an interpreter that has ended
 
 # The exception that was raised in nnpy_poll, for the thread that called C.
 _raised = threading.local()
@@ -70,7 +73,7 @@ def call(
     """
     handle = ffi.NULL if progress is None else ffi.new_handle(progress)
     monitor = ffi.new("NNMonitor *") if monitor is None else monitor
-    monitor.poll, monitor.context = lib.nnpy_poll, handle
+    lib.nnpy_set_poll(monitor, handle)
     code = function(*args, monitor)
     exception, _raised.exception = getattr(_raised, "exception", None), None
     if exception is not None:

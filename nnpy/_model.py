@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, SupportsIndex, overload
@@ -170,6 +172,19 @@ class Gradient(Parameters):
         self._allocate(sizes, ("linear",) * (len(sizes) - 1))
 
 
+_models: weakref.WeakSet[Model] = weakref.WeakSet()
+
+
+def _unlock_after_fork() -> None:
+    """Give every network a new lock: a thread that held the old one is not there in the child process."""
+    for model in _models:
+        model._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_after_fork)
+
+
 class Model(Parameters):
     """A fully connected network without training. See `nnpy.NeuralNetwork`."""
 
@@ -194,6 +209,7 @@ class Model(Parameters):
     def _allocate(self, layer_sizes: tuple[int, ...], activations: tuple[str, ...]) -> None:
         super()._allocate(layer_sizes, activations)
         self._lock = threading.RLock()  # reentrant: a signal handler may copy the network that its thread is training
+        _models.add(self)
         self._one_input, self._one_output = (1, layer_sizes[0]), (1, layer_sizes[-1])
         self._feature_names: tuple[str, ...] | None = None
         self._state: OptimizerState | None = None  # of partial_fit

@@ -459,3 +459,42 @@ print(raised - caught)
 """
     result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (result.stdout, result.stderr) == ("0\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_network_that_is_being_trained_can_be_used_after_a_fork(tmp_path):
+    program = """
+import os, threading, time
+import numpy as np, nnpy
+net, x, y = nnpy.NeuralNetwork([20, 30, 1], seed=0), np.ones((500, 20), np.float32), np.ones((500, 1), np.float32)
+thread = threading.Thread(target=net.gradient_descent, args=(x, y), kwargs={"rate": 1e-9, "iterations": 10**9}, daemon=True)
+thread.start()
+time.sleep(0.2)
+child = os.fork()
+if child == 0:
+    net.gradient_descent(x, y, rate=0.1)
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert result.stdout == "7\n"
+
+
+@pytest.mark.slow
+def test_the_interpreter_may_end_while_threads_are_in_c(tmp_path):
+    """A thread in C called into Python after its end: 15 of 100 processes crashed."""
+    program = """
+import threading, time
+import numpy as np, nnpy
+rng = np.random.default_rng(0)
+x, y = rng.random((2000, 50)).astype("f4"), rng.random((2000, 1)).astype("f4")
+for i in range(4):
+    net = nnpy.NeuralNetwork([50, 40, 1], "tanh", seed=i)
+    options = {"rate": 1e-6, "iterations": 10**9}
+    threading.Thread(target=net.gradient_descent, args=(x, y), kwargs=options, daemon=True).start()
+time.sleep(0.07)
+"""
+    for _ in range(20):
+        assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False, timeout=60).returncode == 0
