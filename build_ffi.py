@@ -196,6 +196,8 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
         "-Werror=int-conversion",
     ]
     link = ["-pthread"]
+    if sys.platform == "linux" and "-g0" in level:
+        link.append("-s")  # no table of symbols that nobody outside sees
     if sanitizers:
         checks = [f"-fsanitize={','.join(sanitizers)}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
         required += checks
