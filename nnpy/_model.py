@@ -191,6 +191,7 @@ class Model(Parameters):
     __slots__ = (
         "_feature_names",
         "_lock",
+        "_one_call",
         "_one_input",
         "_one_output",
         "_scaling",
@@ -248,7 +249,10 @@ class Model(Parameters):
         return self._scaling.scaler
 
     def _set_scaler(self, scaler: Scaler | None) -> None:
-        self._scaling = _Scaling.of(self._nn, scaler)
+        scaling = _Scaling.of(self._nn, scaler)
+        self._scaling = scaling
+        # What `forward` needs for a single sample, in a plain tuple, which is faster to unpack than a named one.
+        self._one_call = (scaling.predictor, scaling.dtype, scaling)
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -356,13 +360,19 @@ class Model(Parameters):
                [0.5]], dtype=float32)
         """
         if type(x) is _ndarray and x.shape == self._one_input and x.dtype is _FLOAT32:
-            scaling = self._scaling  # stays alive until the call is over
-            out = _empty(self._one_output, scaling[1])
+            predictor, dtype, _keep_alive = self._one_call
+            out = _empty(self._one_output, dtype)
             try:
-                if not _predict_one(scaling[0], _from_buffer(x), _from_buffer(out)):
+                if not _predict_one(predictor, _from_buffer(x), _from_buffer(out)):
                     return out
             except ValueError:  # its numbers do not lie next to each other
                 pass
+        return self._forward_batch(x)
+
+    predict = forward
+
+    def _forward_batch(self, x: ArrayLike) -> NDArray[Any]:
+        """Do what `forward` does, for any x. It is a function of its own because a closure would slow `forward` down."""
         self._check_feature_names(x)
         inputs, scaling = self._inputs(x)
         out32 = np.empty((len(inputs), self._layer_sizes[-1]), dtype=np.float32)
@@ -376,8 +386,6 @@ class Model(Parameters):
             on_not_finite=lambda: self._refuse_inputs(inputs, scaling),
         )
         return self._in_units(out32, scaling)
-
-    predict = forward
 
     def _inputs(self, x: ArrayLike) -> tuple[NDArray[np.float32], _Scaling]:
         """Check inputs, and return them as float32 with the scaling that goes with them.
