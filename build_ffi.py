@@ -112,7 +112,7 @@ int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, M
 extern "Python" int nnpy_poll(void *context, size_t done);
 void nnpy_free_network(void *archi);
 void nnpy_set_poll(NNMonitor *monitor, void *context);
-void nnpy_finalize(void);
+int nnpy_finalize(void);
 """
 
 SOURCE = """
@@ -128,17 +128,31 @@ static void nnpy_free_network(void *archi)
     nn_free(nn);
 }
 
-/* Set once, when the interpreter is about to end: from then on no thread may enter Python, and the calls in C stop. */
-static volatile int nnpy_is_finalized;
+#ifdef __GNUC__
+#define NNPY_ADD(counter, n) __atomic_add_fetch(&(counter), n, __ATOMIC_SEQ_CST)
+#else
+#define NNPY_ADD(counter, n) ((counter) += (n))
+#endif
 
-static void nnpy_finalize(void)
+/* No thread may enter Python when the interpreter is about to end: calls in C stop instead. */
+static int nnpy_is_finalized, nnpy_num_in_python;
+
+/* Returns the number of threads that are still in nnpy_poll. */
+static int nnpy_finalize(void)
 {
-    nnpy_is_finalized = 1;
+    NNPY_ADD(nnpy_is_finalized, 1);
+    return NNPY_ADD(nnpy_num_in_python, 0);
 }
 
 static int nnpy_poll_if_alive(void *context, size_t done)
 {
-    return nnpy_is_finalized ? 1 : nnpy_poll(context, done);
+    int result = 1;
+    NNPY_ADD(nnpy_num_in_python, 1);
+    if (NNPY_ADD(nnpy_is_finalized, 0) == 0) {
+        result = nnpy_poll(context, done);
+    }
+    NNPY_ADD(nnpy_num_in_python, -1);
+    return result;
 }
 
 static void nnpy_set_poll(NNMonitor *monitor, void *context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -23,7 +24,14 @@ except ImportError as error:
 
 __all__ = ["call", "ffi", "lib"]
 
-atexit.register(lib.nnpy_finalize)  # a daemon thread in C must not call into an interpreter that has ended
+
+@atexit.register
+def _finalize() -> None:
+    """Keep daemon threads that are in C from entering an interpreter that has ended; wait for those that are in `nnpy_poll`."""
+    deadline = time.monotonic() + 5
+    while lib.nnpy_finalize() and time.monotonic() < deadline:
+        time.sleep(1e-3)
+
 
 # The exception that was raised in nnpy_poll, for the thread that called C.
 _raised = threading.local()
