@@ -23,8 +23,12 @@ SLOW = (
     "test_backend.py::test_bits_do_not_depend_on_threads_or_instruction_set",
     "test_c.py",  # a compiler; make ctest is its fast form
     "test_checkpoint.py::test_a_kill_at_any_moment_leaves_a_whole_file",
+    "test_cli.py::test_bench_prints_times_and_speedups",
     "test_cli.py::test_xor_prints_the_times_of_the_post",
+    "test_draw.py::test_concurrent_requests",
     "test_draw_page.py",  # a browser
+    "test_ensemble.py::test_ctrl_c",
+    "test_fit.py::test_every_function_against_numpy",
     "test_memory.py",
     "test_network.py::test_a_signal_handler_that_raises_nothing_stops_nothing",
     "test_network.py::test_ctrl_c",

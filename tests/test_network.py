@@ -428,6 +428,7 @@ def test_progress_bar_is_closed_by_ctrl_c(net, capsys):
     assert "/1000000000000" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the test uses a timer of Unix")
 def test_no_ctrl_c_is_lost_while_memory_is_freed(tmp_path):
     """An exception of a signal handler that runs in a destructor written in Python would vanish.
