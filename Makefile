@@ -17,8 +17,9 @@ BIN = $(VENV)/bin
 SOURCES = $(wildcard csrc/kernels/*.c csrc/*.c)
 
 .DEFAULT_GOAL = build
-.PHONY: build test fast ctest asan asan-c asan-python tsan lint docs bench clean help run-problems run-hashes run-callers
+.PHONY: build test fast ctest asan asan-c asan-python tsan lint docs bench clean help run-problems run-hashes run-callers run-ieee754
 .DELETE_ON_ERROR:
+.SECONDARY: # keeps the object files
 
 build: $(VENV)/ready  ## .venv with nnpy, editable, and the extension built in place (the default)
 	@mkdir -p build
@@ -63,18 +64,19 @@ FLAGS_tsan = -Og -g3 -fsanitize=thread -DMAX_BLOCK=13 -DMIN_BLOCK=13 -DDEPTH_BLO
 CTEST_FLAGS = -std=c99 -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wpedantic -Werror -ffp-contract=off -pthread \
 	$(FLAGS_$(VARIANT))
 OUT = build/ctest-$(VARIANT)
-OBJECTS = $(SOURCES:%.c=$(OUT)/%.o) $(OUT)/tests/c/test_engine.o
+OBJECTS = $(SOURCES:%.c=$(OUT)/%.o)
+PROGRAMS = $(OUT)/tests/c/test_engine.o $(OUT)/tests/c/test_ieee754.o
 # A make inside this one compiles in parallel, also where this one was not asked to.
 CTEST = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 Q = $(if $(V),,@)
 
 ctest:  ## the engine's test in C, and the hashes of its bits; compiles what has changed
-	@$(CTEST) VARIANT=plain run-problems run-hashes run-callers
+	@$(CTEST) VARIANT=plain run-problems run-hashes run-callers run-ieee754
 
 asan: asan-c asan-python  ## the tests in C and in Python under AddressSanitizer and UndefinedBehaviorSanitizer
 
 asan-c:
-	@$(CTEST) VARIANT=asan run-problems run-callers
+	@$(CTEST) VARIANT=asan run-problems run-callers run-ieee754
 
 # Files that have the engine compute a lot, without those that start compilers or browsers.
 ASAN_TESTS = tests/test_agreement.py tests/test_arrays.py tests/test_network.py tests/test_fit.py tests/test_training.py \
@@ -101,16 +103,20 @@ run-hashes: $(OUT)/test_engine
 run-callers: $(OUT)/test_engine
 	$< callers
 
-$(OUT)/test_engine: $(OBJECTS)
+run-ieee754: $(OUT)/test_ieee754
+	$<
+
+$(OUT)/test_engine: WRAP = -Wl,--wrap=malloc,--wrap=calloc
+$(OUT)/test_%: $(OUT)/tests/c/test_%.o $(OBJECTS)
 	@echo "link $@"
-	$(Q)$(CC) $(CTEST_FLAGS) -o $@ $^ -lm -Wl,--wrap=malloc,--wrap=calloc
+	$(Q)$(CC) $(CTEST_FLAGS) -o $@ $^ -lm $(WRAP)
 
 $(OUT)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "cc   $<"
 	$(Q)$(CC) $(CTEST_FLAGS) -Icsrc -MMD -MP -c -o $@ $<
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(PROGRAMS:.o=.d)
 
 # ---- The rest ----
 

@@ -8,6 +8,7 @@
 """
 
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -204,11 +205,16 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
     level = ["-Og", "-g3"] if is_debug or sanitizers else ["-O2", "-g0"]
     required = [
         "-ffp-contract=off",  # a compiler may not fuse what the source does not
+        "-fno-fast-math",
         "-pthread",
         "-fvisibility=hidden",
         "-Werror=incompatible-pointer-types",
         "-Werror=int-conversion",
     ]
+    if platform.machine() in ("i386", "i486", "i586", "i686", "x86") or (
+        platform.machine() in ("x86_64", "AMD64") and sys.maxsize < 2**32
+    ):
+        required += ["-msse2", "-mfpmath=sse"]  # the x87 unit would keep more digits than a float has
     link = ["-pthread"]
     if sys.platform == "linux" and "-g0" in level:
         link.append("-s")  # no table of symbols that nobody outside sees

@@ -5,7 +5,8 @@
  * Each call has a workspace of its own, so several threads may read one network at the same time.
  *
  * Results depend only on the numbers, the shapes and the order of the samples: not on the number of threads, the instruction set or
- * the machine. kernels/kernels.h gives the order of every sum.
+ * the machine. kernels/kernels.h gives the order of every sum. A NaN in a result has the bits of NAN. The caller's floating-point
+ * environment (rounding, subnormal numbers, traps) has no effect; monitor->poll is called with the default one.
  *
  * Arguments that several functions share:
  *

@@ -3,6 +3,7 @@
  * blog post. */
 #include <string.h>
 
+#include "ieee754.h"
 #include "monitor.h"
 
 #define SCALAR_WORK 4 /* how many times longer a multiply-add of nn.h takes than one of the vectorised kernels */
@@ -57,7 +58,7 @@ static int finite_differences(NeuralNetwork nn, NeuralNetwork grad, float eps, M
     return code;
 }
 
-int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor)
+static NN_NOINLINE int gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor)
 {
     NeuralNetwork copy = copy_network(nn); /* other threads may be reading nn */
     int code = copy.archi == NULL ? NN_NO_MEMORY : finite_differences(copy, grad, eps, in, out, monitor);
@@ -65,7 +66,16 @@ int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Mat
     return code;
 }
 
-int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations, NNMonitor *monitor)
+int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor)
+{
+    NNFloatEnvironment caller = nn_enter_float_environment();
+    int code = gradient(nn, grad, eps, in, out, monitor);
+    nn_leave_float_environment(caller);
+    return code;
+}
+
+static NN_NOINLINE int descend(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations, NNMonitor
+                               *monitor)
 {
     NeuralNetwork copy = copy_network(nn); /* a stopped call must leave nn after a whole number of steps */
     NeuralNetwork grad = nn_alloc(nn.archi, nn.num_layers);
@@ -80,5 +90,13 @@ int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, M
     }
     nn_free(grad);
     nn_free(copy);
+    return code;
+}
+
+int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations, NNMonitor *monitor)
+{
+    NNFloatEnvironment caller = nn_enter_float_environment();
+    int code = descend(nn, rate, eps, in, out, iterations, monitor);
+    nn_leave_float_environment(caller);
     return code;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ieee754.h"
 #include "l2_penalty.h"
 #include "monitor.h"
 
@@ -341,8 +342,8 @@ static int start(const Lbfgs *o)
     return code == NN_OK && !isfinite(o->state->loss) ? NN_DIVERGED : code;
 }
 
-int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *losses, NNBackend backend,
-             NNMonitor *monitor)
+static NN_NOINLINE int minimize(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *losses, NNBackend
+                                backend, NNMonitor *monitor)
 {
     Lbfgs o = {nn, nn_alloc(nn.archi, nn.num_layers), samples, state, backend, monitor, nn_num_parameters(nn)};
     int code = o.grad.archi == NULL ? NN_NO_MEMORY : NN_OK, moved = 1;
@@ -361,5 +362,14 @@ int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_ite
         }
     }
     nn_free(o.grad);
+    return code;
+}
+
+int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *losses, NNBackend backend,
+             NNMonitor *monitor)
+{
+    NNFloatEnvironment caller = nn_enter_float_environment();
+    int code = minimize(nn, samples, state, num_iterations, losses, backend, monitor);
+    nn_leave_float_environment(caller);
     return code;
 }

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ieee754.h"
 #include "l2_penalty.h"
 #include "monitor.h"
 #include "propagate.h"
@@ -347,8 +348,8 @@ static void release(Solver *s)
     free(s->start);
 }
 
-int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float *losses,
-                           NNBackend backend, NNMonitor *monitor)
+static NN_NOINLINE int minimize(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float
+                                *losses, NNBackend backend, NNMonitor *monitor)
 {
     Solver s = {.nn = nn, .samples = samples, .backend = backend, .monitor = monitor, .l2 = state->l2};
     int code = allocate(&s), moved = 1;
@@ -366,5 +367,14 @@ int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarqu
         }
     }
     release(&s);
+    return code;
+}
+
+int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float *losses,
+                           NNBackend backend, NNMonitor *monitor)
+{
+    NNFloatEnvironment caller = nn_enter_float_environment();
+    int code = minimize(nn, samples, state, num_iterations, losses, backend, monitor);
+    nn_leave_float_environment(caller);
     return code;
 }

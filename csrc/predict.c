@@ -4,6 +4,7 @@
  * in the cache. A few samples are computed without packing the weights. */
 #include <string.h>
 
+#include "ieee754.h"
 #include "monitor.h"
 #include "propagate.h"
 #include "samples.h"
@@ -59,6 +60,7 @@ static double finish_sample(const Prediction *p, NeuralNetwork nn, const NNKerne
     }
     if (p->out.data != NULL) {
         memcpy(&MAT_AT(p->out, sample, 0), z, num_outputs * sizeof(float));
+        nn_canonicalize(kernels, &MAT_AT(p->out, sample, 0), num_outputs);
     }
     return (double)weighted_loss;
 }
@@ -72,7 +74,9 @@ static void copy_layer_outputs(const Prediction *p, size_t first_sample, size_t 
     for (size_t l = 0; l < p->ws.num_layers; l++) {
         const NNLayer *layer = &p->ws.layers[l];
         for (size_t i = 0; i < num; i++) {
-            memcpy(&MAT_AT(p->layers[l], first_sample + i, 0), layer->a_rows[first_row + i], layer->num_outputs * sizeof(float));
+            float *row = &MAT_AT(p->layers[l], first_sample + i, 0);
+            memcpy(row, layer->a_rows[first_row + i], layer->num_outputs * sizeof(float));
+            nn_canonicalize(p->ws.kernels, row, layer->num_outputs);
         }
     }
 }
@@ -169,7 +173,7 @@ static size_t scratch_stride(const Prediction *p, NeuralNetwork nn)
 /* Computes all samples of p. Returns a code.
  *
  * scaled_out   (outputs,), written: the outputs of the only sample, scaled back in double precision, for nn_predict_one; or NULL */
-static int predict_unpacked(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, double *scaled_out)
+static NN_NOINLINE int predict_unpacked(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, double *scaled_out)
 {
     size_t num_inputs = p->samples.x.cols, num_outputs = nn.archi[nn.num_layers], stride = scratch_stride(p, nn);
     float stack[3 * STACK_LAYER], *scratch = stack; /* (3, stride): two layers and the scaled inputs */
@@ -189,7 +193,7 @@ static int predict_unpacked(const Prediction *p, NeuralNetwork nn, const NNKerne
         z = kernels->forward_unpacked(nn, x, scratch, stride);
         sum_losses += finish_sample(p, nn, kernels, z, i);
         for (size_t j = 0; scaled_out != NULL && j < num_outputs; j++) {
-            scaled_out[j] = (double)z[j] * p->scaler->y_scale[j] + p->scaler->y_mean[j];
+            scaled_out[j] = nn_canonical((double)z[j] * p->scaler->y_scale[j] + p->scaler->y_mean[j]);
         }
     }
     if (p->block_losses != NULL) {
@@ -203,7 +207,7 @@ static int predict_unpacked(const Prediction *p, NeuralNetwork nn, const NNKerne
 
 /* ---- The functions of engine.h ---- */
 
-static int predict(Prediction *p, NeuralNetwork nn, NNBackend backend)
+static NN_NOINLINE int predict(Prediction *p, NeuralNetwork nn, NNBackend backend)
 {
     if (p->samples.x.rows <= MAX_UNPACKED && p->layers == NULL) {
         return predict_unpacked(p, nn, nn_kernels_available(backend.isa), NULL);
@@ -211,10 +215,18 @@ static int predict(Prediction *p, NeuralNetwork nn, NNBackend backend)
     return predict_packed(p, nn, backend);
 }
 
+static int predict_in_environment(Prediction *p, NeuralNetwork nn, NNBackend backend)
+{
+    NNFloatEnvironment caller = nn_enter_float_environment();
+    int code = predict(p, nn, backend);
+    nn_leave_float_environment(caller);
+    return code;
+}
+
 int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, NNBackend backend, NNMonitor *monitor)
 {
     Prediction p = {.samples = {.x = in}, .out = out, .scaler = scaler, .monitor = monitor};
-    return predict(&p, nn, backend);
+    return predict_in_environment(&p, nn, backend);
 }
 
 int nn_predict_one(const NNPredictor *predictor, const void *x, void *out)
@@ -225,20 +237,26 @@ int nn_predict_one(const NNPredictor *predictor, const void *x, void *out)
     Matrix in = {1, num_inputs, num_inputs, (float *)(uintptr_t)x}; /* the cast removes const; x is only read */
     Matrix float_out = {1, num_outputs, num_outputs, scales_outputs ? NULL : (float *)out};
     Prediction p = {.samples = {.x = in}, .out = float_out, .scaler = scaler};
+    NNFloatEnvironment caller;
+    int code;
     if ((uintptr_t)x % sizeof(float) != 0) {
         return NN_NOT_FINITE; /* C does not allow to read unaligned floats */
     }
-    return predict_unpacked(&p, predictor->nn, nn_kernels_available(predictor->isa), scales_outputs ? (double *)out : NULL);
+    caller = nn_enter_float_environment();
+    code = predict_unpacked(&p, predictor->nn, nn_kernels_available(predictor->isa), scales_outputs ? (double *)out : NULL);
+    nn_leave_float_environment(caller);
+    return code;
 }
 
 int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const Matrix *layers, NNBackend backend,
                      NNMonitor *monitor)
 {
     Prediction p = {.samples = {.x = in}, .layers = layers, .scaler = scaler, .monitor = monitor};
-    return predict(&p, nn, backend);
+    return predict_in_environment(&p, nn, backend);
 }
 
-int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend, NNMonitor *monitor)
+static NN_NOINLINE int evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend,
+                                NNMonitor *monitor)
 {
     Prediction p = {.samples = samples, .out = out, .monitor = monitor};
     size_t num = samples.x.rows;
@@ -253,7 +271,15 @@ int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, N
     for (size_t i = 0; i < num_blocks(num) && code == NN_OK; i++) {
         sum += p.block_losses[i];
     }
-    *loss = sum / (double)num;
+    *loss = nn_canonical(sum / (double)num);
     free(p.block_losses);
+    return code;
+}
+
+int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend, NNMonitor *monitor)
+{
+    NNFloatEnvironment caller = nn_enter_float_environment();
+    int code = evaluate(nn, samples, out, loss, backend, monitor);
+    nn_leave_float_environment(caller);
     return code;
 }

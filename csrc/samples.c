@@ -4,6 +4,8 @@
 #include <float.h>
 #include <math.h>
 
+#include "ieee754.h"
+
 size_t nn_first_outside(Matrix m, float low, float high, int allow_nan)
 {
     for (size_t i = 0; i < m.rows; i++) {
@@ -26,8 +28,8 @@ size_t nn_first_nonfinite(Matrix m)
     return nn_first_outside(m, -FLT_MAX, FLT_MAX, 0);
 }
 
-void nn_column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double *squares,
-                       double *counts)
+static NN_NOINLINE void column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double
+                                       *squares, double *counts)
 {
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < cols; j++) {
@@ -38,6 +40,14 @@ void nn_column_moments(const double *x, size_t rows, size_t cols, const double *
             counts[j] += is_number;
         }
     }
+}
+
+void nn_column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double *squares,
+                       double *counts)
+{
+    NNFloatEnvironment caller = nn_enter_float_environment();
+    column_moments(x, rows, cols, center, sums, squares, counts);
+    nn_leave_float_environment(caller);
 }
 
 void nn_shuffle(size_t *order, size_t num, uint64_t seed, uint64_t epoch)

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ieee754.h"
 #include "monitor.h"
 #include "step.h"
 #include "tiny.h"
@@ -47,8 +48,8 @@ static void compute_gradient(void *context, NNTeam *team, int thread_index)
     nn_take_step(&call->step, all, &call->sum_losses, team, thread_index);
 }
 
-int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend backend,
-                NNMonitor *monitor)
+static NN_NOINLINE int gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend
+                                backend, NNMonitor *monitor)
 {
     GradientCall call = {.step = {.samples = samples, .monitor = monitor, .checks_inputs = 1, .input_grad = input_grad}};
     size_t num = samples.x.rows;
@@ -64,10 +65,23 @@ int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSampl
     nn_team_run(num_threads, compute_gradient, &call);
     if (call.step.stop_code == NN_OK) {
         nn_unpack(&call.step.ws, NN_PACK_GRADIENT, grad.weights[0].data);
-        *loss = call.sum_losses / (double)num;
+        nn_canonicalize(kernels, grad.weights[0].data, nn_num_parameters(nn));
+        for (size_t i = 0; input_grad.data != NULL && i < num; i++) {
+            nn_canonicalize(kernels, &MAT_AT(input_grad, i, 0), input_grad.cols);
+        }
+        *loss = nn_canonical(call.sum_losses / (double)num);
     }
     nn_workspace_free(&call.step.ws);
     return call.step.stop_code;
+}
+
+int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend backend,
+                NNMonitor *monitor)
+{
+    NNFloatEnvironment caller = nn_enter_float_environment();
+    int code = gradient(nn, grad, input_grad, samples, loss, backend, monitor);
+    nn_leave_float_environment(caller);
+    return code;
 }
 
 /* ---- The training loop ---- */
@@ -126,7 +140,7 @@ static void end_epoch(TrainingLoop *loop, size_t epoch, double sum_losses)
     loop->step.checks_inputs = 0;
     loop->step.monitor->done++;
     if (loop->options.losses != NULL) {
-        loop->options.losses[epoch] = (float)(sum_losses / (double)loop->step.samples.x.rows);
+        loop->options.losses[epoch] = (float)nn_canonical(sum_losses / (double)loop->step.samples.x.rows);
     }
 }
 
@@ -290,11 +304,20 @@ static int return_to_last_finite_step(const NNTrainCall *call, size_t num_steps,
     return code == NN_STOPPED || code == NN_NO_MEMORY ? code : NN_DIVERGED;
 }
 
-int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
-             NNMonitor *monitor)
+static NN_NOINLINE int train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
+                             NNMonitor *monitor)
 {
     NNTrainCall call = {nn, samples, optimizer, options, backend};
     NNAttempt whole = {SIZE_MAX, 1, 1};
     int code = attempt_training(&call, &whole, monitor);
     return whole.is_finite ? code : return_to_last_finite_step(&call, monitor->num_steps, monitor);
+}
+
+int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
+             NNMonitor *monitor)
+{
+    NNFloatEnvironment caller = nn_enter_float_environment();
+    int code = train(nn, samples, optimizer, options, backend, monitor);
+    nn_leave_float_environment(caller);
+    return code;
 }

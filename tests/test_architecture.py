@@ -28,7 +28,7 @@ LAYERS = [
 ]
 
 # What the kernels may include from outside their folder.
-BELOW_KERNELS = {"nn.h", "engine.h", "sizes.h", "team.h"}
+BELOW_KERNELS = {"nn.h", "engine.h", "ieee754.h", "sizes.h", "team.h"}
 
 
 # ---- Graphs: {name: the names that it imports} ----

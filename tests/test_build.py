@@ -72,6 +72,18 @@ def test_flags_of_the_user_win_over_the_level_and_not_over_what_the_code_needs(b
     assert flags.index("-O2") < flags.index("-O3")
     assert flags.index("-g0") < flags.index("-g")
     assert flags.index("-ffp-contract=fast") < flags.index("-ffp-contract=off")
+    flags = build_ffi.choose_flags({"CFLAGS": "-Ofast"}, windows=False)["extra_compile_args"]
+    assert flags.index("-Ofast") < flags.index("-fno-fast-math")
+
+
+@pytest.mark.parametrize(
+    ("machine", "maxsize", "expected"), [("i686", 2**31, 1), ("x86_64", 2**31, 1), ("x86_64", 2**63, 0)]
+)
+def test_32_bit_x86_computes_with_sse(build_ffi, monkeypatch, machine, maxsize, expected):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("sys.maxsize", maxsize)
+    flags = build_ffi.choose_flags({}, windows=False)["extra_compile_args"]
+    assert [flags.count(flag) for flag in ("-msse2", "-mfpmath=sse")] == [expected] * 2
 
 
 def test_debug_build_has_symbols_and_assertions(build_ffi):

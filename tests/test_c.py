@@ -5,6 +5,7 @@ random problems that the engine is checked with.
 """
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -144,6 +145,29 @@ def test_engine_has_the_bits_of_other_machines(engine_program):
     result = run(engine_program, "hash")
     assert result.returncode == 0, result.stdout
     assert result.stdout.split() == (C / "hashes.txt").read_text().split()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86 has the x87 unit")
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["-mfpmath=387"],
+            "nnpy needs arithmetic that rounds to float at each operation: compile for 32-bit x86 with -msse2",
+        ),
+        (["-Ofast"], "nnpy does not work with -ffast-math or -Ofast"),
+    ],
+)
+def test_engine_refuses_to_compile_with_arithmetic_that_changes_the_bits(flags, message):
+    command = ["cc", "-std=gnu11", *flags, "-fsyntax-only", f"-I{CSRC}", str(CSRC / "predict.c")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert message in result.stderr
+
+
+def test_fused_multiply_add_nan_and_environment(tmp_path, library_objects):
+    result = run(build(tmp_path, [C / "test_ieee754.c", *library_objects], "c99", *WARNINGS))
+    assert (result.stdout, result.stderr, result.returncode) == ("", "", 0)
 
 
 def test_engine_test_program_notices_a_wrong_bit(tmp_path, library_objects):

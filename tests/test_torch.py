@@ -469,3 +469,24 @@ def test_reduce_on_plateau(patience):
     ours = nnpy.ReduceOnPlateau(0.05, factor=0.4, patience=patience, min_delta=0.1, min_rate=0.005)
     history, _ = follow(nnpy.SGD(ours), sgd(0.05), schedule=schedule, epochs=40)
     assert {0.05, 0.02, 0.008, 0.005} == set(history.learning_rate.round(12).tolist())
+
+
+def test_results_do_not_depend_on_how_torch_sets_the_floating_point_unit():
+    """set_flush_denormal lets the processor take subnormal numbers for 0, in the whole thread."""
+    x = np.full((40, 3), 1e-19, np.float32)
+    y = np.zeros((40, 2), np.float32)
+
+    def train():
+        net = nnpy.NeuralNetwork([3, 8, 2], ["tanh", "linear"], seed=0)
+        net.parameters *= 1e-19  # so that products are subnormal
+        net.fit(x, y, optimizer=nnpy.Adam(1e-30, eps=1e-30), epochs=3, batch_size=8, seed=0)
+        return net.parameters.tobytes(), net.predict(x).tobytes(), net.predict(x[:1]).tobytes()
+
+    expected = train()
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush subnormal numbers")
+    try:
+        assert train() == expected
+        assert torch.tensor([1e-20]).square().item() == 0  # it is still set
+    finally:
+        torch.set_flush_denormal(False)

@@ -1,4 +1,5 @@
 /* avx2.c: the kernels with vectors of 8 floats, for x86-64 with AVX2 and FMA. */
+#define NN_TARGET_HAS_FMA
 #include "isa.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)

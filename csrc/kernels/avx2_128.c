@@ -1,5 +1,6 @@
 /* avx2_128.c: only the training of tiny networks, with vectors of 4 floats, for x86-64 with AVX2 and FMA. For up to 4 samples it is
  * faster than the same code with longer vectors. */
+#define NN_TARGET_HAS_FMA
 #include "isa.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)

@@ -1,4 +1,5 @@
 /* avx512.c: the kernels with vectors of 16 floats, for x86-64 with AVX-512 (F, DQ, BW, VL). */
+#define NN_TARGET_HAS_FMA
 #include "isa.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)

@@ -1,6 +1,7 @@
 /* isa.h: what an instruction-set file (avx2.c, avx512.c, neon.c, portable.c, ...) has to define. Only those files include it.
  *
- * Each of them selects a compilation target, defines the vector type V of VL floats and the operations below, and includes
+ * Each of them selects a compilation target, includes this file after defining NN_TARGET_HAS_FMA if the target has fused
+ * multiply-adds (fma.h has nn_fmaf, for single floats), defines the vector type V of VL floats and the operations below, and includes
  * kernels_impl.h (or tiny_impl.h). To add an instruction set, write such a file and list its table in kernels.c. The operations,
  * for the floats x, y, ... of one lane:
  *
@@ -20,6 +21,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "fma.h"
 
 #if defined(__GNUC__) || defined(__clang__)
 #define NN_INLINE static inline __attribute__((always_inline))

@@ -25,8 +25,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <float.h>
+
 #include "../engine.h"
+#include "../ieee754.h"
 #include "../sizes.h"
+
+/* Results have the same bits everywhere only if a float is computed as a float and the compiler does not rearrange arithmetic. */
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#error "nnpy needs arithmetic that rounds to float at each operation: compile for 32-bit x86 with -msse2 -mfpmath=sse"
+#endif
+#ifdef __FAST_MATH__
+#error "nnpy does not work with -ffast-math or -Ofast"
+#endif
 
 #define NN_PANEL 64
 #define NN_PAD 16
@@ -189,6 +200,16 @@ typedef struct {
     /* Full-batch gradient descent on the squared error for tiny networks, `iterations` times; see tiny_impl.h. */
     void (*train_tiny)(const NNTinyTraining *training, size_t iterations);
 } NNKernels;
+
+/* Gives every NaN in x, (n,), the bits of NAN. Results that a caller sees go through here. */
+static inline void nn_canonicalize(const NNKernels *kernels, float *x, size_t n)
+{
+    if (!kernels->all_finite(x, n)) {
+        for (size_t i = 0; i < n; i++) {
+            x[i] = (float)nn_canonical((double)x[i]);
+        }
+    }
+}
 
 /* Returns the table of instruction set number isa, counted as in nn_isa_name; NULL past the last one. */
 const NNKernels *nn_kernels_available(int isa);

@@ -442,7 +442,7 @@ NN_INLINE float add_loss_term(NNLoss loss, float difference, float sum, float *d
         return sum + (difference < 0.0f ? -p * difference : (1.0f - p) * difference);
     default:
         *dC_da = difference;
-        return fmaf(difference, difference, sum);
+        return nn_fmaf(difference, difference, sum);
     }
 }
 
@@ -469,7 +469,7 @@ static float regression_output(int activation, NNLoss loss, float *z, const floa
     }
     if (delta != NULL && activation == NN_SOFTMAX) {
         for (size_t j = 0; j < num_columns; j++) {
-            sum_delta_a = fmaf(delta[j], z[j], sum_delta_a);
+            sum_delta_a = nn_fmaf(delta[j], z[j], sum_delta_a);
         }
         for (size_t j = 0; j < num_columns; j++) {
             delta[j] = z[j] * (delta[j] - sum_delta_a);
@@ -494,7 +494,7 @@ static float binary_cross_entropy_output(int activation, float *z, const float *
         for (size_t l = 0; l < VL && j + l < num_columns; l++) {
             float y = targets[j + l];
             int is_present = !isnan(y);
-            sum += is_present ? fmaf(-y, z[j + l], softplus[l]) : 0.0f;
+            sum += is_present ? nn_fmaf(-y, z[j + l], softplus[l]) : 0.0f;
             if (delta != NULL) {
                 delta[j + l] = is_present ? (sigmoid[l] - y) * delta_scale : 0.0f;
             }
@@ -518,16 +518,16 @@ static float cross_entropy_output(float *z, const float *targets, size_t label, 
         for (size_t j = 0; j < num_columns; j++) {
             float y = isnan(targets[j]) ? 0.0f : targets[j];
             sum_y += y;
-            sum_y_distance = fmaf(y, max - z[j], sum_y_distance);
+            sum_y_distance = nn_fmaf(y, max - z[j], sum_y_distance);
         }
     }
     sum_exp = softmax_row(z, max, num_columns);
     v_store(log_sum_exp, v_log(v_set(sum_exp)));
     for (size_t j = 0; delta != NULL && j < num_columns; j++) {
         float y = targets == NULL ? (j == label ? 1.0f : 0.0f) : isnan(targets[j]) ? 0.0f : targets[j];
-        delta[j] = fmaf(sum_y, z[j], -y) * delta_scale;
+        delta[j] = nn_fmaf(sum_y, z[j], -y) * delta_scale;
     }
-    return fmaf(sum_y, log_sum_exp[0], sum_y_distance);
+    return nn_fmaf(sum_y, log_sum_exp[0], sum_y_distance);
 }
 
 static float output_layer_loss(int activation, NNLoss loss, float *z, const float *targets, size_t label, float delta_scale,
@@ -586,7 +586,7 @@ static float *forward_unpacked(NeuralNetwork nn, const float *x, float *scratch,
         for (; j < w.cols; j++) {
             float sum = bias[j];
             for (size_t k = 0; k < w.rows; k++) {
-                sum = fmaf(x[k], w.data[k * w.stride + j], sum);
+                sum = nn_fmaf(x[k], w.data[k * w.stride + j], sum);
             }
             z[j] = sum;
         }

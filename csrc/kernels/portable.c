@@ -1,5 +1,5 @@
-/* portable.c: the kernels in plain C99, with "vectors" of 4 floats, for every processor and compiler. fmaf gives the same bits as a
- * fused multiply-add instruction, but is slow where it is emulated. */
+/* portable.c: the kernels in plain C99, with "vectors" of 4 floats, for every processor and compiler. The fused
+ * multiply-add is slow where there is no instruction for it; see fma.h. */
 #define NN_UNROLL      /* empty: there are no vector registers for the tiles to stay in */
 #define NN_MATH static /* not inlined: inlining gains nothing here and makes the compilation take a minute */
 #include "isa.h"
@@ -51,7 +51,7 @@ NN_INLINE V v_sub(V x, V y) { EACH_LANE(x.lane[l] - y.lane[l]); }
 NN_INLINE V v_mul(V x, V y) { EACH_LANE(x.lane[l] * y.lane[l]); }
 NN_INLINE V v_div(V x, V y) { EACH_LANE(x.lane[l] / y.lane[l]); }
 NN_INLINE V v_sqrt(V x) { EACH_LANE(sqrtf(x.lane[l])); }
-NN_INLINE V v_fma(V x, V y, V z) { EACH_LANE(fmaf(x.lane[l], y.lane[l], z.lane[l])); }
+NN_INLINE V v_fma(V x, V y, V z) { EACH_LANE(nn_fmaf(x.lane[l], y.lane[l], z.lane[l])); }
 NN_INLINE V v_max(V bound, V x) { EACH_LANE(bound.lane[l] > x.lane[l] ? bound.lane[l] : x.lane[l]); }
 NN_INLINE V v_min(V bound, V x) { EACH_LANE(bound.lane[l] < x.lane[l] ? bound.lane[l] : x.lane[l]); }
 NN_INLINE V v_if_less(V x, V y, V a, V b) { EACH_LANE(x.lane[l] < y.lane[l] ? a.lane[l] : b.lane[l]); }

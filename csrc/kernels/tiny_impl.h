@@ -87,7 +87,7 @@ NN_INLINE void tiny_update(const NNTinyTraining *t, size_t l, size_t stride, siz
             const float *a = t->activations[l] + k * stride;
             float weight_sum = 0.0f;
             for (size_t i = 0; i < num_samples; i++) {
-                weight_sum = fmaf(a[i], delta[i], weight_sum);
+                weight_sum = nn_fmaf(a[i], delta[i], weight_sum);
             }
             w.data[k * w.cols + j] += weight_sum;
         }

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "engine.h"
+#include "kernels/fma.h"
 #include "kernels/kernels.h"
 #include "workspace.h"
 
@@ -72,13 +73,13 @@ static float derivative(int activation, float z, float a)
     float s = evaluate(NN_MATH_SIGMOID, z);
     switch (activation) {
     case NN_SIGMOID: return a * (1 - a);
-    case NN_TANH: return fmaf(-a, a, 1);
+    case NN_TANH: return nn_fmaf(-a, a, 1);
     case NN_RELU: return a > 0 ? 1.0f : 0.0f;
     case NN_LEAKY_RELU: return a > 0 ? 1.0f : NN_LEAK;
     case NN_ELU: return a > 0 ? 1.0f : a + 1;
     case NN_SOFTPLUS: return s;
-    case NN_SILU: return s * fmaf(z, 1 - s, 1);
-    case NN_GELU: return fmaf(z, normal_density(z), evaluate(NN_MATH_NORMAL_CDF, z));
+    case NN_SILU: return s * nn_fmaf(z, 1 - s, 1);
+    case NN_GELU: return nn_fmaf(z, normal_density(z), evaluate(NN_MATH_NORMAL_CDF, z));
     default: return 1;
     }
 }
@@ -120,11 +121,11 @@ static void oracle_output_delta(NeuralNetwork nn, const float *z, const float *a
     for (size_t j = 0; j < n; j++) {
         sum_y += isnan(y[j]) ? 0 : y[j];
         delta[j] = isnan(y[j]) ? 0 : loss_derivative(nn.loss, a[j] - y[j]) * delta_scale;
-        sum_delta_a = fmaf(delta[j], a[j], sum_delta_a);
+        sum_delta_a = nn_fmaf(delta[j], a[j], sum_delta_a);
     }
     for (size_t j = 0; j < n; j++) {
         if (nn.loss.kind == NN_CROSS_ENTROPY) {
-            delta[j] = fmaf(sum_y, a[j], isnan(y[j]) ? -0.0f : -y[j]) * delta_scale;
+            delta[j] = nn_fmaf(sum_y, a[j], isnan(y[j]) ? -0.0f : -y[j]) * delta_scale;
         } else if (nn.loss.kind == NN_BINARY_CROSS_ENTROPY) {
             delta[j] = isnan(y[j]) ? 0 : (evaluate(NN_MATH_SIGMOID, z[j]) - y[j]) * delta_scale;
         } else if (activation == NN_SOFTMAX) {
@@ -313,7 +314,7 @@ static void oracle_forward(NeuralNetwork nn, const float *x, const Scratch *s, c
         for (size_t j = 0; j < nn.archi[l + 1]; j++) {
             float z = nn.biases[l].data[j];
             for (size_t k = 0; k < nn.archi[l]; k++) {
-                z = fmaf(s->a[l][k] * s->mask[l][k], MAT_AT(nn.weights[l], k, j), z);
+                z = nn_fmaf(s->a[l][k] * s->mask[l][k], MAT_AT(nn.weights[l], k, j), z);
             }
             s->z[l + 1][j] = z;
             s->a[l + 1][j] = activate(nn.activation_functions[l], z);
@@ -335,8 +336,8 @@ static void oracle_backward(NeuralNetwork nn, NeuralNetwork grad, const Scratch 
         for (size_t k = 0; k < nn.archi[l]; k++) {
             float e = 0, a = s->a[l][k] * s->mask[l][k];
             for (size_t j = 0; j < nn.archi[l + 1]; j++) {
-                e = fmaf(s->delta[l + 1][j], MAT_AT(nn.weights[l], k, j), e);
-                MAT_AT(grad.weights[l], k, j) = fmaf(a, s->delta[l + 1][j], MAT_AT(grad.weights[l], k, j));
+                e = nn_fmaf(s->delta[l + 1][j], MAT_AT(nn.weights[l], k, j), e);
+                MAT_AT(grad.weights[l], k, j) = nn_fmaf(a, s->delta[l + 1][j], MAT_AT(grad.weights[l], k, j));
             }
             s->delta[l][k] = l > 0 ? e * derivative(nn.activation_functions[l - 1], s->z[l][k], s->a[l][k]) * s->mask[l][k] : e;
         }
@@ -357,17 +358,17 @@ static void oracle_update(const NNOptimizer *o, double learning_rate, int is_bia
 {
     float weight_decay_factor = is_bias ? 1 : (float)(1 - learning_rate * o->weight_decay);
     float beta1 = (float)o->beta1, beta2 = (float)o->beta2, update, sign_product, factor, root;
-    g = fmaf(is_bias ? 0 : (float)o->l2, *w, gradient_scale * g);
+    g = nn_fmaf(is_bias ? 0 : (float)o->l2, *w, gradient_scale * g);
     switch (o->kind) {
     case NN_ADAM:
-        *m = fmaf((float)(1 - o->beta1), g - *m, *m);
-        *v = fmaf(beta2, *v, (float)(1 - o->beta2) * g * g);
-        root = fmaf(sqrtf(*v), (float)(1 / sqrt(1 - o->beta2_power)), (float)o->epsilon);
+        *m = nn_fmaf((float)(1 - o->beta1), g - *m, *m);
+        *v = nn_fmaf(beta2, *v, (float)(1 - o->beta2) * g * g);
+        root = nn_fmaf(sqrtf(*v), (float)(1 / sqrt(1 - o->beta2_power)), (float)o->epsilon);
         update = (float)(learning_rate / (1 - o->beta1_power)) * *m / root;
         break;
     case NN_RMSPROP:
-        *v = fmaf(beta2, *v, (float)(1 - o->beta2) * g * g);
-        *m = fmaf(beta1, *m, g / (sqrtf(*v) + (float)o->epsilon));
+        *v = nn_fmaf(beta2, *v, (float)(1 - o->beta2) * g * g);
+        *m = nn_fmaf(beta1, *m, g / (sqrtf(*v) + (float)o->epsilon));
         update = (float)learning_rate * *m;
         break;
     case NN_RPROP:
@@ -378,8 +379,8 @@ static void oracle_update(const NNOptimizer *o, double learning_rate, int is_bia
         update = *v * sign_of(*m);
         break;
     default:
-        *m = fmaf(beta1, *m, g);
-        update = (float)learning_rate * (o->nesterov ? fmaf(beta1, *m, g) : *m);
+        *m = nn_fmaf(beta1, *m, g);
+        update = (float)learning_rate * (o->nesterov ? nn_fmaf(beta1, *m, g) : *m);
         break;
     }
     *w = weight_decay_factor * *w - update;
@@ -396,7 +397,7 @@ static double oracle_sum_squares(Matrix m)
         for (size_t q = 0; q < m.rows * width; q++, index++) {
             size_t j = panel + q % width;
             float x = j < m.cols ? MAT_AT(m, q / width, j) : 0;
-            sums[index % 16] = fmaf(x, x, sums[index % 16]);
+            sums[index % 16] = nn_fmaf(x, x, sums[index % 16]);
             if (index % NN_NORM_PART_SIZE == NN_NORM_PART_SIZE - 1 || index + 1 == m.rows * padded) {
                 double part = 0;
                 for (size_t l = 0; l < 16; l++) {
@@ -1062,10 +1063,13 @@ static void check_memory(void)
 
 static uint64_t hash_of(NeuralNetwork nn)
 {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    const unsigned char *bytes = (const unsigned char *)nn.weights[0].data;
-    for (size_t i = 0; i < nn_num_parameters(nn) * sizeof(float); i++) {
-        hash = (hash ^ bytes[i]) * 1099511628211u;
+    uint64_t hash = 14695981039346656037u; /* FNV-1a, over the bytes of each parameter from the lowest to the highest */
+    for (size_t i = 0; i < nn_num_parameters(nn); i++) {
+        uint32_t bits;
+        memcpy(&bits, &nn.weights[0].data[i], sizeof bits);
+        for (int shift = 0; shift < 32; shift += 8) {
+            hash = (hash ^ (bits >> shift & 255)) * 1099511628211u;
+        }
     }
     return hash;
 }
