@@ -18,8 +18,10 @@ __all__ = ["NpzReader"]
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000  # bytes; numpy's own limit
+# Each byte can match in one way only: a pattern that can split digits differently takes for ever on some headers.
 _HEADER = re.compile(
-    rb"\{'descr': '([<>|][a-zA-Z]\d{1,9})', 'fortran_order': False, 'shape': \(((?:\d{1,19},? ?){0,32})\), \}\s*"
+    rb"\{'descr': '([<>|][biufcSU]\d{1,9})', 'fortran_order': False, "
+    rb"'shape': \((|\d{1,19},|\d{1,19}(?:, \d{1,19}){1,31})\), \} *\n?"
 )
 
 
@@ -92,4 +94,4 @@ def _read_header(file: IO[bytes], name: str) -> tuple[np.dtype[Any], tuple[int, 
     match = _HEADER.fullmatch(file.read(length))
     if match is None:
         raise ValueError(f"its array {name} is not one of plain numbers or text")
-    return np.dtype(match[1].decode()), tuple(int(n) for n in match[2].replace(b",", b" ").split())
+    return np.dtype(match[1].decode()), tuple(int(n) for n in match[2].split(b",") if n)
