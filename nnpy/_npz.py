@@ -19,9 +19,10 @@ __all__ = ["NpzReader"]
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000  # bytes; numpy's own limit
 # Each byte can match in one way only: a pattern that can split digits differently takes for ever on some headers.
+_LENGTH = rb"(?:0|[1-9]\d{0,18})"
 _HEADER = re.compile(
-    rb"\{'descr': '([<>|][biufcSU]\d{1,9})', 'fortran_order': False, "
-    rb"'shape': \((|\d{1,19},|\d{1,19}(?:, \d{1,19}){1,31})\), \} *\n?"
+    rb"\{'descr': '([<>|][biufcSU][1-9]\d{0,8})', 'fortran_order': False, 'shape': \((|%b,|%b(?:, %b){1,31})\), \} *\n?"
+    % (_LENGTH, _LENGTH, _LENGTH)
 )
 
 
@@ -91,7 +92,8 @@ def _read_header(file: IO[bytes], name: str) -> tuple[np.dtype[Any], tuple[int, 
     length = int.from_bytes(file.read(length_size), "little")
     if start[:6] != _MAGIC or length_size == 0 or length > _MAX_HEADER:
         raise ValueError(f"its member {name} is no array")
-    match = _HEADER.fullmatch(file.read(length))
-    if match is None:
+    header = file.read(length)
+    match = _HEADER.fullmatch(header)
+    if match is None or len(header) < length:
         raise ValueError(f"its array {name} is not one of plain numbers or text")
     return np.dtype(match[1].decode()), tuple(int(n) for n in match[2].split(b",") if n)

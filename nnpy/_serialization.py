@@ -30,7 +30,7 @@ __all__ = ["SavedNetwork", "read", "write"]
 _FORMAT = 3
 _KIND = "nnpy network"
 
-_STATE = ("buffer", "numbers")  # the arrays of an OptimizerState
+_STATE = {"buffer": "f", "numbers": "<f8"}  # the arrays of an OptimizerState, and their types
 
 
 class SavedNetwork(NamedTuple):
@@ -101,9 +101,9 @@ def write(
 def read(path: str | os.PathLike[str]) -> SavedNetwork:
     """Read a network; see `nnpy.load`."""
     content = Path(path).read_bytes()
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        raise ValueError(f"{os.fspath(path)} is not a network that nnpy saved: it is no .npz file")
     try:
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            raise ValueError("it is no .npz file")
         return _read(NpzReader(content))
     except Exception as error:  # a damaged file may raise almost anything
         raise ValueError(f"{os.fspath(path)} is not a network that nnpy saved: {error}") from error
@@ -118,7 +118,7 @@ def _read(file: NpzReader) -> SavedNetwork:
     sizes = check_layer_sizes(file.array("layer_sizes", "iu", (None,)).tolist())
     num_parameters = sum((rows + 1) * columns for rows, columns in pairwise(sizes))
     optimizer = _read_optimizer(file) if "optimizer/class" in file else None
-    state = {} if optimizer is None else {name: file.array(f"optimizer/{name}", "f", (None,)) for name in _STATE}
+    state = {} if optimizer is None else {name: file.array(f"optimizer/{name}", kinds, (None,)) for name, kinds in _STATE.items()}
     return SavedNetwork(
         layer_sizes=sizes,
         activations=check_activations(file.array("activations", "U", (len(sizes) - 1,)).tolist(), len(sizes) - 1),
@@ -147,7 +147,10 @@ def _read_optimizer(file: NpzReader) -> Optimizer:
     name = file.text("optimizer/class")
     if name not in OPTIMIZERS:
         raise ValueError(f"it has the state of an unknown optimizer, {name!r:.100}")
-    return OPTIMIZERS[name](**json.loads(file.text("optimizer/arguments")))
+    optimizer = OPTIMIZERS[name](**json.loads(file.text("optimizer/arguments")))
+    if not isinstance(getattr(optimizer, "learning_rate", None), (int, float)):
+        raise ValueError(f"it has the state of {optimizer}, which partial_fit cannot use")
+    return optimizer
 
 
 def _read_checkpoint(file: NpzReader, num_parameters: int) -> dict[str, NDArray[Any]]:
@@ -160,8 +163,7 @@ def _read_checkpoint(file: NpzReader, num_parameters: int) -> dict[str, NDArray[
         "columns": ("U", (None,)),
         "history": ("<f8", (len(columns), None)),
         "stopped": ("U", ()),
-        "buffer": ("f", (None,)),
-        "numbers": ("f", (None,)),
+        **{name: (kinds, (None,)) for name, kinds in _STATE.items()},
     }
     if "checkpoint/best_parameters" in file:
         expected["best_parameters"] = ("<f4", (num_parameters,))
