@@ -118,7 +118,7 @@ def _read(file: NpzReader) -> SavedNetwork:
     sizes = check_layer_sizes(file.array("layer_sizes", "iu", (None,)).tolist())
     num_parameters = sum((rows + 1) * columns for rows, columns in pairwise(sizes))
     optimizer = _read_optimizer(file) if "optimizer/class" in file else None
-    state = {} if optimizer is None else {name: file.array(f"optimizer/{name}", kinds, (None,)) for name, kinds in _STATE.items()}
+    state = {name: file.array(f"optimizer/{name}", kinds, (None,)) for name, kinds in _STATE.items() if optimizer}
     return SavedNetwork(
         layer_sizes=sizes,
         activations=check_activations(file.array("activations", "U", (len(sizes) - 1,)).tolist(), len(sizes) - 1),

@@ -6,6 +6,7 @@
 A finding is written to tests/fuzz/found/ and ends the run with an error. See docs/fuzzing.md.
 """
 
+# ruff: noqa: T201
 from __future__ import annotations
 
 import argparse
@@ -35,7 +36,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, help="number of inputs for each target, instead of a time")
     parser.add_argument("--engine", choices=["atheris", "simple"], help="default: atheris if it is installed")
     parser.add_argument("--seed", type=int, default=0, help="0, the default, is a random one")
-    parser.add_argument("--corpus", type=Path, help="folder to keep the inputs that atheris collects, one folder for each target")
+    parser.add_argument(
+        "--corpus", type=Path, help="folder to keep the inputs that atheris collects, one folder for each target"
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.engine = args.engine or ("atheris" if importlib.util.find_spec("atheris") else "simple")
@@ -57,10 +60,28 @@ def _import_targets():
 
 def _run(name: str, args: argparse.Namespace) -> int:
     """Run a target in a process of its own, which an input may kill; print a line; return the exit code."""
-    command = [sys.executable, __file__, "--child", name, *sys.argv[1:], "--engine", args.engine, "--seed", str(args.seed)]
+    command = [
+        sys.executable,
+        __file__,
+        "--child",
+        name,
+        *sys.argv[1:],
+        "--engine",
+        args.engine,
+        "--seed",
+        str(args.seed),
+    ]
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        process = subprocess.run(
+            command,
+            check=False,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
     seconds = time.monotonic() - start
     match = re.search(r"number_of_executed_units: *(\d+)", process.stdout)
     count = int(match[1]) if match else 0
@@ -96,7 +117,9 @@ def _atheris(name: str, args: argparse.Namespace) -> None:
     options = [limit, f"-seed={args.seed}", f"-max_len={target.max_size}", f"-timeout={HANG}", "-print_final_stats=1"]
     options += [f"-artifact_prefix={found}/", "-rss_limit_mb=2048", "-verbosity=0"]
     custom = {} if target.mutate is None else {"custom_mutator": mutate}
-    atheris.Setup([sys.argv[0], *options, str(kept), str(seeds)], lambda data: targets.check(target, bytes(data)), **custom)
+    atheris.Setup(
+        [sys.argv[0], *options, str(kept), str(seeds)], lambda data: targets.check(target, bytes(data)), **custom
+    )
     atheris.Fuzz()
 
 
@@ -128,7 +151,11 @@ def _simple(name: str, args: argparse.Namespace) -> None:
 def changed(data: bytes, target, rng: random.Random) -> bytes:
     """Change an input in one to four places, without a fuzzer."""
     for _ in range(rng.choice([1, 1, 1, 2, 4])):
-        data = mutate_bytes(data, rng) if target.mutate is None else target.mutate(data, lambda d: mutate_bytes(d, rng), rng)
+        data = (
+            mutate_bytes(data, rng)
+            if target.mutate is None
+            else target.mutate(data, lambda d: mutate_bytes(d, rng), rng)
+        )
     return data[: target.max_size]
 
 
