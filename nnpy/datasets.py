@@ -7,7 +7,8 @@
 >>> history = net.fit(data.x_train, data.y_train, epochs=5, batch_size=128)                   # doctest: +SKIP
 """
 
-import gzip
+from __future__ import annotations
+
 import hashlib
 import io
 import math
@@ -196,14 +197,52 @@ def _load(path: Path, check: Callable[[tuple[int, ...], np.dtype[Any]], str | No
         if not is_gzipped:
             return _parse(raw, path, check, size, size)
         try:
-            with gzip.GzipFile(fileobj=raw) as file:
-                return _parse(file, path, check, _DEFLATE_MAX * size, None)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            return _parse(_Decompressor(raw), path, check, _DEFLATE_MAX * size, None)
+        except (EOFError, zlib.error) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
 
 
+class _Decompressor:
+    """Reads a gzip file.
+
+    gzip.GzipFile can lose Ctrl-C: C calls methods of it that are written in Python, and ignores their exceptions.
+    """
+
+    def __init__(self, raw: io.BufferedReader) -> None:
+        self._raw, self._input = raw, b""
+        self._member: Any = None  # a decompressor
+
+    def read(self, size: int) -> bytes:
+        """Return `size` bytes, or fewer at the end of the file. There every checksum has been verified."""
+        content = bytearray(size)
+        return bytes(content[: self.readinto(memoryview(content))])
+
+    def readinto(self, out: memoryview) -> int:
+        """Fill `out`; return the number of bytes, which is smaller at the end of the file."""
+        num = 0
+        while num < len(out) and self._is_at_member():
+            self._input = self._input or self._raw.read(_CHUNK)
+            if not self._input:
+                raise EOFError("it ends within the compressed data")
+            content = self._member.decompress(self._input, len(out) - num)
+            out[num : num + len(content)] = content
+            num += len(content)
+            self._input = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+        return num
+
+    def _is_at_member(self) -> bool:
+        """Return whether there is compressed data, after what is between the members of the file: zeros or nothing."""
+        while self._member is None or self._member.eof:
+            self._input = self._input.lstrip(b"\0") or self._raw.read(_CHUNK)
+            if not self._input:
+                return False
+            if self._input[0]:
+                self._member = zlib.decompressobj(wbits=31)  # gzip
+        return True
+
+
 def _parse(
-    file: io.BufferedReader | gzip.GzipFile,
+    file: io.BufferedReader | _Decompressor,
     path: Path,
     check: Callable[[tuple[int, ...], np.dtype[Any]], str | None],
     max_size: int,
