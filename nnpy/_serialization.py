@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nnpy import _npz
 from nnpy._activations import check_activations
 from nnpy._atomic_write import replacing
-from nnpy._npz import NpzReader
 from nnpy._optimizers import OPTIMIZERS, Optimizer
 from nnpy._scaler import Scaler
 from nnpy._validation import check_layer_sizes
@@ -95,7 +95,7 @@ def write(
         content.update({f"optimizer/{name}": a for name, a in state["optimizer_state"].items()})
     content.update({f"checkpoint/{name}": a for name, a in (checkpoint or {}).items()})
     with replacing(path) as file:
-        np.savez(file, **content)
+        _npz.write(file, content)
 
 
 def read(path: str | os.PathLike[str]) -> SavedNetwork:
@@ -104,12 +104,12 @@ def read(path: str | os.PathLike[str]) -> SavedNetwork:
     try:
         if not zipfile.is_zipfile(io.BytesIO(content)):
             raise ValueError("it is no .npz file")
-        return _read(NpzReader(content))
+        return _read(_npz.NpzReader(content))
     except Exception as error:  # a damaged file may raise almost anything
         raise ValueError(f"{os.fspath(path)} is not a network that nnpy saved: {error}") from error
 
 
-def _read(file: NpzReader) -> SavedNetwork:
+def _read(file: _npz.NpzReader) -> SavedNetwork:
     if "format" not in file or file.text("format") != _KIND:
         raise ValueError("it holds other arrays")
     version = int(file.array("version", "iu", ()))
@@ -133,7 +133,7 @@ def _read(file: NpzReader) -> SavedNetwork:
     )
 
 
-def _read_scaler(file: NpzReader, sizes: tuple[int, ...]) -> Scaler | None:
+def _read_scaler(file: _npz.NpzReader, sizes: tuple[int, ...]) -> Scaler | None:
     if "scaler/x_mean" not in file:
         return None
     x = [file.array(f"scaler/x_{name}", "<f8", (sizes[0],)) for name in ("mean", "scale")]
@@ -143,7 +143,7 @@ def _read_scaler(file: NpzReader, sizes: tuple[int, ...]) -> Scaler | None:
     return Scaler(*x, *y)
 
 
-def _read_optimizer(file: NpzReader) -> Optimizer:
+def _read_optimizer(file: _npz.NpzReader) -> Optimizer:
     name = file.text("optimizer/class")
     if name not in OPTIMIZERS:
         raise ValueError(f"it has the state of an unknown optimizer, {name!r:.100}")
@@ -153,7 +153,7 @@ def _read_optimizer(file: NpzReader) -> Optimizer:
     return optimizer
 
 
-def _read_checkpoint(file: NpzReader, num_parameters: int) -> dict[str, NDArray[Any]]:
+def _read_checkpoint(file: _npz.NpzReader, num_parameters: int) -> dict[str, NDArray[Any]]:
     """Read the arrays of a checkpoint, with the types and shapes that they must have."""
     columns = file.array("checkpoint/columns", "U", (None,))
     expected: dict[str, tuple[str, tuple[int | None, ...]]] = {
