@@ -1,8 +1,9 @@
-"""Writing files so that a crash leaves the old file or the new one, never a part of it."""
+"""Writing files so that a crash leaves the old file or the new one, never a part of it; and reading regular files only."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import stat
@@ -17,11 +18,24 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["replacing"]
+__all__ = ["open_regular", "replacing"]
 
 _NAME_MAX = 59  # characters: with up to 4 bytes each, the name of a temporary file stays below 255 bytes
 _STALE_AFTER = 3600  # seconds, where there are no locks
 _RENAMES_OPEN_FILES = os.name != "nt"
+
+
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open a file to read; an OSError for a pipe, which might block for ever, or a device, which might have no end."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise _not_regular(path)
+    return file
+
+
+def _not_regular(path: str | os.PathLike[str]) -> OSError:
+    return OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
 
 
 @contextmanager
@@ -75,7 +89,7 @@ def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
+        raise _not_regular(path)
     return target, stat.S_IMODE(status.st_mode)
 
 

@@ -12,7 +12,6 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from nnpy import _npz
 from nnpy._activations import check_activations
-from nnpy._atomic_write import replacing
+from nnpy._atomic_write import open_regular, replacing
 from nnpy._optimizers import OPTIMIZERS, Optimizer
 from nnpy._scaler import Scaler
 from nnpy._validation import check_layer_sizes
@@ -100,7 +99,8 @@ def write(
 
 def read(path: str | os.PathLike[str]) -> SavedNetwork:
     """Read a network; see `nnpy.load`."""
-    content = Path(path).read_bytes()
+    with open_regular(path) as file:
+        content = file.read()
     try:
         if not zipfile.is_zipfile(io.BytesIO(content)):
             raise ValueError("it is no .npz file")

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from nnpy._atomic_write import replacing
+from nnpy._atomic_write import open_regular, replacing
 
 __all__ = ["MNIST", "download_mnist", "load_idx", "load_mnist"]
 
@@ -190,7 +190,7 @@ def download_mnist(folder: str | os.PathLike[str] | None = None, *, progress: bo
 
 def _load(path: Path, check: Callable[[tuple[int, ...], np.dtype[Any]], str | None]) -> NDArray[Any]:
     """Read an IDX file. `check` returns an error message for a wrong shape or type, before the elements are read."""
-    with path.open("rb") as raw:
+    with open_regular(path) as raw:
         size = os.fstat(raw.fileno()).st_size
         is_gzipped = raw.read(2) == _GZIP
         raw.seek(0)

@@ -3,7 +3,7 @@
     python tests/fuzz/run.py --seconds 12               # all targets, 12 seconds each
     python tests/fuzz/run.py header idx --runs 1000000  # two targets, a million inputs each
 
-A finding is written to tests/fuzz/found/ and ends the run with an error. See docs/fuzzing.md.
+A finding is written to build/fuzz/ and ends the run with an error. See docs/fuzzing.md.
 """
 
 # ruff: noqa: T201
@@ -23,7 +23,8 @@ import traceback
 import warnings
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+FOUND = HERE.parent.parent / "build" / "fuzz"
 HANG = 30  # seconds of an input, after which it is a finding
 INSTRUMENTED = ["nnpy", "zipfile", "gzip", "http", "email", "json"]
 BATCH = 256
@@ -106,7 +107,7 @@ def _atheris(name: str, args: argparse.Namespace) -> None:
 
         return target.mutate(bytes(data), of_bytes, random.Random(seed))[:max_size]
 
-    found, seeds = HERE / "found" / name, Path("seeds")
+    found, seeds = FOUND / name, Path("seeds")
     found.mkdir(parents=True, exist_ok=True)
     seeds.mkdir()
     for number, data in enumerate([*target.seeds(), *targets.corpus(name)]):
@@ -139,7 +140,7 @@ def _simple(name: str, args: argparse.Namespace) -> None:
                 targets.check(target, data)
             except BaseException:
                 traceback.print_exc()
-                path = HERE / "found" / name / f"{args.seed}-{number}"
+                path = FOUND / name / f"{args.seed}-{number}"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
                 print(f"the input is {path}")
