@@ -1,26 +1,20 @@
-"""Reading and writing .npz files: those that are read may come from anywhere, and Ctrl-C may come at any moment.
+"""Reading .npz files that may come from anywhere: nothing is executed, and nothing is allocated beyond the size of the file.
 
-When a file is read, nothing is executed, and nothing is allocated beyond the size of the file. numpy.load parses headers
-with Python's parser, decompresses, and allocates what a header asks for. Here a header has to be one that numpy writes for
-plain numbers or text, and compressed arrays, which nnpy does not write, are refused.
-
-numpy.savez and zipfile lose Ctrl-C: if it comes while a member is opened, closing the archive raises another exception.
+numpy.load parses headers with Python's parser, decompresses, and allocates what a header asks for. Here a header has to be one
+that numpy writes for plain numbers or text, and compressed arrays, which nnpy does not write, are refused.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import struct
 import zipfile
-import zlib
-from collections.abc import Mapping
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NpzReader", "write"]
+__all__ = ["NpzReader"]
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000  # bytes; numpy's own limit
@@ -30,15 +24,6 @@ _HEADER = re.compile(
     rb"\{'descr': '([<>|][biufcSU][1-9]\d{0,8})', 'fortran_order': False, 'shape': \((|%b,|%b(?:, %b){1,31})\), \} *\n?"
     % (_LENGTH, _LENGTH, _LENGTH)
 )
-
-_DATE = 0x21  # 1 January 1980, the first that there is in a zip file
-_FIELD_MAX = 0xFFFFFFFF  # of a field of 32 bits in a zip file: it says that the number is in a field of 64 bits (zip64)
-_SMALL_MAX = _FIELD_MAX  # bytes of the largest file without zip64
-
-
-class _Archive(zipfile.ZipFile):
-    # The destructor of ZipFile is Python code, in which the exception of a signal handler would vanish. It has nothing to do.
-    __del__ = staticmethod(int)  # type: ignore[assignment]
 
 
 class NpzReader:
@@ -52,7 +37,7 @@ class NpzReader:
 
     def __init__(self, content: bytes) -> None:
         self._size = len(content)
-        self._archive = _Archive(io.BytesIO(content))
+        self._archive = zipfile.ZipFile(io.BytesIO(content))
         self._names = set(self._archive.namelist())
 
     def __contains__(self, name: str) -> bool:
@@ -92,47 +77,6 @@ class NpzReader:
         if len(data) != num * dtype.itemsize:
             raise ValueError(f"its array {name} has another size than its header says")
         return np.frombuffer(data, dtype, count=num).reshape(found).astype(dtype.newbyteorder("="))
-
-
-def write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays of numbers or text as numpy.savez does: an uncompressed zip file of .npy files."""
-    contents = {
-        f"{name}.npy".encode(): (_header_of(array), np.ascontiguousarray(array)) for name, array in arrays.items()
-    }
-    is_large = sum(2 * len(name) + len(header) + a.nbytes + 200 for name, (header, a) in contents.items()) > _SMALL_MAX
-    central = bytearray()
-    offset = 0
-    for name, (header, array) in contents.items():
-        data = array.reshape(-1).view(np.uint8).data
-        size = len(header) + array.nbytes
-        sizes = [_FIELD_MAX, _FIELD_MAX] if is_large else [size, size]
-        extra = struct.pack("<2H2Q", 1, 16, size, size) if is_large else b""
-        version = 45 if is_large else 20
-        crc = zlib.crc32(data, zlib.crc32(header))
-        common = struct.pack("<5H3L", version, 0, zipfile.ZIP_STORED, 0, _DATE, crc, *sizes)
-        file.write(b"PK\3\4" + common + struct.pack("<2H", len(name), len(extra)) + name + extra + header)
-        file.write(data)
-        central += b"PK\1\2" + struct.pack("<H", version) + common
-        if is_large:
-            extra = struct.pack("<2H3Q", 1, 24, size, size, offset)
-        lengths = struct.pack("<5H2L", len(name), len(extra), 0, 0, 0, 0, _FIELD_MAX if is_large else offset)
-        central += lengths + name + extra
-        offset += 30 + len(name) + (20 if is_large else 0) + size
-    end = [len(contents), len(contents), len(central), offset]
-    file.write(central)
-    if is_large:
-        file.write(b"PK\6\6" + struct.pack("<Q2H2L4Q", 44, version, version, 0, 0, *end))
-        file.write(b"PK\6\7" + struct.pack("<LQL", 0, offset + len(central), 1))
-        end[2:] = [_FIELD_MAX, _FIELD_MAX]
-    file.write(b"PK\5\6" + struct.pack("<4H2LH", 0, 0, *end, 0))
-
-
-def _header_of(array: NDArray[Any]) -> bytes:
-    """Return the header of a .npy file for an array in row-major order."""
-    file = io.BytesIO()
-    descr = np.lib.format.dtype_to_descr(array.dtype)
-    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": array.shape})
-    return file.getvalue()
 
 
 def _describe(kinds: str, shape: tuple[int | None, ...]) -> str:

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy import _npz
 from nnpy._activations import check_activations
 from nnpy._atomic_write import open_regular, replacing
+from nnpy._interrupts import call_uninterrupted
+from nnpy._npz import NpzReader
 from nnpy._optimizers import OPTIMIZERS, Optimizer
 from nnpy._scaler import Scaler
 from nnpy._validation import check_layer_sizes
@@ -94,7 +95,7 @@ def write(
         content.update({f"optimizer/{name}": a for name, a in state["optimizer_state"].items()})
     content.update({f"checkpoint/{name}": a for name, a in (checkpoint or {}).items()})
     with replacing(path) as file:
-        _npz.write(file, content)
+        call_uninterrupted(lambda: np.savez(file, **content))
 
 
 def read(path: str | os.PathLike[str]) -> SavedNetwork:
@@ -102,14 +103,15 @@ def read(path: str | os.PathLike[str]) -> SavedNetwork:
     with open_regular(path) as file:
         content = file.read()
     try:
-        if not zipfile.is_zipfile(io.BytesIO(content)):
-            raise ValueError("it is no .npz file")
-        return _read(_npz.NpzReader(content))
+        return call_uninterrupted(lambda: _read(content))
     except Exception as error:  # a damaged file may raise almost anything
         raise ValueError(f"{os.fspath(path)} is not a network that nnpy saved: {error}") from error
 
 
-def _read(file: _npz.NpzReader) -> SavedNetwork:
+def _read(content: bytes) -> SavedNetwork:
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise ValueError("it is no .npz file")
+    file = NpzReader(content)
     if "format" not in file or file.text("format") != _KIND:
         raise ValueError("it holds other arrays")
     version = int(file.array("version", "iu", ()))
@@ -133,7 +135,7 @@ def _read(file: _npz.NpzReader) -> SavedNetwork:
     )
 
 
-def _read_scaler(file: _npz.NpzReader, sizes: tuple[int, ...]) -> Scaler | None:
+def _read_scaler(file: NpzReader, sizes: tuple[int, ...]) -> Scaler | None:
     if "scaler/x_mean" not in file:
         return None
     x = [file.array(f"scaler/x_{name}", "<f8", (sizes[0],)) for name in ("mean", "scale")]
@@ -143,7 +145,7 @@ def _read_scaler(file: _npz.NpzReader, sizes: tuple[int, ...]) -> Scaler | None:
     return Scaler(*x, *y)
 
 
-def _read_optimizer(file: _npz.NpzReader) -> Optimizer:
+def _read_optimizer(file: NpzReader) -> Optimizer:
     name = file.text("optimizer/class")
     if name not in OPTIMIZERS:
         raise ValueError(f"it has the state of an unknown optimizer, {name!r:.100}")
@@ -153,7 +155,7 @@ def _read_optimizer(file: _npz.NpzReader) -> Optimizer:
     return optimizer
 
 
-def _read_checkpoint(file: _npz.NpzReader, num_parameters: int) -> dict[str, NDArray[Any]]:
+def _read_checkpoint(file: NpzReader, num_parameters: int) -> dict[str, NDArray[Any]]:
     """Read the arrays of a checkpoint, with the types and shapes that they must have."""
     columns = file.array("checkpoint/columns", "U", (None,))
     expected: dict[str, tuple[str, tuple[int | None, ...]]] = {

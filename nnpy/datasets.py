@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import math
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nnpy._atomic_write import open_regular, replacing
+from nnpy._interrupts import call_uninterrupted, stop_if_interrupted
 
 __all__ = ["MNIST", "download_mnist", "load_idx", "load_mnist"]
 
@@ -197,52 +199,20 @@ def _load(path: Path, check: Callable[[tuple[int, ...], np.dtype[Any]], str | No
         if not is_gzipped:
             return _parse(raw, path, check, size, size)
         try:
-            return _parse(_Decompressor(raw), path, check, _DEFLATE_MAX * size, None)
-        except (EOFError, zlib.error) as error:
+            return call_uninterrupted(lambda: _parse_gzipped(raw, path, check, _DEFLATE_MAX * size))
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
 
 
-class _Decompressor:
-    """Reads a gzip file.
-
-    gzip.GzipFile can lose Ctrl-C: C calls methods of it that are written in Python, and ignores their exceptions.
-    """
-
-    def __init__(self, raw: io.BufferedReader) -> None:
-        self._raw, self._input = raw, b""
-        self._member: Any = None  # a decompressor
-
-    def read(self, size: int) -> bytes:
-        """Return `size` bytes, or fewer at the end of the file. There every checksum has been verified."""
-        content = bytearray(size)
-        return bytes(content[: self.readinto(memoryview(content))])
-
-    def readinto(self, out: memoryview) -> int:
-        """Fill `out`; return the number of bytes, which is smaller at the end of the file."""
-        num = 0
-        while num < len(out) and self._is_at_member():
-            self._input = self._input or self._raw.read(_CHUNK)
-            if not self._input:
-                raise EOFError("it ends within the compressed data")
-            content = self._member.decompress(self._input, len(out) - num)
-            out[num : num + len(content)] = content
-            num += len(content)
-            self._input = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-        return num
-
-    def _is_at_member(self) -> bool:
-        """Return whether there is compressed data, after what is between the members of the file: zeros or nothing."""
-        while self._member is None or self._member.eof:
-            self._input = self._input.lstrip(b"\0") or self._raw.read(_CHUNK)
-            if not self._input:
-                return False
-            if self._input[0]:
-                self._member = zlib.decompressobj(wbits=31)  # gzip
-        return True
+def _parse_gzipped(
+    raw: io.BufferedReader, path: Path, check: Callable[[tuple[int, ...], np.dtype[Any]], str | None], max_size: int
+) -> NDArray[Any]:
+    with gzip.GzipFile(fileobj=raw) as file:
+        return _parse(file, path, check, max_size, None)
 
 
 def _parse(
-    file: io.BufferedReader | _Decompressor,
+    file: io.BufferedReader | gzip.GzipFile,
     path: Path,
     check: Callable[[tuple[int, ...], np.dtype[Any]], str | None],
     max_size: int,
@@ -273,6 +243,7 @@ def _parse(
     elements = array.reshape(-1).view(np.uint8).data
     num_read = 0
     while num_read < len(elements):
+        stop_if_interrupted()
         count = file.readinto(elements[num_read : num_read + _CHUNK])
         if not count:
             raise ValueError(f"{must_have} {expected - len(elements) + num_read}")

@@ -6,14 +6,13 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import nnpy
-from nnpy import _atomic_write, _ffi, _npz
+from nnpy import _atomic_write, _ffi
 from nnpy.datasets import load_idx
 
 needs_unix = pytest.mark.skipif(os.name == "nt", reason="signals, links and pipes are Unix's")
@@ -254,24 +253,3 @@ def test_a_full_disk(tmp_path, net, kind_of_file):
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert nnpy.load(path).layer_sizes == net.layer_sizes
     assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
-
-
-# ---- The zip file ----
-
-
-@pytest.mark.parametrize("is_large", [False, True])
-def test_others_read_the_file(tmp_path, net, monkeypatch, is_large):
-    """Files of more than 4 GB have other fields, zip64; here small ones have them, too."""
-    net.fit_scaler(np.arange(12.0).reshape(4, 3))
-    if is_large:
-        monkeypatch.setattr(_npz, "_SMALL_MAX", 0)
-    path = tmp_path / "net.npz"
-    net.save(path)
-    with zipfile.ZipFile(path) as archive:
-        assert archive.testzip() is None
-        assert all(info.extract_version == (45 if is_large else 20) for info in archive.infolist())
-    with np.load(path, allow_pickle=False) as file:
-        np.testing.assert_array_equal(file["parameters"], net.parameters)
-        np.testing.assert_array_equal(file["scaler/x_mean"], net.scaler.x_mean)
-        assert file["format"].item() == "nnpy network"
-    assert nnpy.load(path).parameters.tobytes() == net.parameters.tobytes()

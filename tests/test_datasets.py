@@ -79,11 +79,11 @@ BAD_FILES = [
     (gzip.compress(header(0x0E, *[2**32 - 1] * 3)), r"must have 6338.* bytes .*, it has at most \d{5}"),
     (header(0x08, *[2**32 - 1] * 3, 0), "has a shape that numpy does not support: "),
     (header(0x08, *[1] * 65) + b"1", "has a shape that numpy does not support: "),
-    (gzip.compress(NOISE)[:-5], "is damaged: it ends within the compressed data"),
-    (gzip.compress(NOISE)[:1000], "is damaged: it ends within the compressed data"),
+    (gzip.compress(NOISE)[:-5], "is damaged: Compressed file ended"),
+    (gzip.compress(NOISE)[:1000], "is damaged: Compressed file ended"),
     (damaged(gzip.compress(NOISE)), "is damaged: "),
-    (gzip.compress(THREE)[:-8] + bytes(8), "is damaged: .*incorrect data check"),
-    (gzip.compress(THREE) + b"more", "is damaged: .*incorrect header check"),
+    (gzip.compress(THREE)[:-8] + bytes(8), "is damaged: CRC check failed"),
+    (gzip.compress(THREE) + b"more", "is damaged: Not a gzipped file"),
     (b"\x1f\x8bno gzip", "is damaged: "),
 ]
 
