@@ -77,7 +77,7 @@ def call_uninterrupted(function: Callable[[], T]) -> T:
             try:
                 call.cancel()
                 break
-            except BaseException:  # noqa: BLE001, S112: a second signal
+            except BaseException:  # a second signal
                 continue
         raise
     if call.error is not None:
