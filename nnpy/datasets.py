@@ -31,6 +31,7 @@ __all__ = ["MNIST", "download_mnist", "load_idx", "load_mnist"]
 _ELEMENT_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP = b"\x1f\x8b"
 _DEFLATE_MAX = 1032  # the largest compression ratio of deflate
+_COMPRESSED_CHUNK = 1 << 15  # bytes; they are copied for each member of a gzip file, of which there may be many
 _CHUNK = 1 << 20  # bytes of a read: Ctrl-C works between two reads
 
 _MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
@@ -221,7 +222,7 @@ class _Decompressor:
         """Fill `out`; return the number of bytes, which is smaller at the end of the file."""
         num = 0
         while num < len(out) and self._is_at_member():
-            self._input = self._input or self._raw.read(_CHUNK)
+            self._input = self._input or self._raw.read(_COMPRESSED_CHUNK)
             if not self._input:
                 raise EOFError("it ends within the compressed data")
             content = self._member.decompress(self._input, len(out) - num)
@@ -233,7 +234,7 @@ class _Decompressor:
     def _is_at_member(self) -> bool:
         """Return whether there is compressed data, after what is between the members of the file: zeros or nothing."""
         while self._member is None or self._member.eof:
-            self._input = self._input.lstrip(b"\0") or self._raw.read(_CHUNK)
+            self._input = self._input.lstrip(b"\0") or self._raw.read(_COMPRESSED_CHUNK)
             if not self._input:
                 return False
             if self._input[0]:
