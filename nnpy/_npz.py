@@ -4,12 +4,14 @@ When a file is read, nothing is executed, and nothing is allocated beyond the si
 with Python's parser, decompresses, and allocates what a header asks for. Here a header has to be one that numpy writes for
 plain numbers or text, and compressed arrays, which nnpy does not write, are refused.
 
-numpy.savez and zipfile lose Ctrl-C: if it comes while a member is opened, closing the archive raises another exception.
+numpy.savez and zipfile lose Ctrl-C: if it comes while a member is opened, closing the archive raises another exception. So
+zipfile only reads the list of the members here.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import re
 import struct
 import zipfile
@@ -51,7 +53,7 @@ class NpzReader:
     """
 
     def __init__(self, content: bytes) -> None:
-        self._size = len(content)
+        self._content = memoryview(content)
         self._archive = _Archive(io.BytesIO(content))
         self._names = set(self._archive.namelist())
 
@@ -75,23 +77,30 @@ class NpzReader:
         """
         if name not in self:
             raise ValueError(f"it has no array {name}")
+        member = self._member(name)
+        file = io.BytesIO(member[: 12 + _MAX_HEADER])
+        dtype, found = _read_header(file, name)
+        fits = len(found) == len(shape) and all(n in (None, m) for n, m in zip(shape, found, strict=True))
+        if not fits or (dtype.str != kinds if len(kinds) > 2 else dtype.kind not in kinds):
+            raise ValueError(f"its array {name} is {dtype} of shape {found}, expected {_describe(kinds, shape)}")
+        num = math.prod(found)
+        if num * dtype.itemsize > len(self._content):
+            raise ValueError(f"its array {name} is larger than the file")
+        if num * dtype.itemsize != len(member) - file.tell():
+            raise ValueError(f"its array {name} has another size than its header says")
+        return np.frombuffer(member[file.tell() :], dtype, count=num).reshape(found).astype(dtype.newbyteorder("="))
+
+    def _member(self, name: str) -> memoryview:
+        """Return an uncompressed member, after a check of its CRC."""
         info = self._archive.getinfo(f"{name}.npy")
         if info.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"its array {name} is compressed, which nnpy does not write")
-        with self._archive.open(info) as file:
-            dtype, found = _read_header(file, name)
-            fits = len(found) == len(shape) and all(n in (None, m) for n, m in zip(shape, found, strict=True))
-            if not fits or (dtype.str != kinds if len(kinds) > 2 else dtype.kind not in kinds):
-                raise ValueError(f"its array {name} is {dtype} of shape {found}, expected {_describe(kinds, shape)}")
-            num = 1
-            for length in found:
-                num *= length
-            if num * dtype.itemsize > self._size:
-                raise ValueError(f"its array {name} is larger than the file")
-            data = file.read(num * dtype.itemsize + 1)  # reading to the end checks the CRC
-        if len(data) != num * dtype.itemsize:
-            raise ValueError(f"its array {name} has another size than its header says")
-        return np.frombuffer(data, dtype, count=num).reshape(found).astype(dtype.newbyteorder("="))
+        signature, name_length, extra_length = struct.unpack_from("<4s22x2H", self._content, info.header_offset)
+        start = info.header_offset + 30 + name_length + extra_length
+        member = self._content[start : start + info.file_size]
+        if signature != b"PK\3\4" or len(member) < info.file_size or zlib.crc32(member) != info.CRC:
+            raise ValueError(f"its array {name} is damaged")
+        return member
 
 
 def write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -298,30 +298,35 @@ def _interrupt(
         assert not ignored, ignored
         assert (end == "returned") == (signals.num_handled == 0), f"a signal was lost: {''.join(signals.where)}"
         ends[end] += 1
-        for net, history in zip(case.networks, histories, strict=False):
-            assert len({len(column) for column in history.to_dict().values()}) == 1, f"{history.to_dict()}"
-            if case.best is not None and len(history) > 1:  # early stopping may not have seen the last epoch
-                bests = {1 + np.argmin(losses) for losses in (history.val_loss, history.val_loss[:-1])}
-                assert history.best_epoch in bests, f"{history.best_epoch} is not the best epoch of {history.val_loss}"
-                assert net.parameters.tobytes() == case.best[history.best_epoch], "not the best epoch"
-        left = [net.parameters.tobytes() for net in case.networks]
-        for thread in threading.enumerate():
-            if thread is not threading.current_thread() and thread._started.is_set():
-                thread.join(10)
-                assert not thread.is_alive(), "a thread goes on"
-        assert left == [net.parameters.tobytes() for net in case.networks], "a thread trained after the call"
-        for net, parameters in zip(case.networks, before, strict=True):
-            assert not net._lock._is_owned(), f"the network is locked: {''.join(signals.where)}"
-            if case.states is None:
-                assert (net.parameters == parameters).all()
-            else:
-                assert net.parameters.tobytes() in case.states, f"no whole step in trial {trial}"
-        if case.path is not None and case.path.exists():
-            assert nnpy.load(case.path).layer_sizes == case.networks[0].layer_sizes
+        _check(case, before, histories)
     _reset(case, before)
     case.call()
     if case.path is not None:
         assert [p for p in case.path.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def _check(case: Case, before: list[np.ndarray], histories: list[nnpy.History]) -> None:
+    """Check what an interrupted call has left: networks, histories, threads and files."""
+    for net, history in zip(case.networks, histories, strict=False):
+        assert len({len(column) for column in history.to_dict().values()}) == 1, f"{history.to_dict()}"
+        if case.best is not None and len(history) > 1:  # early stopping may not have seen the last epoch
+            bests = {1 + np.argmin(losses) for losses in (history.val_loss, history.val_loss[:-1])}
+            assert history.best_epoch in bests, f"{history.best_epoch} is not the best epoch of {history.val_loss}"
+            assert net.parameters.tobytes() == case.best[history.best_epoch], "not the best epoch"
+    left = [net.parameters.tobytes() for net in case.networks]
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread._started.is_set():
+            thread.join(10)
+            assert not thread.is_alive(), "a thread goes on"
+    assert left == [net.parameters.tobytes() for net in case.networks], "a thread trained after the call"
+    for net, parameters in zip(case.networks, before, strict=True):
+        assert not net._lock._is_owned(), "the network is locked"
+        if case.states is None:
+            assert (net.parameters == parameters).all()
+        else:
+            assert net.parameters.tobytes() in case.states, "no whole step"
+    if case.path is not None and case.path.exists():
+        assert nnpy.load(case.path).layer_sizes == case.networks[0].layer_sizes
 
 
 def _reset(case: Case, before: list[np.ndarray]) -> None:
