@@ -68,7 +68,7 @@ class NpzReader:
             fits = len(found) == len(shape) and all(n in (None, m) for n, m in zip(shape, found, strict=True))
             if not fits or (dtype.str != kinds if len(kinds) > 2 else dtype.kind not in kinds):
                 raise ValueError(f"its array {name} is {dtype} of shape {found}, expected {_describe(kinds, shape)}")
-            num = 1
+            num = math.prod(found)
             for length in found:
                 num *= length
             if num * dtype.itemsize > self._size:

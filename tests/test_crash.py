@@ -86,6 +86,21 @@ def test_a_signal_at_the_end_of_a_call_does_not_end_the_next_one(net):
     assert net.predict(np.zeros((2, 3))).shape == (2, 2)
 
 
+def test_ctrl_c_while_an_epoch_is_recorded_leaves_columns_of_one_length():
+    def interrupted():
+        yield 0.1
+        raise KeyboardInterrupt
+
+    history = nnpy.History()
+    history.append({"loss": 3.0, "learning_rate": 0.1, "seconds": 1.0})
+    with pytest.raises(KeyboardInterrupt):
+        history.extend({"loss": [2.0], "learning_rate": interrupted(), "seconds": [1.0]}, 1)
+    assert history.to_dict() == {"loss": [3.0], "learning_rate": [0.1], "seconds": [1.0]}
+    assert (len(history), history.last("loss"), history.loss.tolist()) == (1, 3.0, [3.0])
+    history.append({"loss": 1.0, "learning_rate": 0.1, "seconds": 1.0})
+    assert history.loss.tolist() == [3.0, 1.0]
+
+
 # ---- Temporary files ----
 
 
@@ -159,6 +174,7 @@ def test_without_locks_only_old_files_are_removed(tmp_path, net, monkeypatch, lo
     path = tmp_path / "net.npz"
     if locks == "none":
         monkeypatch.setattr(_atomic_write, "fcntl", None)
+        monkeypatch.setattr(_atomic_write, "_RENAMES_OPEN_FILES", False)
     else:
         fcntl = pytest.importorskip("fcntl")
 

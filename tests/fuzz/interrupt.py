@@ -50,12 +50,15 @@ class Case(NamedTuple):
         The parameters that a network may have afterwards; None if the call must not change them.
     path : Path or None
         A file that the call writes; it must be whole, if it is there.
+    best : list of bytes, or None
+        With early stopping, the parameters after each epoch, those before the first one first.
     """
 
     call: Callable[[], object]
     networks: list[nnpy.NeuralNetwork]
     states: set[bytes] | None = None
     path: Path | None = None
+    best: list[bytes] | None = None
 
 
 def _net(seed: int = 1) -> nnpy.NeuralNetwork:
@@ -75,15 +78,16 @@ def _steps(num: int, step: Callable[[nnpy.NeuralNetwork, int], object], seed: in
 def _fit_case(num_epochs: int, **options: Any) -> Case:
     """`fit` of a full-batch method, or with one batch for each epoch: the states are those after the epochs."""
     net = _net()
-    states: set[bytes] = {net.parameters.tobytes()}
+    states = [net.parameters.tobytes()]
     callbacks = options.get("callbacks", [])
     arguments = {"x": X, "y": Y, "epochs": num_epochs, "seed": 3, "batch_size": None, **options}
 
     def keep(net: nnpy.NeuralNetwork, history: nnpy.History) -> None:
-        states.add(net.parameters.tobytes())
+        states.append(net.parameters.tobytes())
 
     _net().fit(**{**arguments, "checkpoint": None, "callbacks": [*callbacks, keep]})
-    return Case(lambda: net.fit(**arguments), [net], states, options.get("checkpoint"))
+    best = states if "early_stopping" in options else None
+    return Case(lambda: net.fit(**arguments), [net], set(states), options.get("checkpoint"), best)
 
 
 def _fit_batches() -> Case:
@@ -294,24 +298,35 @@ def _interrupt(
         assert not ignored, ignored
         assert (end == "returned") == (signals.num_handled == 0), f"a signal was lost: {''.join(signals.where)}"
         ends[end] += 1
-        left = [net.parameters.tobytes() for net in case.networks]
-        for thread in threading.enumerate():
-            if thread is not threading.current_thread() and thread._started.is_set():
-                thread.join(10)
-                assert not thread.is_alive(), "a thread goes on"
-        assert left == [net.parameters.tobytes() for net in case.networks], "a thread trained after the call"
-        for net, parameters in zip(case.networks, before, strict=True):
-            assert not net._lock._is_owned(), f"the network is locked: {''.join(signals.where)}"
-            if case.states is None:
-                assert (net.parameters == parameters).all()
-            else:
-                assert net.parameters.tobytes() in case.states, f"no whole step in trial {trial}"
-        if case.path is not None and case.path.exists():
-            assert nnpy.load(case.path).layer_sizes == case.networks[0].layer_sizes
+        _check(case, before, histories)
     _reset(case, before)
     case.call()
     if case.path is not None:
         assert [p for p in case.path.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def _check(case: Case, before: list[np.ndarray], histories: list[nnpy.History]) -> None:
+    """Check what an interrupted call has left: networks, histories, threads and files."""
+    for net, history in zip(case.networks, histories, strict=False):
+        assert len({len(column) for column in history.to_dict().values()}) == 1, f"{history.to_dict()}"
+        if case.best is not None and len(history) > 1:  # early stopping may not have seen the last epoch
+            bests = {1 + np.argmin(losses) for losses in (history.val_loss, history.val_loss[:-1])}
+            assert history.best_epoch in bests, f"{history.best_epoch} is not the best epoch of {history.val_loss}"
+            assert net.parameters.tobytes() == case.best[history.best_epoch], "not the best epoch"
+    left = [net.parameters.tobytes() for net in case.networks]
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread._started.is_set():
+            thread.join(10)
+            assert not thread.is_alive(), "a thread goes on"
+    assert left == [net.parameters.tobytes() for net in case.networks], "a thread trained after the call"
+    for net, parameters in zip(case.networks, before, strict=True):
+        assert not net._lock._is_owned(), "the network is locked"
+        if case.states is None:
+            assert (net.parameters == parameters).all()
+        else:
+            assert net.parameters.tobytes() in case.states, "no whole step"
+    if case.path is not None and case.path.exists():
+        assert nnpy.load(case.path).layer_sizes == case.networks[0].layer_sizes
 
 
 def _reset(case: Case, before: list[np.ndarray]) -> None:
