@@ -7,6 +7,7 @@ that numpy writes for plain numbers or text, and compressed arrays, which nnpy d
 from __future__ import annotations
 
 import io
+import math
 import re
 import zipfile
 from typing import IO, Any
@@ -69,8 +70,6 @@ class NpzReader:
             if not fits or (dtype.str != kinds if len(kinds) > 2 else dtype.kind not in kinds):
                 raise ValueError(f"its array {name} is {dtype} of shape {found}, expected {_describe(kinds, shape)}")
             num = math.prod(found)
-            for length in found:
-                num *= length
             if num * dtype.itemsize > self._size:
                 raise ValueError(f"its array {name} is larger than the file")
             data = file.read(num * dtype.itemsize + 1)  # reading to the end checks the CRC
