@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -16,8 +19,6 @@ from nnpy._history import History
 from nnpy._network import NeuralNetwork
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
-
     from nnpy._training.options import FitOptions
 
 __all__ = ["Ensemble", "fit_many"]
@@ -120,71 +121,98 @@ class _Task:
 
 
 class _Pool:
-    """Threads that train one network after another. They spend most of the time in C, without the GIL."""
+    """Threads that train one network after another. They spend most of the time in C, without the GIL.
+
+    Ctrl-C may come at any moment in the thread of the caller, and no thread may train a network after `run` has returned. So
+    that thread takes no lock that Python code manages, as concurrent.futures does: an exception could leave it locked.
+    """
 
     def __init__(self, tasks: list[_Task]) -> None:
         self._tasks = tasks
-        self._cancelled = threading.Event()
+        self._waiting = deque(tasks)
+        self._running: set[_Task] = set()
+        self._done: list[_Task] = []
+        self._errors: list[BaseException] = []
+        self._is_cancelled = False
+        self._news = threading.Lock()  # released by a worker when a task is done
         self._backend = ffi.new("NNBackend *", {"isa": backend.isa, "num_threads": 1})
 
     def run(self, *, progress: bool) -> list[History]:
         """Run all tasks; return their histories. Ctrl-C and errors stop the tasks that are not done."""
-        from concurrent.futures import ThreadPoolExecutor
-
         from nnpy._training.progress import progress_bar
 
-        num_threads = max(1, min(backend.num_threads, len(self._tasks)))
-        threads = ThreadPoolExecutor(num_threads, thread_name_prefix="nnpy.fit_many")
+        num_threads = min(backend.num_threads, len(self._tasks))
+        is_interrupted = False
         try:
             with progress_bar(len(self._tasks), "network", progress) as bar:
-                self._wait([threads.submit(self._train, task) for task in self._tasks], bar)
+                _thread.start_new_thread(self._start, (num_threads,))  # Thread.start() is Python code with a lock, too
+                self._wait(bar)
         except KeyboardInterrupt:
-            pass
+            is_interrupted = True
         finally:
-            self._cancelled.set()  # for what is still running after an exception
-            self._join(threads)
+            while True:
+                try:
+                    self._is_cancelled = True  # for what is still running after an exception
+                    while self._running:
+                        self._news.acquire(timeout=0.1)
+                    break
+                except KeyboardInterrupt:  # a second one, perhaps; the threads stop within milliseconds
+                    is_interrupted = True
         for task in self._tasks:
             task.history.stopped = task.history.stopped or "interrupt"
-        return [task.history for task in self._tasks]
+        histories = [task.history for task in self._tasks]
+        if is_interrupted and all(history.stopped != "interrupt" for history in histories):
+            raise KeyboardInterrupt  # all networks are trained, but the caller may have more to do
+        return histories
 
-    @staticmethod
-    def _wait(futures: list[Future[None]], bar: Callable[..., object] | None) -> None:
+    def _wait(self, bar: Callable[..., object] | None) -> None:
         """Wait until all tasks are done, or raise the exception of the first one that failed."""
-        from concurrent.futures import FIRST_EXCEPTION, wait
-
-        waiting = set(futures)
-        while waiting:  # wake up now and then: a signal may have been delivered to another thread
-            done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+        num_done = 0
+        while num_done < len(self._tasks):  # wake up now and then: a signal may have been delivered to another thread
+            self._news.acquire(timeout=0.1)
+            num_done = len(self._done)
+            if self._errors:
+                raise self._errors[0]
             if bar is not None:
-                bar(len(futures) - len(waiting))
+                bar(num_done)
 
-    @staticmethod
-    def _join(threads: ThreadPoolExecutor) -> None:
-        """Wait for the threads, which have been told to stop: no thread may train a network after `fit_many` has returned."""
-        while True:
-            try:
-                threads.shutdown(wait=True, cancel_futures=True)
-                return
-            except KeyboardInterrupt:  # a second one; the threads stop within milliseconds
-                continue
+    def _start(self, num_threads: int) -> None:
+        """Start the threads, in a thread that Ctrl-C does not interrupt."""
+        try:
+            for number in range(num_threads):
+                threading.Thread(target=self._work, name=f"nnpy.fit_many_{number}", daemon=True).start()
+        except BaseException as error:
+            self._errors.append(error)
+
+    def _work(self) -> None:
+        """Train networks, in a thread, until none is waiting."""
+        while self._waiting:
+            with suppress(IndexError):  # another thread was faster
+                self._train(self._waiting.popleft())
 
     def _train(self, task: _Task) -> None:
         from nnpy._training import loop
 
-        if self._cancelled.is_set():
-            return
-
         def poll(_done: int) -> None:
-            if self._cancelled.is_set():
+            if self._is_cancelled:
                 raise _CancelledError
 
-        with task.net._lock:
-            try:
-                loop.fit(task.net, task.x, task.y, task.options, history=task.history, backend=self._backend, poll=poll)
-            except _CancelledError:
-                task.history.stopped = "interrupt"
+        self._running.add(task)  # before the question whether to stop: `run` asks in the opposite order
+        try:
+            if not self._is_cancelled:
+                with task.net._lock:
+                    loop.fit(
+                        task.net, task.x, task.y, task.options, history=task.history, backend=self._backend, poll=poll
+                    )
+        except _CancelledError:
+            task.history.stopped = "interrupt"
+        except BaseException as error:
+            self._errors.append(error)
+        finally:
+            self._running.discard(task)
+            self._done.append(task)
+            with suppress(RuntimeError):  # it is not locked: there is older news
+                self._news.release()
 
 
 class Ensemble:

@@ -82,8 +82,9 @@ def call(
     handle = ffi.NULL if progress is None else ffi.new_handle(progress)
     monitor = ffi.new("NNMonitor *") if monitor is None else monitor
     lib.nnpy_set_poll(monitor, handle)
+    _raised.exception = None  # of an earlier call, if a second signal came at its end
     code = function(*args, monitor)
-    exception, _raised.exception = getattr(_raised, "exception", None), None
+    exception, _raised.exception = _raised.exception, None
     if exception is not None:
         raise exception
     if progress is not None:

@@ -28,21 +28,28 @@ class History:
     """
 
     def __init__(self) -> None:
+        # The lists may be longer than the number of epochs, if Ctrl-C came while an epoch was added.
         self._columns: dict[str, list[float]] = {"loss": [], "learning_rate": [], "seconds": []}
+        self._num_epochs = 0
         self.stopped = ""
         self.best_epoch: int | None = None
 
     def append(self, values: Mapping[str, float]) -> None:
         """Add an epoch: a number for each column."""
-        for name, value in values.items():
-            self._columns.setdefault(name, []).append(float(value))
+        self.extend({name: [float(value)] for name, value in values.items()}, 1)
+
+    def extend(self, columns: Mapping[str, list[float]], num_epochs: int) -> None:
+        """Add some epochs: a list for each column."""
+        for name, values in columns.items():
+            self._columns.setdefault(name, [])[self._num_epochs :] = values
+        self._num_epochs += num_epochs
 
     def last(self, name: str) -> float:
         """Return the value of a column in the last epoch."""
-        return self._columns[name][-1]
+        return self._columns[name][self._num_epochs - 1]
 
     def _column(self, name: str) -> NDArray[np.float64]:
-        return np.array(self._columns[name], dtype=np.float64)
+        return np.array(self._columns[name][: self._num_epochs], dtype=np.float64)
 
     @property
     def loss(self) -> NDArray[np.float64]:
@@ -76,17 +83,17 @@ class History:
 
     def __len__(self) -> int:
         """Return the number of epochs that are done."""
-        return len(self._columns["loss"])
+        return self._num_epochs
 
     def to_dict(self) -> dict[str, list[float]]:
         """Return a list of numbers for each column, one per epoch, for json.dump or pandas.DataFrame."""
-        return {name: list(values) for name, values in self._columns.items()}
+        return {name: values[: self._num_epochs] for name, values in self._columns.items()}
 
     def _repr_html_(self) -> str:
         """Draw the curves in a notebook, with a table of the first, the last and the best epoch."""
         from nnpy import _html
 
-        return _html.history(repr(self)[1:-1], self._columns, self.best_epoch)
+        return _html.history(repr(self)[1:-1], self.to_dict(), self.best_epoch)
 
     def __repr__(self) -> str:
         if not len(self):

@@ -7,6 +7,7 @@ that numpy writes for plain numbers or text, and compressed arrays, which nnpy d
 from __future__ import annotations
 
 import io
+import math
 import re
 import zipfile
 from typing import IO, Any
@@ -18,8 +19,11 @@ __all__ = ["NpzReader"]
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000  # bytes; numpy's own limit
+# Each byte can match in one way only: a pattern that can split digits differently takes for ever on some headers.
+_LENGTH = rb"(?:0|[1-9]\d{0,18})"
 _HEADER = re.compile(
-    rb"\{'descr': '([<>|][a-zA-Z]\d{1,9})', 'fortran_order': False, 'shape': \(((?:\d{1,19},? ?){0,32})\), \}\s*"
+    rb"\{'descr': '([<>|][biufcSU][1-9]\d{0,8})', 'fortran_order': False, 'shape': \((|%b,|%b(?:, %b){1,31})\), \} *\n?"
+    % (_LENGTH, _LENGTH, _LENGTH)
 )
 
 
@@ -42,7 +46,7 @@ class NpzReader:
 
     def text(self, name: str) -> str:
         """Return a single text."""
-        return str(self.array(name, "U", ()))
+        return str(self.array(name, "U", ()).item())
 
     def array(self, name: str, kinds: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
         """Return an array in native byte order.
@@ -65,9 +69,7 @@ class NpzReader:
             fits = len(found) == len(shape) and all(n in (None, m) for n, m in zip(shape, found, strict=True))
             if not fits or (dtype.str != kinds if len(kinds) > 2 else dtype.kind not in kinds):
                 raise ValueError(f"its array {name} is {dtype} of shape {found}, expected {_describe(kinds, shape)}")
-            num = 1
-            for length in found:
-                num *= length
+            num = math.prod(found)
             if num * dtype.itemsize > self._size:
                 raise ValueError(f"its array {name} is larger than the file")
             data = file.read(num * dtype.itemsize + 1)  # reading to the end checks the CRC
@@ -89,7 +91,8 @@ def _read_header(file: IO[bytes], name: str) -> tuple[np.dtype[Any], tuple[int, 
     length = int.from_bytes(file.read(length_size), "little")
     if start[:6] != _MAGIC or length_size == 0 or length > _MAX_HEADER:
         raise ValueError(f"its member {name} is no array")
-    match = _HEADER.fullmatch(file.read(length))
-    if match is None:
+    header = file.read(length)
+    match = _HEADER.fullmatch(header)
+    if match is None or len(header) < length:
         raise ValueError(f"its array {name} is not one of plain numbers or text")
-    return np.dtype(match[1].decode()), tuple(int(n) for n in match[2].replace(b",", b" ").split())
+    return np.dtype(match[1].decode()), tuple(int(n) for n in match[2].split(b",") if n)

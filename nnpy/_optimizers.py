@@ -440,11 +440,13 @@ class OptimizerState:
         name = type(self.optimizer).__name__
         if buffer.shape != self.buffer.shape or numbers.shape != (len(self._numbers) + 1,):
             raise ValueError(f"the state of {name} has another size")
-        if buffer.dtype.kind != "f" or numbers.dtype.kind != "f" or not np.isfinite(numbers).all():
+        if buffer.dtype != self.buffer.dtype or numbers.dtype != np.float64 or not np.isfinite(numbers).all():
             raise ValueError(f"the state of {name} is no array of real numbers")
-        if not 0 <= numbers[0] < 2**63 or (numbers[1:] < 0).any():
+        values = dict(zip(("num_passes", *self._numbers), numbers.tolist(), strict=True))
+        counts = {field: int(value) for field, value in values.items() if field.startswith("num_")}
+        if min(values.values()) < 0 or max(counts.values()) >= 2**63:
             raise ValueError(f"the state of {name} has numbers out of range")
         self.buffer[...] = buffer
-        self.num_passes = int(numbers[0])
-        for name, value in zip(self._numbers, numbers[1:].tolist(), strict=True):
-            setattr(self.c, name, int(value) if name.startswith("num_") else value)
+        self.num_passes = counts.pop("num_passes")
+        for field in self._numbers:
+            setattr(self.c, field, counts.get(field, values[field]))

@@ -12,14 +12,14 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnpy._activations import check_activations
-from nnpy._atomic_write import replacing
+from nnpy._atomic_write import open_regular, replacing
+from nnpy._interrupts import call_uninterrupted
 from nnpy._npz import NpzReader
 from nnpy._optimizers import OPTIMIZERS, Optimizer
 from nnpy._scaler import Scaler
@@ -30,7 +30,7 @@ __all__ = ["SavedNetwork", "read", "write"]
 _FORMAT = 3
 _KIND = "nnpy network"
 
-_STATE = ("buffer", "numbers")  # the arrays of an OptimizerState
+_STATE = {"buffer": "f", "numbers": "<f8"}  # the arrays of an OptimizerState, and their types
 
 
 class SavedNetwork(NamedTuple):
@@ -95,21 +95,23 @@ def write(
         content.update({f"optimizer/{name}": a for name, a in state["optimizer_state"].items()})
     content.update({f"checkpoint/{name}": a for name, a in (checkpoint or {}).items()})
     with replacing(path) as file:
-        np.savez(file, **content)
+        call_uninterrupted(lambda: np.savez(file, **content))
 
 
 def read(path: str | os.PathLike[str]) -> SavedNetwork:
     """Read a network; see `nnpy.load`."""
-    content = Path(path).read_bytes()
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        raise ValueError(f"{os.fspath(path)} is not a network that nnpy saved: it is no .npz file")
+    with open_regular(path) as file:
+        content = file.read()
     try:
-        return _read(NpzReader(content))
+        return call_uninterrupted(lambda: _read(content))
     except Exception as error:  # a damaged file may raise almost anything
         raise ValueError(f"{os.fspath(path)} is not a network that nnpy saved: {error}") from error
 
 
-def _read(file: NpzReader) -> SavedNetwork:
+def _read(content: bytes) -> SavedNetwork:
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise ValueError("it is no .npz file")
+    file = NpzReader(content)
     if "format" not in file or file.text("format") != _KIND:
         raise ValueError("it holds other arrays")
     version = int(file.array("version", "iu", ()))
@@ -118,7 +120,7 @@ def _read(file: NpzReader) -> SavedNetwork:
     sizes = check_layer_sizes(file.array("layer_sizes", "iu", (None,)).tolist())
     num_parameters = sum((rows + 1) * columns for rows, columns in pairwise(sizes))
     optimizer = _read_optimizer(file) if "optimizer/class" in file else None
-    state = {} if optimizer is None else {name: file.array(f"optimizer/{name}", "f", (None,)) for name in _STATE}
+    state = {name: file.array(f"optimizer/{name}", kinds, (None,)) for name, kinds in _STATE.items() if optimizer}
     return SavedNetwork(
         layer_sizes=sizes,
         activations=check_activations(file.array("activations", "U", (len(sizes) - 1,)).tolist(), len(sizes) - 1),
@@ -147,7 +149,10 @@ def _read_optimizer(file: NpzReader) -> Optimizer:
     name = file.text("optimizer/class")
     if name not in OPTIMIZERS:
         raise ValueError(f"it has the state of an unknown optimizer, {name!r:.100}")
-    return OPTIMIZERS[name](**json.loads(file.text("optimizer/arguments")))
+    optimizer = OPTIMIZERS[name](**json.loads(file.text("optimizer/arguments")))
+    if not isinstance(getattr(optimizer, "learning_rate", None), (int, float)):
+        raise ValueError(f"it has the state of {optimizer}, which partial_fit cannot use")
+    return optimizer
 
 
 def _read_checkpoint(file: NpzReader, num_parameters: int) -> dict[str, NDArray[Any]]:
@@ -160,8 +165,7 @@ def _read_checkpoint(file: NpzReader, num_parameters: int) -> dict[str, NDArray[
         "columns": ("U", (None,)),
         "history": ("<f8", (len(columns), None)),
         "stopped": ("U", ()),
-        "buffer": ("f", (None,)),
-        "numbers": ("f", (None,)),
+        **{name: (kinds, (None,)) for name, kinds in _STATE.items()},
     }
     if "checkpoint/best_parameters" in file:
         expected["best_parameters"] = ("<f4", (num_parameters,))

@@ -7,6 +7,8 @@
 >>> history = net.fit(data.x_train, data.y_train, epochs=5, batch_size=128)                   # doctest: +SKIP
 """
 
+from __future__ import annotations
+
 import gzip
 import hashlib
 import io
@@ -22,7 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from nnpy._atomic_write import replacing
+from nnpy._atomic_write import open_regular, replacing
+from nnpy._interrupts import call_uninterrupted, stop_if_interrupted
 
 __all__ = ["MNIST", "download_mnist", "load_idx", "load_mnist"]
 
@@ -189,17 +192,23 @@ def download_mnist(folder: str | os.PathLike[str] | None = None, *, progress: bo
 
 def _load(path: Path, check: Callable[[tuple[int, ...], np.dtype[Any]], str | None]) -> NDArray[Any]:
     """Read an IDX file. `check` returns an error message for a wrong shape or type, before the elements are read."""
-    with path.open("rb") as raw:
+    with open_regular(path) as raw:
         size = os.fstat(raw.fileno()).st_size
         is_gzipped = raw.read(2) == _GZIP
         raw.seek(0)
         if not is_gzipped:
             return _parse(raw, path, check, size, size)
         try:
-            with gzip.GzipFile(fileobj=raw) as file:
-                return _parse(file, path, check, _DEFLATE_MAX * size, None)
+            return call_uninterrupted(lambda: _parse_gzipped(raw, path, check, _DEFLATE_MAX * size))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _parse_gzipped(
+    raw: io.BufferedReader, path: Path, check: Callable[[tuple[int, ...], np.dtype[Any]], str | None], max_size: int
+) -> NDArray[Any]:
+    with gzip.GzipFile(fileobj=raw) as file:
+        return _parse(file, path, check, max_size, None)
 
 
 def _parse(
@@ -234,6 +243,7 @@ def _parse(
     elements = array.reshape(-1).view(np.uint8).data
     num_read = 0
     while num_read < len(elements):
+        stop_if_interrupted()
         count = file.readinto(elements[num_read : num_read + _CHUNK])
         if not count:
             raise ValueError(f"{must_have} {expected - len(elements) + num_read}")

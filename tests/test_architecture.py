@@ -13,7 +13,7 @@ CSRC = ROOT / "csrc"
 
 # Lowest first. A module may import from its own layer and from those below. "name.*" is everything in that folder.
 LAYERS = [
-    ["_atomic_write", "_html", "_libnn", "_npz", "_version"],
+    ["_atomic_write", "_html", "_interrupts", "_libnn", "_npz", "_version"],
     ["_ffi"],
     ["_validation"],
     ["_arrays"],

@@ -1,5 +1,6 @@
 """Saving and loading: the same bits, no pickle, whole files only, clear errors."""
 
+import json
 import os
 import re
 import stat
@@ -76,6 +77,13 @@ def write(path, **changes):
     np.savez(path, **{k: v for k, v in {**content, **changes}.items() if v is not None})
 
 
+def optimizer(name, numbers=(1.0, 1.0, 1.0), buffer=None, **arguments):
+    """The arrays of the state of an optimiser."""
+    texts = {"optimizer/class": np.array(name), "optimizer/arguments": np.array(json.dumps(arguments))}
+    buffer = np.zeros(6, np.float32) if buffer is None else buffer
+    return {**texts, "optimizer/numbers": np.asarray(numbers), "optimizer/buffer": buffer}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -132,6 +140,18 @@ def write(path, **changes):
             ".*unexpected keyword argument 'rate'",
         ),
         ({"parameters": np.array([None] * 3)}, "its array parameters is not one of plain numbers or text"),
+        (optimizer("LBFGS", history_size=10_000), r"it has the state of LBFGS\(.*\), which partial_fit cannot use"),
+        (
+            optimizer("LevenbergMarquardt"),
+            r"it has the state of LevenbergMarquardt\(.*\), which partial_fit cannot use",
+        ),
+        (
+            optimizer("SGD", numbers=np.zeros(3, np.float16)),
+            r"its array optimizer/numbers is float16 of shape \(3,\), expected float64 of shape \(n,\)",
+        ),
+        (optimizer("SGD", buffer=np.zeros(6)), "the state of SGD is no array of real numbers"),
+        (optimizer("SGD", numbers=np.array([2.0**63, 1, 1])), "the state of SGD has numbers out of range"),
+        (optimizer("SGD", numbers=np.array([0, 1, -1.0])), "the state of SGD has numbers out of range"),
     ],
 )
 def test_other_files_are_refused(tmp_path, changes, message):
@@ -147,6 +167,16 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
     path.write_bytes(content)
     message = f"{path} is not a network that nnpy saved: it is no .npz file"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        nnpy.load(path)
+
+
+def test_a_zip_file_on_many_disks_is_refused(tmp_path, net):
+    path = tmp_path / "net.npz"
+    net.save(path)
+    content = path.read_bytes()
+    locator = b"PK\6\7" + bytes(4) + bytes(8) + (2).to_bytes(4, "little")  # the second of two disks
+    path.write_bytes(content[:-22] + locator + content[-22:])
+    with pytest.raises(ValueError, match=" is not a network that nnpy saved: .*multiple disks"):
         nnpy.load(path)
 
 

@@ -178,6 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers the requests of one connection."""
 
     server: Server
+    default_request_version = "HTTP/1.0"  # of a request that names none: answers of HTTP/0.9 have no status
     protocol_version = "HTTP/1.1"  # keeps connections open: the page sends many requests a second
     disable_nagle_algorithm = True  # otherwise the content, a second write, waits for an acknowledgement of the headers
     timeout = _TIMEOUT

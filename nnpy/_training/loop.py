@@ -49,6 +49,7 @@ def fit(
     milliseconds and that may raise an exception to stop.
     """
     history = History() if history is None else history
+    monitor: Monitor | None = None
     try:
         settings, saved = _settings(model, x, y, options)
         data, validation = prepare_data(model, settings, x, y, options)
@@ -76,6 +77,8 @@ def fit(
             _run(data, trainer, monitor, history, bar=bar, checkpoint_path=options.checkpoint)
     except KeyboardInterrupt:
         history.stopped = "interrupt"
+        if monitor is not None:
+            monitor.restore_best(history)  # again: Ctrl-C may have come just before
     except DivergenceError as error:
         error.history = history
         raise
@@ -138,9 +141,14 @@ def _run(
             losses = data.train(trainer, epoch, num_epochs)
         finally:
             if in_chunks:  # an exception does not undo the epochs that were completed
-                seconds = (time.perf_counter() - start) / max(1, len(trainer.losses))
-                for loss, rate in zip(trainer.losses, trainer.learning_rates, strict=True):
-                    history.append({"loss": loss, "learning_rate": rate, "seconds": seconds})
+                num_done = len(trainer.losses)
+                seconds = (time.perf_counter() - start) / max(1, num_done)
+                columns = {
+                    "loss": trainer.losses,
+                    "learning_rate": trainer.learning_rates,
+                    "seconds": [seconds] * num_done,
+                }
+                history.extend(columns, num_done)
         if in_chunks:
             num_next = max(1, math.floor(_SECONDS_PER_CALL / seconds)) if seconds > 0 else 1
         elif losses:

@@ -108,9 +108,11 @@ class Monitor:
         value = -value if self._maximize else value
         self._epochs_without_improvement += 1
         if value < self._best_value - self.early_stopping.min_delta or self._best_epoch == 0:
-            self._best_value, self._best_epoch = math.inf if math.isnan(value) else value, epoch
             self._epochs_without_improvement = 0
-            self.best_parameters = None if parameters is None else parameters.copy()
+            copy = None if parameters is None else parameters.copy()
+            value = math.inf if math.isnan(value) else value
+            # Together: Ctrl-C may come at any moment.
+            self._best_value, self._best_epoch, self.best_parameters = value, epoch, copy
         return self._epochs_without_improvement >= self.early_stopping.patience
 
     def replay(self, history: History, epoch: int) -> None:
