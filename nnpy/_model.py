@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, SupportsIndex, overload
 
@@ -264,13 +264,12 @@ class Model(Parameters):
 
     @feature_names.setter
     def feature_names(self, names: Sequence[str] | None) -> None:
-        if names is not None and (
-            isinstance(names, str)
-            or len(names) != self._layer_sizes[0]
-            or not all(isinstance(name, str) for name in names)
-        ):
-            raise ValueError(f"feature_names must be {self._layer_sizes[0]} names, one per input, got {names!r}")
-        self._feature_names = None if names is None else tuple(names)
+        known = None
+        if names is not None:
+            known = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else ()
+            if len(known) != self._layer_sizes[0] or not all(isinstance(name, str) for name in known):
+                raise ValueError(f"feature_names must be {self._layer_sizes[0]} names, one per input, got {names!r}")
+        self._feature_names = known
 
     def _check_feature_names(self, x: Any, *, known: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
         """Return the names of the columns of x if x has some; a ValueError if the network, or `known`, has other ones."""

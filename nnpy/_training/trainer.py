@@ -185,7 +185,11 @@ class Trainer:
             for e in range(epoch, epoch + num_epochs)
             for s in range(steps_per_epoch)
         ]
-        rates = np.array([self._schedule(t, self.settings.epochs) for t in times], dtype=np.float64)
+        values = [self._schedule(t, self.settings.epochs) for t in times]
+        try:
+            rates = np.array(list(map(float, values)))
+        except (TypeError, ValueError):
+            raise TypeError(f"the schedule must return a number, it returned {values[0]!r} first") from None
         if not (np.isfinite(rates).all() and (rates >= 0).all()):
             raise ValueError(
                 f"the schedule returned a negative or infinite learning rate, or NaN, in epoch {epoch + 1}"
