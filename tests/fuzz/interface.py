@@ -55,6 +55,9 @@ SMOOTH = {"sigmoid", "tanh", "linear", "elu", "softplus", "silu", "gelu", "softm
 TARGETS = {"sigmoid": (0, 1), "softmax": (0, 1), "tanh": (-1, 1), "relu": (0, 2), "softplus": (0, 2), "elu": (-1, 2)}
 
 
+UNIFORM = np.random.default_rng(0).uniform(0, 1, 20_000)
+
+
 class CallbackError(Exception):
     """Raised by functions that are passed to nnpy: it has to come out of nnpy as it is."""
 
@@ -143,6 +146,8 @@ def bits(value):
     if isinstance(value, np.ndarray):
         array = np.where(np.isnan(value), np.nan, value).astype(value.dtype) if value.dtype.kind == "f" else value
         return value.dtype.str, value.shape, array.tobytes()
+    if value is None or isinstance(value, (str, int)):
+        return value
     if isinstance(value, (float, np.floating)):
         return "nan" if value != value else float(value).hex()
     if isinstance(value, nnpy.NeuralNetwork):
@@ -160,9 +165,11 @@ def bits(value):
 
 
 def snapshot(net):
-    """Return everything that a network holds."""
-    state = net.__getstate__()
-    return {name: bits(value) for name, value in state.items()}
+    """Return everything that a network holds. Most networks hold parameters only, and this is called often."""
+    parameters = net.parameters
+    data = parameters.tobytes() if np.isfinite(parameters).all() else bits(parameters)
+    state = {} if net.scaler is None and net._state is None else net.__getstate__()
+    return data, net.layer_sizes, net.activations, net.feature_names, bits({**state, "parameters": None})
 
 
 # ---- A world ----
@@ -177,6 +184,7 @@ class World:
 
     def begin(self, source):
         self.source, self.inputs, self.check = source, [], None
+        self.is_odd = source.integer(0, 1) == 1  # whether arguments may be odd; otherwise nearly all of them are right
         self.may_change = False  # whether an exception may leave a changed network
         self.may_be_numpys = False  # whether a TypeError or ValueError may come from numpy or Python
         self.allowed = (ValueError, TypeError)
@@ -193,12 +201,19 @@ class World:
     def one_in(self, n):
         return self.integer(1, n) == n
 
+    def odd(self, n):
+        """Whether to choose something odd: in one of n cases, in a call that may have odd arguments."""
+        return self.is_odd and self.one_in(n)
+
+    def choose_from(self, good, odd):
+        return self.choose(odd if self.odd(4) else good)
+
     def net(self):
         return self.choose(self.nets)
 
     def number(self, *good):
         """Choose a good number or, now and then, an odd one."""
-        return self.choose(ODD_NUMBERS) if self.one_in(15) else self.choose(good)
+        return self.choose(ODD_NUMBERS) if self.odd(15) else self.choose(good)
 
     def seed(self, *good):
         seed = self.number(*good)
@@ -212,10 +227,12 @@ class World:
 
     def numbers(self, rows, columns, low=-2.0, high=2.0):
         """Choose a float64 array."""
-        rng = np.random.default_rng(self.integer(0, 9999))
-        array = rng.uniform(low, high, (rows, columns))
+        start = self.integer(0, 9999)
+        array = low + (high - low) * UNIFORM[start : start + rows * columns].reshape(rows, columns)
         if not self.one_in(4):
             return array
+        if not self.is_odd:
+            return np.round(array) if self.one_in(2) else np.zeros_like(array)
         kind = self.choose(("zeros", "whole", "limits", "huge", "largest", "nan", "inf", "tiny", "too large"))
         place = (self.integer(0, rows - 1), self.integer(0, columns - 1)) if rows and columns else (slice(0), slice(0))
         if kind == "zeros":
@@ -242,9 +259,9 @@ class World:
         self.inputs.append((base, base.tobytes()))
         return array
 
-    def container(self, array, net=None):
+    def container(self, array, net):
         """Choose what holds the numbers of a 2-D float64 array: an array of any dtype and layout, a list, a data frame."""
-        kind = self.integer(0, 25)
+        kind = self.integer(0, 25 if self.is_odd else 22)
         rows, columns = array.shape
         with np.errstate(over="ignore"):
             f32 = array.astype(np.float32) if kind < 12 else array
@@ -289,9 +306,9 @@ class World:
         if kind == 23:
             names = [f"c{i}" for i in range(columns)]
             return Frame(array, names if not self.one_in(4) else names[::-1])
-        if kind == 24 and net is not None:
+        if kind == 24:
             return self.alias(net, rows, columns)
-        return self.odd_container(array) if self.one_in(2) else array
+        return self.odd_container(array)
 
     def alias(self, net, rows, columns):
         """Return a view of the parameters of a network itself, if they are enough."""
@@ -318,7 +335,7 @@ class World:
         return self.choose(kinds)()
 
     def rows(self):
-        return self.choose((1, 1, 2, 3, 4, 5, 7, 8, 9, 12, 17, 33, 97)) if not self.one_in(12) else 0
+        return self.choose((1, 1, 2, 3, 4, 5, 7, 8, 9, 12, 17, 33, 97)) if not self.odd(12) else 0
 
     def x(self, net, rows):
         return self.container(self.numbers(rows, net.layer_sizes[0]), net)
@@ -326,23 +343,25 @@ class World:
     def y(self, net, rows):
         """Choose targets: labels if the last layer is softmax, else numbers that it can reach; sometimes others."""
         outputs, last = net.layer_sizes[-1], net.activations[-1]
-        if (last == "softmax" and not self.one_in(3)) or self.one_in(25):
-            low, high = (0, outputs - 1) if not self.one_in(10) else (-1, outputs)
-            labels = np.random.default_rng(self.integer(0, 99)).integers(low, high + 1, rows)
-            dtype = self.choose((np.int64, np.int64, np.int8, np.uint8, np.float64, np.float32, bool, object, "U2", "<i2"))
+        if (last == "softmax" and not self.one_in(3)) or self.odd(25):
+            low, high = (0, outputs - 1) if not self.odd(10) else (-1, outputs)
+            start = self.integer(0, 9999)
+            labels = np.floor(low + (high + 1 - low) * UNIFORM[start : start + rows]).astype(np.int64)
+            dtype = self.choose_from((np.int64, np.int8, np.uint8, np.float64, np.float32, ">i2"), (bool, object, "U2"))
             labels = labels.astype(dtype) if low == 0 else labels
             self.tame = False
             return labels[:, np.newaxis] if self.one_in(6) else labels.tolist() if self.one_in(6) else labels
-        low, high = TARGETS.get(last, (-0.1, 2)) if not self.one_in(12) else (-3, 3)
+        low, high = TARGETS.get(last, (-0.1, 2)) if not self.odd(12) else (-3, 3)
         array = self.numbers(rows, outputs, low, high)
         return array.ravel() if outputs == 1 and self.one_in(3) else self.container(array, net)
 
-    def data(self, net):
+    def data(self, net, *, with_weight=False):
         rows = self.rows()
-        return self.x(net, rows), self.y(net, rows if not self.one_in(30) else rows + 1)
+        x, y = self.x(net, rows), self.y(net, rows if not self.odd(30) else rows + 1)
+        return (x, y, self.weight(rows)) if with_weight else (x, y)
 
     def weight(self, rows):
-        if self.one_in(8):
+        if self.odd(8):
             return self.choose((None, 1.0, "a", [], np.zeros(rows), -np.ones(rows), np.full(rows, np.nan), np.ones((rows, 1))))
         weights = np.abs(self.numbers(rows, 1)[:, 0])
         with np.errstate(all="ignore"):
@@ -351,7 +370,7 @@ class World:
     # ---- Objects ----
 
     def sizes(self):
-        if self.one_in(8):
+        if self.odd(5):
             return self.choose(
                 ([], [3], [0, 1], [2, -1], "22", 5, None, [1.5, 2], [True, 2], [2**62, 2], [2**45, 1], [1, 2**70], [2, None])
             )
@@ -359,14 +378,14 @@ class World:
         return [self.integer(1, widest) for _ in range(self.integer(2, 4))]
 
     def activations(self, sizes):
-        if self.one_in(12):
+        if self.odd(8):
             return self.choose(("nothing", [], ["softmax"] * 3, None, 3, ["relu", 5], "softmax", {"a": 1}, Odd()))
         count = len(sizes) - 1 if isinstance(sizes, list) else 1
         return [*(self.choose(HIDDEN) for _ in range(count - 1)), self.choose(LAST)]
 
     def loss(self, net):
         last = net.activations[-1]
-        if self.one_in(12):
+        if self.odd(8):
             return self.choose(("nothing", 3, Odd(), nnpy.Huber, "cross_entropy", "bce"))
         if last == "softmax":
             return self.choose((None, "cross_entropy", nnpy.CrossEntropy(), None, "mse"))
@@ -381,22 +400,23 @@ class World:
             lambda: nnpy.StepDecay(rate, self.number(1, 2)), lambda: nnpy.ExponentialDecay(rate, self.number(0.5, 1.5)),
             lambda: nnpy.LinearDecay(rate, self.number(0.0, 0.5, 5)), lambda: nnpy.CosineDecay(rate, final_rate=self.number(0.0, 1)),
             lambda: nnpy.ReduceOnPlateau(rate, factor=self.number(0.5, 0.1), patience=self.number(1, 2)),
-            lambda: lambda epoch, epochs: rate, lambda: (lambda epoch, epochs: 0.1 / (1 + epoch)), lambda: _raise,
-            lambda: (lambda epoch, epochs: "x"), lambda: (lambda epoch, epochs: float(epoch < 1) - 0.5),
+            lambda: lambda epoch, epochs: rate, lambda: lambda epoch, epochs: 0.1 / (1 + epoch),
         )  # fmt: skip
+        if self.odd(4):
+            kinds = (lambda: _raise, lambda: lambda epoch, epochs: "x", lambda: lambda epoch, epochs: float(epoch < 1) - 0.5)
         self.may_change = True  # what a schedule returns is seen in its epoch
         self.allowed += (CallbackError,)
         return self.choose(kinds)()
 
     def optimizer(self):
-        if self.one_in(10):
+        if self.odd(10):
             return self.choose(("nothing", 3, Odd(), nnpy.Adam))
         rate, number = self.learning_rate, self.number
         kinds = (
             lambda: self.choose((None, "sgd", "adam", "adamw", "rmsprop", "rprop", "lbfgs", "lm")),
             lambda: nnpy.SGD(rate()), lambda: nnpy.SGD(rate(), momentum=number(0.9, 0.5)),
             lambda: nnpy.SGD(rate(), number(0.9), nesterov=True, weight_decay=number(0.01)), lambda: nnpy.Adam(rate()),
-            lambda: nnpy.Adam(rate(), betas=self.choose(((0.9, 0.99), (0, 0), (0.5,), "ab", (1, 1), None))),
+                        lambda: nnpy.Adam(rate(), betas=self.choose_from(((0.9, 0.99), (0, 0)), ((0.5,), "ab", (1, 1), None, [0.5, Odd()]))),
             lambda: nnpy.AdamW(rate(), weight_decay=number(0.1, 10.0)), lambda: nnpy.RMSprop(rate(), number(0.9), number(0.5)),
             lambda: nnpy.Rprop(number(0.01), number(0.5), number(1.2), number(1e-6), number(50.0)),
             lambda: nnpy.LBFGS(history_size=number(1, 3, 10)), lambda: nnpy.LevenbergMarquardt(number(1e-3, 1.0)),
@@ -404,11 +424,10 @@ class World:
         return self.choose(kinds)()
 
     def path(self):
-        names = ("one.npz", "two.npz", "three", "missing/x.npz", "", ".")
-        path = os.path.join(self.folder, self.choose(names))
+        path = os.path.join(self.folder, self.choose_from(("one.npz", "two.npz", "three"), ("missing/x.npz", "", ".")))
         self.allowed += (OSError,)
         self.may_change = True  # a checkpoint is written after an epoch
-        if self.one_in(15):
+        if self.odd(10):
             self.may_be_numpys = True  # os.fspath refuses what is no path
             return self.choose((3.5, None, Odd(), b"\xff"))
         return self.choose((path, Path(path)))
@@ -427,7 +446,7 @@ class World:
 
         x = np.ones((2, 1), np.float32)
         functions = (
-            lambda net, history: None, lambda net, history: len(history) >= 2, _raise, interrupt,
+            lambda net, history: None, lambda net, history: len(history) >= 2, interrupt,
             lambda net, history: net.predict(np.repeat(x, net.layer_sizes[0], axis=1)), lambda net, history: pickle.dumps(net),
             lambda net, history: net.save(os.path.join(self.folder, "callback.npz")), change(0.1), change(np.nan), change(np.inf),
             change(3e38), lambda net, history: net.randomize(-1, 1, seed=3), lambda net, history: repr(history),
@@ -438,17 +457,20 @@ class World:
         )  # fmt: skip
         self.may_change = True
         self.allowed += (CallbackError, nnpy.DivergenceError)
-        return self.choose(functions)
+        return _raise if self.odd(8) else self.choose(functions)
 
     def metrics(self):
-        functions = (
-            "accuracy", "r2", ["accuracy"], [], {"mine": "r2"}, {"loss": "r2"}, "nothing", 5, ["accuracy", "accuracy"], _mean_error,
-            [_mean_error, "accuracy"], {"n": lambda y, out: len(y)}, _raise, lambda y, out: "x", lambda y, out: np.nan,
-            lambda y, out: np.array([1.0, 2.0]), iter(["r2"]), None,
+        good = (
+            "accuracy", ["accuracy"], [], _mean_error, [_mean_error, "accuracy"], {"n": lambda y, out: len(y)},
+            lambda y, out: np.nan, lambda y, out: np.array(1), iter(["accuracy"]), None,
+        )  # fmt: skip
+        odd = (
+            "r2", {"mine": "r2"}, {"loss": "r2"}, "nothing", 5, ["accuracy", "accuracy"], _raise, lambda y, out: "x",
+            lambda y, out: np.array([1.0, 2.0]), Odd(), {"val_loss": _raise}, ["accuracy", None],
         )  # fmt: skip
         self.may_change = True  # what a metric returns is seen after the first epoch
         self.allowed += (CallbackError,)
-        return self.choose(functions)
+        return self.choose_from(good, odd)
 
 
 def _raise(*arguments):
@@ -481,12 +503,12 @@ def set_parameters(w):
         if w.one_in(3):
             layer = w.integer(0, len(net.weights) - 1)
             part = w.choose((net.weights, net.biases))
-            part[layer] = w.choose((0.5, w.numbers(*np.atleast_2d(part[layer]).shape), "x", np.nan, [[1, 2]], None))
+            part[layer] = w.choose_from((0.5, w.numbers(*np.atleast_2d(part[layer]).shape)), ("x", np.nan, [[1, 2]], None))
         elif w.one_in(3):
             net.parameters *= np.float32(0.5)
         else:
-            value = w.choose((0, 1.5, np.nan, -np.inf, "a", [1, 2, 3], None, w.numbers(1, len(net.parameters))[0]))
-            net.parameters = value
+            values = w.numbers(1, len(net.parameters))[0]
+            net.parameters = w.choose_from((0, 1.5, values, values), (np.nan, -np.inf, "a", [1, 2, 3], None))
     if not np.isfinite(net.parameters).all() and not w.one_in(3):  # not for long
         net.randomize(-1, 1, seed=1)
     return net.weights[:1], len(net.biases), net.weights[-1]
@@ -519,7 +541,7 @@ def losses(w):
     options = w.options(sample_weight=lambda: w.weight(_len(x)))
     if kind == 1:
         return net.score(x, y, **options)
-    options |= w.options(loss=lambda: w.loss(net), missing=lambda: w.choose(("raise", "ignore", "ignore", 3)))
+    options |= w.options(loss=lambda: w.loss(net), missing=lambda: w.choose_from(("raise", "ignore"), (3, "x", None)))
     if kind == 2:
         return net.loss(x, y, **options)
     return net.evaluate(x, y, **options, **w.options(metrics=w.metrics))
@@ -536,7 +558,7 @@ def gradients(w):
         check = net.check_gradients(x, y, loss=loss, max_parameters=w.number(1, 2), seed=w.seed(0))
         return [(block.name, block.num_compared) for block in check.blocks], len(str(check)) > 0, type(check.ok)
     options = w.options(
-        sample_weight=lambda: w.weight(_len(x)), missing=lambda: w.choose(("raise", "ignore", "ignore", 3))
+        sample_weight=lambda: w.weight(_len(x)), missing=lambda: w.choose_from(("raise", "ignore"), (3, "x", None))
     )
     if kind == 2:
         return net.input_gradient(x, y, loss=loss, **options)
@@ -563,20 +585,26 @@ def fit_options(w, net, rows):
             optimizer=w.optimizer,
             loss=lambda: w.loss(net),
             batch_size=lambda: w.number(1, 2, 5, None, "auto", 2**63 - 1),
-            shuffle=lambda: w.choose((True, False, False, 1, "no")),
-            validation_data=lambda: w.choose((w.data(net), w.data(net), (*w.data(net), w.weight(rows)), (), 3, None)),
+            shuffle=lambda: w.choose_from((True, False, np.False_), (1, "no")),
+            validation_data=lambda: w.choose(((), 3, None, (1, 2, 3))) if w.odd(4) else w.data(net, with_weight=w.one_in(3)),
             validation_split=lambda: w.number(0.3, 0.5),
-            early_stopping=lambda: w.choose((1, 2, 0, "x", nnpy.EarlyStopping(1, 1e9), nnpy.EarlyStopping(2, monitor="r2"))),
+            early_stopping=lambda: w.choose_from(
+                (1, 2, nnpy.EarlyStopping(1, 1e9), nnpy.EarlyStopping(2)), (0, "x", nnpy.EarlyStopping(2, monitor="r2"))
+            ),
             sample_weight=lambda: w.weight(rows),
-            class_weight=lambda: w.choose(("balanced", {0: 1, 1: 2.0}, {0: 1}, {0: -1, 1: 0}, 3, "x", {0: 1, 1: "a"}, {0: 0, 1: 0})),
-            missing=lambda: w.choose(("raise", "ignore", "x")),
-            dropout=lambda: w.choose((0.5, 0.1, [0.3] * (len(net.layer_sizes) - 2), [0.5], 1.0, "a", [None], np.nan, 0)),
+            class_weight=lambda: w.choose_from(
+                ("balanced", dict.fromkeys(range(70), 2.0)), ({0: 1}, {0: -1, 1: 0}, 3, "x", {0: 1, 1: "a"}, {0: 0, 1: 0}, {Odd(): 1})
+            ),
+            missing=lambda: w.choose_from(("raise", "ignore"), ("x", None)),
+            dropout=lambda: w.choose_from(
+                (0.5, 0.1, [0.3] * (len(net.layer_sizes) - 2), 0), ([0.5], 1.0, "a", [None], np.nan, np.array([0.5]))
+            ),
             l2=lambda: w.number(0.1, 0.0, 1e-3),
             clip_norm=lambda: w.number(0.1, None),
             metrics=w.metrics,
-            callbacks=lambda: w.choose((w.callback(), [w.callback(), w.callback()], 3, [3], (), iter([w.callback()]))),
+            callbacks=lambda: w.choose((3, [3], None)) if w.odd(4) else [w.callback() for _ in range(w.integer(0, 2))],
             checkpoint=w.path,
-            verbose=lambda: w.choose((0, 1, 2, True)),
+            verbose=lambda: w.choose_from((0, 1), (2, True)),
         ),
     }  # fmt: skip
 
@@ -587,7 +615,7 @@ def fit(w):
     w.allowed += (nnpy.DivergenceError,)
     options = fit_options(w, net, _len(x))
     _shorten(options)
-    if w.one_in(10):
+    if w.one_in(15):
         options["resume"] = w.path()
     history = net.fit(x, y, **options)
     assert repr(history).startswith("<History of")
@@ -604,9 +632,14 @@ def fit_batches(w):
     w.allowed += (nnpy.DivergenceError,)
     batches = [w.data(net) for _ in range(w.integer(1, 3))]
     batches = [(*batch, w.weight(_len(batch[0]))) if w.one_in(5) else batch for batch in batches]
-    data = w.choose((batches, batches, iter(batches), tuple(batches), [3], [], 3, "ab", [(1,)], (b for b in batches)))
+    once = w.choose((iter(batches), (batch for batch in batches)))
+    data = w.choose_from((batches, tuple(batches), once), ([3], [], 3, "ab", [(1,)], {1: 2}, [batches[0], None]))
     options = fit_options(w, net, 3)
     _shorten(options)
+    if not w.is_odd:  # these are for arrays
+        for name in ("sample_weight", "validation_split", "class_weight", "metrics"):
+            options.pop(name, None)
+        options["epochs"] = 1 if data is once else options["epochs"]
     return net.fit(data, None, **options)
 
 
@@ -650,7 +683,7 @@ def partial_fit(w):
 def fit_many(w):
     """On copies: after an exception, the others may have been trained for any number of steps."""
     nets = [copy.deepcopy(net) for net in w.nets]
-    if w.one_in(10):
+    if w.odd(5):
         nets.append(w.choose((nets[0], 3)))
     rows = w.rows()
     each = [{"x": w.x(net, rows), "y": w.y(net, rows)} for net in w.nets]
@@ -668,7 +701,7 @@ def fit_many(w):
 
 
 def ensemble(w):
-    if w.one_in(10):
+    if w.odd(5):
         return repr(nnpy.Ensemble(w.choose(([], [3], w.nets))))
     net = w.net()
     networks = nnpy.Ensemble([net, copy.copy(net), *(other for other in w.nets if w.one_in(4))])
@@ -694,7 +727,7 @@ def save_and_load(w):
 def feature_names(w):
     net = w.net()
     names = tuple(f"c{i}" for i in range(net.layer_sizes[0]))
-    net.feature_names = w.choose((None, None, names, list(names), "abc", names[1:], (1,) * len(names), 3))
+    net.feature_names = w.choose_from((None, names, list(names)), ("abc", names[1:], (1,) * len(names), 3))
     return net.feature_names
 
 
@@ -717,7 +750,7 @@ def objects(w):
     )  # fmt: skip
     w.allowed += (MemoryError,)
     made = w.choose(kinds)()
-    return None if callable(made) else repr(made)
+    return None if callable(made) else made
 
 
 def set_threads(w):
@@ -837,7 +870,7 @@ class Worlds:
         one, other = self.worlds
         if source.integer(0, 9) == 0:
             self.replace_by_copies(source.integer(0, 2))
-        isa, threads = source.integer(0, ISAS - 1), source.integer(1, 3)
+        isa, threads = source.integer(0, ISAS - 1), max(1, source.integer(-5, 3))
         before = [snapshot(net) for net in one.nets]
         try:
             outcome = self.perform(one, name, recorder)
@@ -906,7 +939,7 @@ def main():
     for session in itertools.count():
         source = RandomSource(f"{seed} {session}")
         choose = random.Random(f"{seed} {session} names")
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
             worlds = Worlds(folder)
             try:
                 for name in choose.choices(names, weights, k=200):
