@@ -923,36 +923,39 @@ class Worlds:
 # ---- The command ----
 
 
+def run_session(seed, session, num_steps=200):
+    """Make a number of random calls in two new worlds; return how often each call had which outcome."""
+    source, choose = RandomSource(f"{seed} {session}"), random.Random(f"{seed} {session} names")
+    weights = [WEIGHTS.get(name, 1) for name in CALLS]
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+        worlds = Worlds(folder)
+        for name in choose.choices(list(CALLS), weights, k=num_steps):
+            worlds.step(name, source)
+    return worlds.outcomes
+
+
 def main():
     parser = argparse.ArgumentParser(description="Random calls of nnpy's Python interface.")
-    parser.add_argument("--calls", type=int, default=None, help="stop after this number of calls")
-    parser.add_argument("--minutes", type=float, default=1.0, help="stop after this time")
-    parser.add_argument("--seed", type=int, default=None, help="by default it is random, and printed")
+    parser.add_argument("--calls", type=int, help="stop after this number of calls")
+    parser.add_argument("--minutes", type=float, default=1.0, help="without --calls: stop after this time")
+    parser.add_argument("--seed", type=int, help="by default it is random, and printed")
+    parser.add_argument("--session", type=int, default=0, help="begin with this session of the seed")
     arguments = parser.parse_args()
     seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
     print("seed", seed, flush=True)
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", RuntimeWarning)
-    names, weights = list(CALLS), [WEIGHTS.get(name, 1) for name in CALLS]
-    outcomes, num_calls, start = collections.Counter(), 0, time.monotonic()
-    stop = time.monotonic() + 60 * arguments.minutes if arguments.calls is None else float("inf")
-    for session in itertools.count():
-        source = RandomSource(f"{seed} {session}")
-        choose = random.Random(f"{seed} {session} names")
-        with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
-            worlds = Worlds(folder)
-            try:
-                for name in choose.choices(names, weights, k=200):
-                    worlds.step(name, source)
-            except BaseException:
-                print(f"seed {seed}, session {session}")
-                raise
-        outcomes += worlds.outcomes
-        num_calls += 2 * worlds.outcomes.total()
-        if time.monotonic() > stop or (arguments.calls is not None and num_calls >= arguments.calls):
+    outcomes, start, stop = collections.Counter(), time.monotonic(), time.monotonic() + 60 * arguments.minutes
+    for session in itertools.count(arguments.session):
+        try:
+            outcomes += run_session(seed, session)
+        except BaseException:
+            print(f"--seed {seed} --session {session} repeats this:", flush=True)
+            raise
+        if 2 * outcomes.total() >= arguments.calls if arguments.calls is not None else time.monotonic() > stop:
             break
-    print(f"{num_calls} calls, {time.monotonic() - start:.0f} s, {ISAS} instruction sets, 1 to 3 threads")
-    for name in names:
+    print(f"{2 * outcomes.total()} calls, {time.monotonic() - start:.0f} s, {ISAS} instruction sets, 1 to 3 threads")
+    for name in CALLS:
         counts = {outcome: 2 * n for (called, outcome), n in sorted(outcomes.items()) if called == name}
         print(f"{name:<20}", ", ".join(f"{outcome} {n}" for outcome, n in counts.items()))
     print("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "MiB")
