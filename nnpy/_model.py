@@ -546,8 +546,9 @@ class Model(Parameters):
         model = Model(self._layer_sizes, self._activations, seed=0)
         model.parameters = self._parameters
         scale = scaler.y_scale.astype(np.float32)
-        model._weights[-1] *= scale
-        model._biases[-1] *= scale
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss is infinite then
+            model._weights[-1] *= scale
+            model._biases[-1] *= scale
         model._feature_names = self._feature_names
         return model, scaler._replace(y_scale=np.ones_like(scaler.y_scale))
 
@@ -640,7 +641,10 @@ class Model(Parameters):
         samples = model._samples(x, y, kind, scaler=scaler, sample_weight=sample_weight, missing=missing)
         gradient = np.empty((len(samples), self._layer_sizes[0]), dtype=np.float32)
         model._gradient(samples, kind, input_gradient=gradient)
-        return gradient if scaler is None else (gradient / scaler.x_scale).astype(np.float32)
+        if scaler is None:
+            return gradient
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(gradient / scaler.x_scale, dtype=np.float32)
 
     def finite_diff(self, x: ArrayLike, y: ArrayLike, *, eps: float = 1e-1, loss: Loss | str | None = None) -> Gradient:
         """Estimate the gradient of the loss by finite differences, (C(p + eps) - C(p)) / eps for every parameter p.
