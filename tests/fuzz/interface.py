@@ -870,7 +870,7 @@ class Worlds:
         one, other = self.worlds
         if source.integer(0, 9) == 0:
             self.replace_by_copies(source.integer(0, 2))
-        isa, threads = source.integer(0, ISAS - 1), max(1, source.integer(-5, 3))
+        isa, threads = source.integer(0, ISAS - 1), max(1, source.integer(-12, 3))
         before = [snapshot(net) for net in one.nets]
         try:
             outcome = self.perform(one, name, recorder)
