@@ -210,13 +210,12 @@ def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -
         normalize_weights=False,
     )
     if state is None or state.optimizer != settings.optimizer:
-        samples.check_inputs()  # before the old state is dropped
         state = OptimizerState(settings.optimizer, model.parameters.size)
     trainer = Trainer(model, settings, backend=backend, state=state)
-    model._state = state
     try:
         trainer.advance(samples, 0, 1)
     finally:
         if trainer.has_trained:
+            model._state = state
             model._feature_names = feature_names(x) or model._feature_names
     return trainer.losses[0]

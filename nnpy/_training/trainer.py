@@ -33,7 +33,7 @@ class Trainer:
     losses, learning_rates : list of float
         The mean loss and the last learning rate of each epoch that the last call of `advance` completed, even if it raised.
     has_trained : bool
-        Whether the network may have changed. False if the first samples were refused.
+        Whether the network may have changed. False if the first samples were refused, or there was no memory for them.
     """
 
     def __init__(
@@ -131,6 +131,9 @@ class Trainer:
                 on_diverged=divergence,
                 monitor=monitor,
             )
+        except MemoryError:
+            self.has_trained = had_trained or monitor.num_steps > 0
+            raise
         finally:
             done = monitor.done
             self.losses = losses[:done].tolist()
