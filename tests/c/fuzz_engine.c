@@ -1,6 +1,6 @@
 /* fuzz_engine.c: random calls of the engine (random_call.h), chosen by libFuzzer, which looks for bytes that reach new code:
  *
- *     make fuzz-engine SECONDS=30        (needs clang)
+ *     make fuzz SECONDS=30   (needs clang)
  *
  * Without LIBFUZZER and with any compiler, it is a program that chooses the bytes at random:
  *
