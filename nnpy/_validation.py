@@ -127,8 +127,8 @@ def fraction(value: float, name: str) -> float:
 def use_python_numbers(instance: Any) -> None:
     """Replace numbers of numpy, fractions and decimals in the fields of a frozen dataclass by Python's int and float.
 
-    Those can be saved as JSON and multiplied with each other, and their repr does not depend on numpy. What is no number is left
-    to the checks of the class.
+    Those can be saved as JSON and multiplied with each other, and their repr does not depend on numpy. What is no number is
+    left to the checks of the class.
     """
     for field in fields(instance):
         value = getattr(instance, field.name)

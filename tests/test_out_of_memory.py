@@ -15,7 +15,9 @@ import pytest
 SOURCE = Path(__file__).parent / "c" / "failing_calls.c"
 
 pytestmark = [
-    pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or shutil.which("cc") is None, reason="needs glibc and a compiler"),
+    pytest.mark.skipif(
+        platform.libc_ver()[0] != "glibc" or shutil.which("cc") is None, reason="needs glibc and a compiler"
+    ),
     pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="a sanitizer is loaded first"),
 ]
 
@@ -64,7 +66,8 @@ calls = {
     "layer_outputs": lambda net: net.layer_outputs(x), "predict_classes": lambda net: net.predict_classes(x),
     "loss": lambda net: net.loss(x, y), "evaluate": lambda net: net.evaluate(x, y), "score": lambda net: net.score(x, y),
     "backpropagation": lambda net: net.backpropagation(x, y), "input_gradient": lambda net: net.input_gradient(x, y),
-    "finite_diff": lambda net: net.finite_diff(x[:2], y[:2]), "check_gradients": lambda net: net.check_gradients(x, y, max_parameters=1),
+    "finite_diff": lambda net: net.finite_diff(x[:2], y[:2]),
+    "check_gradients": lambda net: net.check_gradients(x, y, max_parameters=1),
     "gradient_descent": lambda net: net.gradient_descent(x, y, rate=0.1),
     "gradient_descent by differences": lambda net: net.gradient_descent(x[:2], y[:2], rate=0.1, eps=0.1),
     "partial_fit": lambda net: net.partial_fit(x, y, seed=0),

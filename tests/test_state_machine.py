@@ -154,8 +154,7 @@ def test_a_defect_is_found(monkeypatch, name, defect):
     if name == "forward":
         monkeypatch.setattr(nnpy.NeuralNetwork, "predict", wrong)
     with pytest.raises((AssertionError, KeyError)):
-        for session in range(30):
-            interface.run_session(2, session, 60)
+        interface.run_session(2, 0, 1000)
 
 
 # ---- What it has found ----
@@ -178,7 +177,9 @@ def test_an_array_of_several_numbers_is_no_number():
 def test_feature_names_must_be_a_sequence():
     net = nnpy.NeuralNetwork([1, 1], seed=0)
     for names in (3, "a", [1]):
-        with pytest.raises(ValueError, match=f"^feature_names must be 1 names, one per input, got {re.escape(repr(names))}$"):
+        with pytest.raises(
+            ValueError, match=f"^feature_names must be 1 names, one per input, got {re.escape(repr(names))}$"
+        ):
             net.feature_names = names
     net.feature_names = iter(["a"])
     assert net.feature_names == ("a",)
@@ -187,7 +188,13 @@ def test_feature_names_must_be_a_sequence():
 @pytest.mark.parametrize("one", [np.array(1), np.float32(1), decimal.Decimal(1), Fraction(1)])
 def test_numbers_of_any_type_become_pythons(tmp_path, one):
     """They could not be saved, or were multiplied with other types by the schedule."""
-    for made in (nnpy.Adam(one), nnpy.SGD(0.1, weight_decay=one), nnpy.StepDecay(one, 1), nnpy.Huber(one), nnpy.CosineDecay(one)):
+    for made in (
+        nnpy.Adam(one),
+        nnpy.SGD(0.1, weight_decay=one),
+        nnpy.StepDecay(one, 1),
+        nnpy.Huber(one),
+        nnpy.CosineDecay(one),
+    ):
         assert all(type(value) in {int, float, bool, tuple} for value in vars(made).values()), made
     assert nnpy.CosineDecay(one, final_rate=one)(0.5, 2) == 1
     assert nnpy.EarlyStopping(np.int64(3), one) == nnpy.EarlyStopping(3, 1)
