@@ -211,6 +211,15 @@ def test_what_is_no_number_is_refused():
             nnpy.SGD(value)
 
 
+@pytest.mark.parametrize("path", [3.5, b"x", ["x"]])
+def test_a_checkpoint_that_is_no_path_is_refused_before_training(path):
+    net = nnpy.NeuralNetwork([1, 1], seed=0)
+    before = net.parameters.copy()
+    with pytest.raises(TypeError, match=f"^checkpoint must be a path, got {re.escape(repr(path))}$"):
+        net.fit([[1]], [1], checkpoint=path)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
 def test_a_schedule_must_return_numbers():
     net = nnpy.NeuralNetwork([1, 1], seed=0)
     with pytest.raises(TypeError, match=r"^the schedule must return a number, it returned 'x' first$"):

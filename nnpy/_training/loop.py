@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,7 @@ def fit(
     """
     history = History() if history is None else history
     try:
+        _check_path(options.checkpoint)
         settings, saved = _settings(model, x, y, options)
         data, validation = prepare_data(model, settings, x, y, options)
         training = data.samples if isinstance(data, ArrayData) else None
@@ -162,6 +164,12 @@ def _run(
         checkpoint.save(checkpoint_path, trainer, monitor, history)
     if not history.stopped:
         history.stopped = "epochs"
+
+
+def _check_path(path: Any) -> None:
+    """Refuse what is no path before training, not when the first checkpoint is written."""
+    if path is not None and not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"checkpoint must be a path, got {path!r}")
 
 
 def _metrics(model: Model, settings: Settings, options: FitOptions, *, is_validated: bool) -> dict[str, Metric]:
