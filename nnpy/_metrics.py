@@ -79,7 +79,8 @@ def r2_score(y: NDArray[Any], out: NDArray[Any], weights: NDArray[np.float64] | 
         w, t, o = weights[valid], target[valid], output[valid]
         if not w.sum() > 0:
             continue
-        residual = float(np.sum(w * (t - o) ** 2))
+        with np.errstate(invalid="ignore"):  # 0 times infinity
+            residual = float(np.sum(np.where(w > 0, w * (t - o) ** 2, 0)))
         total = float(np.sum(w * (t - np.average(t, weights=w)) ** 2))
         scores.append(1 - residual / total if total > 0 else float(residual == 0))
     return float(np.mean(scores)) if scores else float("nan")

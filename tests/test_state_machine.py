@@ -246,6 +246,13 @@ def test_infinite_results_give_no_warning():
 
 
 @pytest.mark.filterwarnings("error")
+def test_a_sample_of_weight_0_may_have_an_infinite_output():
+    net = nnpy.NeuralNetwork([1, 1], "linear", seed=0)
+    net.parameters = [3e38, 0]
+    assert net.score([[0.0], [1e-38], [3.0]], [0.0, 3.0, 9.0], [1, 1, 0]) == pytest.approx(1)
+
+
+@pytest.mark.filterwarnings("error")
 def test_scales_that_overflow_give_no_warning():
     net = nnpy.NeuralNetwork([1, 1], "linear", seed=0)
     net.parameters = [10, 10]
