@@ -174,15 +174,15 @@ static void choose_samples(Source *s, RandomCall *c)
 {
     static const float odd[] = {NAN, INFINITY, -INFINITY, FLT_MAX, -FLT_MAX, 1e-42f, -0.0f, 1e20f};
     size_t inputs = c->archi[0], outputs = c->archi[c->num_layers], n, gap, stride;
-    int is_probability = c->loss.kind >= NN_BINARY_CROSS_ENTROPY, layout = (int)choose(s, 0, 3);
+    int is_probability = c->loss.kind >= NN_BINARY_CROSS_ENTROPY, layout = (int)choose(s, 0, 3), x_is_first = (int)choose(s, 0, 1);
     c->num_samples = n = choose_width(s, c->num_parameters > 5000 || c->call >= CALL_LBFGS ? 13 : 200);
     gap = choose(s, 0, 3);
     stride = layout == 3 ? 0 : inputs + outputs + gap; /* 3: all samples are the same one */
     c->table_size = (n - 1) * stride + inputs + outputs;
     c->table = new_floats(c->table_size);
     fill(s, c->table, c->table_size, 1);
-    c->x = place(c, n, inputs, 0, stride, layout == 2);
-    c->y = place(c, n, outputs, inputs, stride, layout == 2);
+    c->x = place(c, n, inputs, x_is_first ? 0 : outputs, stride, layout == 2);
+    c->y = place(c, n, outputs, x_is_first ? inputs : 0, stride, layout == 2);
     c->labels = (int32_t *)new_array(n * sizeof(int32_t));
     c->sample_weights = new_floats(n);
     fill(s, c->sample_weights, n, 1);
