@@ -8,6 +8,10 @@ JOBS ?= 2
 # How many random problems the engine's test solves, and their seed (without it: the time).
 PROBLEMS ?= 60
 SEED ?=
+# How many random calls of the engine are made with its arrays between guard pages, and without them; for how many seconds libFuzzer
+# looks for such calls.
+CALLS ?= 300
+SECONDS ?= 30
 # Which tests: a file, file::test, or an expression for pytest -k. More arguments for pytest or the benchmark.
 T ?=
 ARGS ?=
@@ -17,9 +21,9 @@ BIN = $(VENV)/bin
 SOURCES = $(wildcard csrc/kernels/*.c csrc/*.c)
 
 .DEFAULT_GOAL = build
-.PHONY: build test fast ctest asan asan-c asan-python tsan lint docs bench clean help run-problems run-hashes run-callers run-ieee754
+.PHONY: build test fast ctest asan asan-c asan-python tsan lint docs bench fuzz clean help run-problems \
+	run-hashes run-callers run-ieee754 run-calls run-guard-pages run-fuzz
 .DELETE_ON_ERROR:
-.SECONDARY: # keeps the object files
 
 build: $(VENV)/ready  ## .venv with nnpy, editable, and the extension built in place (the default)
 	@mkdir -p build
@@ -64,19 +68,22 @@ FLAGS_tsan = -Og -g3 -fsanitize=thread -DMAX_BLOCK=13 -DMIN_BLOCK=13 -DDEPTH_BLO
 CTEST_FLAGS = -std=c99 -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wpedantic -Werror -ffp-contract=off -pthread \
 	$(FLAGS_$(VARIANT))
 OUT = build/ctest-$(VARIANT)
-OBJECTS = $(SOURCES:%.c=$(OUT)/%.o)
-PROGRAMS = $(OUT)/tests/c/test_engine.o $(OUT)/tests/c/test_ieee754.o
+LIBRARY = $(SOURCES:%.c=$(OUT)/%.o)
+PROGRAMS = test_engine test_ieee754 fuzz_engine guard_pages
+# libFuzzer: in clang. It looks for inputs that reach code which it has not seen.
+FLAGS_libfuzzer = -O1 -gline-tables-only -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -DLIBFUZZER
+LINK_libfuzzer = -fsanitize=fuzzer
 # A make inside this one compiles in parallel, also where this one was not asked to.
 CTEST = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 Q = $(if $(V),,@)
 
 ctest:  ## the engine's test in C, and the hashes of its bits; compiles what has changed
-	@$(CTEST) VARIANT=plain run-problems run-hashes run-callers run-ieee754
+	@$(CTEST) VARIANT=plain run-problems run-hashes run-callers run-ieee754 run-calls run-guard-pages
 
 asan: asan-c asan-python  ## the tests in C and in Python under AddressSanitizer and UndefinedBehaviorSanitizer
 
 asan-c:
-	@$(CTEST) VARIANT=asan run-problems run-callers run-ieee754
+	@$(CTEST) VARIANT=asan run-problems run-callers run-ieee754 run-calls
 
 # Files that have the engine compute a lot, without those that start compilers or browsers.
 ASAN_TESTS = tests/test_agreement.py tests/test_arrays.py tests/test_network.py tests/test_fit.py tests/test_training.py \
@@ -93,6 +100,9 @@ asan-python: $(VENV)/ready
 tsan:  ## the engine's threads under ThreadSanitizer
 	@$(CTEST) VARIANT=tsan run-problems run-hashes run-callers
 
+fuzz:  ## libFuzzer on the engine, for SECONDS=30; it needs clang
+	@$(CTEST) VARIANT=libfuzzer CC=clang run-fuzz
+
 run-problems: $(OUT)/test_engine
 	$< $(PROBLEMS) $(SEED)
 
@@ -106,17 +116,28 @@ run-callers: $(OUT)/test_engine
 run-ieee754: $(OUT)/test_ieee754
 	$<
 
-$(OUT)/test_engine: WRAP = -Wl,--wrap=malloc,--wrap=calloc
-$(OUT)/test_%: $(OUT)/tests/c/test_%.o $(OBJECTS)
+run-calls: $(OUT)/fuzz_engine
+	$< $(CALLS) $(SEED)
+
+run-guard-pages: $(OUT)/guard_pages
+	$< $(CALLS)
+
+run-fuzz: $(OUT)/fuzz_engine
+	@mkdir -p $(OUT)/corpus $(OUT)/findings
+	$< -max_total_time=$(SECONDS) -max_len=256 -timeout=60 -verbosity=0 -print_final_stats=1 -artifact_prefix=$(OUT)/findings/ $(OUT)/corpus
+
+$(OUT)/test_engine: LINK = -Wl,--wrap=malloc,--wrap=calloc
+$(OUT)/fuzz_engine: LINK = $(LINK_$(VARIANT))
+$(PROGRAMS:%=$(OUT)/%): $(OUT)/%: $(LIBRARY) $(OUT)/tests/c/%.o
 	@echo "link $@"
-	$(Q)$(CC) $(CTEST_FLAGS) -o $@ $^ -lm $(WRAP)
+	$(Q)$(CC) $(CTEST_FLAGS) -o $@ $^ -lm $(LINK)
 
 $(OUT)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "cc   $<"
 	$(Q)$(CC) $(CTEST_FLAGS) -Icsrc -MMD -MP -c -o $@ $<
 
--include $(OBJECTS:.o=.d) $(PROGRAMS:.o=.d)
+-include $(LIBRARY:.o=.d) $(PROGRAMS:%=$(OUT)/tests/c/%.d)
 
 # ---- The rest ----
 

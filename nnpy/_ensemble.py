@@ -288,5 +288,6 @@ class Ensemble:
         """
         outputs = np.stack([net.predict(x) for net in self.networks])
         dtype, outputs = outputs.dtype, outputs.astype(np.float64)
-        mean = outputs.mean(axis=0).astype(dtype)
-        return (mean, outputs.std(axis=0).astype(dtype)) if return_std else mean
+        with np.errstate(over="ignore", invalid="ignore"):  # outputs may be infinite
+            mean = outputs.mean(axis=0).astype(dtype)
+            return (mean, outputs.std(axis=0).astype(dtype)) if return_std else mean

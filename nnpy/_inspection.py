@@ -181,9 +181,10 @@ def check_gradients(
             for p in (chosen + np.uintp(start)).tolist():
                 saved = parameters[p]
                 parameters[p] = saved + eps
-                above = function(parameters)
-                parameters[p] = saved - eps
-                derivatives.append((above - function(parameters)) / (2 * eps))
+                with np.errstate(over="ignore", invalid="ignore"):  # where the loss is not finite, `ok` is False
+                    above = function(parameters)
+                    parameters[p] = saved - eps
+                    derivatives.append((above - function(parameters)) / (2 * eps))
                 parameters[p] = saved
             difference = np.abs(part.ravel()[chosen] - np.array(derivatives))
             blocks.append(BlockCheck(name, len(chosen), float(np.abs(derivatives).max()), float(difference.max())))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nnpy._ffi import lib
-from nnpy._validation import positive, real
+from nnpy._validation import positive, real, use_python_numbers
 
 __all__ = [
     "LOSSES",
@@ -92,6 +92,7 @@ class Huber(Loss):
     _kind = lib.NN_HUBER
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         positive(self.delta, "delta")
 
     def _fields(self) -> dict[str, Any]:
@@ -124,6 +125,7 @@ class Pinball(Loss):
     _kind = lib.NN_PINBALL
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         if not 0 < real(self.quantile, "quantile") < 1:
             raise ValueError(f"quantile must be between 0 and 1, got {self.quantile!r}")
 

@@ -48,15 +48,20 @@ def accuracy_for(loss: Loss, last_activation: str) -> Metric:
         if is_binary or (out.shape[1] == 1 and not isinstance(loss, CrossEntropy)):
             y = y.reshape(out.shape)
             valid = ~np.isnan(y)
-            return float(
-                np.mean((out > threshold)[valid] == (y > threshold if last_activation == "tanh" else y > 0.5)[valid])
+            return _proportion(
+                (out > threshold)[valid] == (y > threshold if last_activation == "tanh" else y > 0.5)[valid]
             )
         if y.ndim == 2 and y.shape[1] > 1:
             valid = ~np.isnan(y).any(axis=1)
             y, out = y[valid].argmax(axis=1), out[valid]
-        return float(np.mean(out.argmax(axis=1) == y.reshape(-1)))
+        return _proportion(out.argmax(axis=1) == y.reshape(-1))
 
     return accuracy
+
+
+def _proportion(right: NDArray[np.bool_]) -> float:
+    """Return the proportion of True; NaN if all targets are missing."""
+    return float(np.mean(right)) if right.size else float("nan")
 
 
 def r2_score(y: NDArray[Any], out: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
@@ -74,7 +79,8 @@ def r2_score(y: NDArray[Any], out: NDArray[Any], weights: NDArray[np.float64] | 
         w, t, o = weights[valid], target[valid], output[valid]
         if not w.sum() > 0:
             continue
-        residual = float(np.sum(w * (t - o) ** 2))
+        with np.errstate(invalid="ignore"):  # 0 times infinity
+            residual = float(np.sum(np.where(w > 0, w * (t - o) ** 2, 0)))
         total = float(np.sum(w * (t - np.average(t, weights=w)) ** 2))
         scores.append(1 - residual / total if total > 0 else float(residual == 0))
     return float(np.mean(scores)) if scores else float("nan")

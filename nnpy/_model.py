@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, SupportsIndex, overload
 
@@ -264,13 +264,12 @@ class Model(Parameters):
 
     @feature_names.setter
     def feature_names(self, names: Sequence[str] | None) -> None:
-        if names is not None and (
-            isinstance(names, str)
-            or len(names) != self._layer_sizes[0]
-            or not all(isinstance(name, str) for name in names)
-        ):
-            raise ValueError(f"feature_names must be {self._layer_sizes[0]} names, one per input, got {names!r}")
-        self._feature_names = None if names is None else tuple(names)
+        known = None
+        if names is not None:
+            known = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else ()
+            if len(known) != self._layer_sizes[0] or not all(isinstance(name, str) for name in known):
+                raise ValueError(f"feature_names must be {self._layer_sizes[0]} names, one per input, got {names!r}")
+        self._feature_names = known
 
     def _check_feature_names(self, x: Any, *, known: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
         """Return the names of the columns of x if x has some; a ValueError if the network, or `known`, has other ones."""
@@ -547,8 +546,9 @@ class Model(Parameters):
         model = Model(self._layer_sizes, self._activations, seed=0)
         model.parameters = self._parameters
         scale = scaler.y_scale.astype(np.float32)
-        model._weights[-1] *= scale
-        model._biases[-1] *= scale
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss is infinite then
+            model._weights[-1] *= scale
+            model._biases[-1] *= scale
         model._feature_names = self._feature_names
         return model, scaler._replace(y_scale=np.ones_like(scaler.y_scale))
 
@@ -641,7 +641,10 @@ class Model(Parameters):
         samples = model._samples(x, y, kind, scaler=scaler, sample_weight=sample_weight, missing=missing)
         gradient = np.empty((len(samples), self._layer_sizes[0]), dtype=np.float32)
         model._gradient(samples, kind, input_gradient=gradient)
-        return gradient if scaler is None else (gradient / scaler.x_scale).astype(np.float32)
+        if scaler is None:
+            return gradient
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(gradient / scaler.x_scale, dtype=np.float32)
 
     def finite_diff(self, x: ArrayLike, y: ArrayLike, *, eps: float = 1e-1, loss: Loss | str | None = None) -> Gradient:
         """Estimate the gradient of the loss by finite differences, (C(p + eps) - C(p)) / eps for every parameter p.

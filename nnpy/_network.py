@@ -579,7 +579,8 @@ class NeuralNetwork(Model):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not of that form. The network is unchanged, except by earlier batches if x is an iterable.
+            If an argument is not of that form. The network is unchanged, except by earlier batches if x is an iterable, and by
+            the epochs before a metric or a schedule that returns no number.
         ImportError
             If `progress` is set and tqdm is not installed. The network is unchanged.
         DivergenceError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nnpy._ffi import ffi, lib
 from nnpy._schedules import ReduceOnPlateau, Schedule
-from nnpy._validation import fraction, integer, not_negative, positive
+from nnpy._validation import fraction, integer, not_negative, positive, use_python_numbers
 
 __all__ = [
     "LBFGS",
@@ -42,11 +42,7 @@ class Optimizer:
     _is_full_batch: ClassVar[bool] = False  # whether each step needs all samples
 
     def __post_init__(self) -> None:
-        """Replace numpy scalars by Python numbers, which can be saved as JSON and whose repr does not depend on numpy."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.generic):
-                object.__setattr__(self, field.name, value.item())
+        use_python_numbers(self)
 
     def _fields(self) -> dict[str, Any]:
         """Return the fields of the C struct NNOptimizer, without the learning rate."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nnpy._validation import integer, not_negative, positive, real
+from nnpy._validation import integer, not_negative, positive, real, use_python_numbers
 
 __all__ = [
     "CosineDecay",
@@ -66,6 +66,7 @@ class StepDecay:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         positive(self.learning_rate, "learning_rate")
         integer(self.every_epochs, "every_epochs", 1, 2**63 - 1)
         positive(self.factor, "factor")
@@ -103,6 +104,7 @@ class ExponentialDecay:
     factor: float
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         positive(self.learning_rate, "learning_rate")
         positive(self.factor, "factor")
 
@@ -120,6 +122,7 @@ class _Decay:
     final_rate: float = 0.0
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         positive(self.learning_rate, "learning_rate")
         not_negative(self.warmup_epochs, "warmup_epochs")
         not_negative(self.final_rate, "final_rate")
@@ -246,6 +249,7 @@ class ReduceOnPlateau:
     min_rate: float = 0.0
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         positive(self.learning_rate, "learning_rate")
         if not 0 < real(self.factor, "factor") < 1:
             raise ValueError(f"factor must be between 0 and 1, got {self.factor!r}")

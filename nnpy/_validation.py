@@ -6,6 +6,9 @@ import math
 import operator
 import os
 from collections.abc import Sequence
+from dataclasses import fields
+from numbers import Number
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +24,7 @@ __all__ = [
     "random_seed",
     "real",
     "short_list",
+    "use_python_numbers",
 ]
 
 COUNT_MAX = 2**63 - 1  # the largest number of epochs, iterations or samples
@@ -72,7 +76,10 @@ def integer(value: int, name: str, low: int, high: int) -> int:
     """Return an integer from low to high."""
     if isinstance(value, (bool, np.bool_)) or not hasattr(type(value), "__index__"):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    value = operator.index(value)
+    try:
+        value = operator.index(value)
+    except TypeError:  # an array has __index__, too
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if not low <= value <= high:
         raise ValueError(f"{name} must be from {low} to {high}, got {value}")
     return value
@@ -80,7 +87,7 @@ def integer(value: int, name: str, low: int, high: int) -> int:
 
 def real(value: float, name: str) -> float:
     """Return a number that is finite in float32."""
-    if isinstance(value, (bool, np.bool_, str, bytes)):
+    if isinstance(value, (bool, np.bool_, str, bytes)) or (isinstance(value, np.ndarray) and value.ndim > 0):
         raise TypeError(f"{name} must be a real number, got {value!r}")
     try:
         number = float(value)
@@ -115,3 +122,21 @@ def fraction(value: float, name: str) -> float:
     if not 0 <= number < 1:
         raise ValueError(f"{name} must be from 0 to less than 1, got {value!r}")
     return number
+
+
+def use_python_numbers(instance: Any) -> None:
+    """Replace numbers of numpy, fractions and decimals in the fields of a frozen dataclass by Python's int and float.
+
+    Those can be saved as JSON and multiplied with each other, and their repr does not depend on numpy. What is no number is
+    left to the checks of the class.
+    """
+    for field in fields(instance):
+        value = getattr(instance, field.name)
+        if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+            value = value.item()
+        elif isinstance(value, Number) and not isinstance(value, (int, float, complex)):
+            try:
+                value = float(value)  # type: ignore[arg-type]
+            except (TypeError, ValueError, OverflowError):
+                continue
+        object.__setattr__(instance, field.name, value)

@@ -40,7 +40,11 @@ SLOW = (
     "test_network.py::test_ctrl_c",
     "test_network.py::test_python_goes_on_while_c_computes",
     "test_optimizers.py::test_levenberg_marquardt[",
+    "test_out_of_memory.py",
     "test_published.py::test_results_are_those_of_the_post[finite differences-1000000]",
+    "test_state_machine.py::TestInterface",
+    "test_state_machine.py::test_a_defect_is_found",
+    "test_state_machine.py::test_random_calls",
 )
 
 

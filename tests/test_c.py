@@ -183,6 +183,48 @@ def test_engine_test_program_notices_a_wrong_bit(tmp_path, library_objects):
     assert "predict: element" in result.stdout
 
 
+def test_random_calls_between_guard_pages(tmp_path, library_objects):
+    program = build(tmp_path, [C / "guard_pages.c", *library_objects], "c99", *WARNINGS)
+    result = run(program, "300")
+    assert result.returncode == 0, result.stdout
+    assert re.fullmatch(r"3600 calls in 2 passes: \d+ ok, .*; \d{4,} comparisons with nn.h\n", result.stdout)
+
+
+def test_random_calls_of_the_engine(tmp_path, library_objects):
+    program = build(tmp_path, [C / "fuzz_engine.c", *library_objects], "c99", *WARNINGS)
+    result = run(program, "300", "1")
+    assert result.returncode == 0, result.stdout
+    assert re.fullmatch(r"seed 1\n1800 calls: \d+ ok, .*; \d{4,} comparisons with nn.h\n", result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("program", "source", "right", "wrong", "code", "message"),
+    [
+        ("guard_pages", "samples.c", "j < m.cols; j++) { /* w", "j <= m.cols; j++) { /* w", 2, "an access outside"),
+        ("guard_pages", "samples.c", "counts[j] += is_number;", "counts[j + 1] += is_number;", 2, "an access outside"),
+        (
+            "fuzz_engine",
+            "predict.c",
+            "z, num_outputs);",
+            "z, num_outputs - (num_outputs > 1));",
+            1,
+            "outputs: the largest",
+        ),
+        ("fuzz_engine", "predict.c", "/ (double)num;", "/ (double)num - (backend.num_threads < -1);", 1, "other bits"),
+    ],
+)
+def test_random_calls_notice_a_defect(tmp_path, library_objects, program, source, right, wrong, code, message):
+    """In a copy of a file of the engine: reads and writes beside an array, wrong outputs, a loss that depends on threads."""
+    text = (CSRC / source).read_text()
+    assert text.count(right) == 1
+    copied = tmp_path / source
+    copied.write_text(text.replace(right, wrong))
+    others = [path for path in library_objects if path.name != f"{copied.stem}.o"]
+    result = run(build(tmp_path, [copied, C / f"{program}.c", *others], "c99"), "300", "1")
+    assert result.returncode == code, result.stdout
+    assert message in result.stdout
+
+
 def test_largest_errors_of_the_vector_functions(tmp_path, library_objects):
     """For every 10,007th float; the program takes a minute for all of them. It compares the errors with their bounds."""
     result = run(build(tmp_path, [C / "math_error.c", *library_objects], "c99", *WARNINGS), "10007")

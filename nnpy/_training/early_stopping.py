@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnpy._validation import COUNT_MAX, integer, not_negative
+from nnpy._validation import COUNT_MAX, integer, not_negative, use_python_numbers
 
 __all__ = ["EarlyStopping"]
 
@@ -46,6 +46,7 @@ class EarlyStopping:
     mode: str | None = None
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         integer(self.patience, "patience", 1, COUNT_MAX)
         not_negative(self.min_delta, "min_delta")
         if self.mode not in {None, "min", "max"}:

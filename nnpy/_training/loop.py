@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ def fit(
     history = History() if history is None else history
     monitor: Monitor | None = None
     try:
+        _check_path(options.checkpoint)
         settings, saved = _settings(model, x, y, options)
         data, validation = prepare_data(model, settings, x, y, options)
         training = data.samples if isinstance(data, ArrayData) else None
@@ -172,6 +174,12 @@ def _run(
         history.stopped = "epochs"
 
 
+def _check_path(path: Any) -> None:
+    """Refuse what is no path before training, not when the first checkpoint is written."""
+    if path is not None and not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"checkpoint must be a path, got {path!r}")
+
+
 def _metrics(model: Model, settings: Settings, options: FitOptions, *, is_validated: bool) -> dict[str, Metric]:
     """Return the metrics by their names in the history; by default the accuracy of a classifier on validation data."""
     metrics, last = options.metrics, model.activations[-1]
@@ -218,13 +226,12 @@ def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -
         normalize_weights=False,
     )
     if state is None or state.optimizer != settings.optimizer:
-        samples.check_inputs()  # before the old state is dropped
         state = OptimizerState(settings.optimizer, model.parameters.size)
     trainer = Trainer(model, settings, backend=backend, state=state)
-    model._state = state
     try:
         trainer.advance(samples, 0, 1)
     finally:
         if trainer.has_trained:
+            model._state = state
             model._feature_names = feature_names(x) or model._feature_names
     return trainer.losses[0]

@@ -76,7 +76,7 @@ class Settings:
         if not isinstance(options.shuffle, (bool, np.bool_)):
             raise TypeError(f"shuffle must be True or False, got {options.shuffle!r}")
         batch_size = options.batch_size
-        if batch_size == "auto":
+        if isinstance(batch_size, str) and batch_size == "auto":
             batch_size = None if is_iterable or optimizer._is_full_batch else 32
         elif batch_size is not None:
             batch_size = integer(batch_size, "batch_size", 1, COUNT_MAX)

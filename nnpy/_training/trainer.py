@@ -33,7 +33,7 @@ class Trainer:
     losses, learning_rates : list of float
         The mean loss and the last learning rate of each epoch that the last call of `advance` completed, even if it raised.
     has_trained : bool
-        Whether the network may have changed. False if the first samples were refused.
+        Whether the network may have changed. False if the first samples were refused, or there was no memory for them.
     """
 
     def __init__(
@@ -131,6 +131,9 @@ class Trainer:
                 on_diverged=divergence,
                 monitor=monitor,
             )
+        except MemoryError:
+            self.has_trained = had_trained or monitor.num_steps > 0
+            raise
         finally:
             done = monitor.done
             self.losses = losses[:done].tolist()
@@ -185,7 +188,11 @@ class Trainer:
             for e in range(epoch, epoch + num_epochs)
             for s in range(steps_per_epoch)
         ]
-        rates = np.array([self._schedule(t, self.settings.epochs) for t in times], dtype=np.float64)
+        values = [self._schedule(t, self.settings.epochs) for t in times]
+        try:
+            rates = np.array(list(map(float, values)))
+        except (TypeError, ValueError):
+            raise TypeError(f"the schedule must return a number, it returned {values[0]!r} first") from None
         if not (np.isfinite(rates).all() and (rates >= 0).all()):
             raise ValueError(
                 f"the schedule returned a negative or infinite learning rate, or NaN, in epoch {epoch + 1}"
