@@ -4,7 +4,7 @@
     python3 tests/machines/run.py --quick             the targets that .ci/run checks
     python3 tests/machines/run.py --all               all targets
     python3 tests/machines/run.py s390x "gcc -O3"     the targets whose names contain one of the words
-    python3 tests/machines/run.py --all --write       and write the table into docs/machines.md
+    python3 tests/machines/run.py --all --write       and write their rows into the table of docs/machines.md
 
 A target is compiled and run on this machine (x86-64, Debian or Ubuntu), where needed in an emulator. Debian packages that are
 missing are installed; that needs root. Needs nothing but the standard library of Python.
@@ -13,13 +13,12 @@ missing are installed; that needs root. Needs nothing but the standard library o
 import argparse
 import datetime
 import os
-import platform
+import resource
 import shlex
 import struct
 import subprocess
 import sys
 import tempfile
-import time
 import venv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,7 +27,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 PAGE = ROOT / "docs" / "machines.md"
-START, END = "<!-- The table is written by tests/machines/run.py. -->\n", "<!-- The end of the table. -->\n"
+START, END = "<!-- rows written by tests/machines/run.py -->\n", "<!-- end -->\n"
 OPTIONS = "-O2 -ffp-contract=off"
 # test_engine lets allocations fail, for which it needs this option of the linker. Other linkers do without that test.
 WRAP = "-Wl,--wrap=malloc,--wrap=calloc"
@@ -96,7 +95,7 @@ TARGETS = [
     Target("i686 Linux, x87", "i686-linux-gnu-gcc -mfpmath=387", "gcc-i686-linux-gnu libc6-dev-i386-cross",
            check="refused", is_quick=True),
     linux("AArch64 Linux", "aarch64-linux-gnu", "arm64", "qemu-aarch64", is_quick=True),
-    linux("s390x Linux, big-endian", "s390x-linux-gnu", "s390x", "qemu-s390x", problems=3, is_quick=True),
+    linux("s390x Linux, big-endian", "s390x-linux-gnu", "s390x", "qemu-s390x", modes=(), problems=3, is_quick=True),
     mingw("x86-64 Windows", is_quick=True),
     cortex("Cortex-M4F: nn.h, no system", M4F, "mps2-an386", check="xor", is_quick=True),
     cortex("Cortex-M3: nn.h, no system", "-mcpu=cortex-m3", "mps2-an385", check="xor"),
@@ -209,7 +208,7 @@ def check_xor(target: Target, folder: Path) -> str:
     if expected.splitlines()[0] != got.splitlines()[0]:
         raise Failure(f"the initial parameters differ:\n{expected}{got}")
     differences = [abs(a - b) / abs(a) for a, b in zip(numbers(expected), numbers(got), strict=True)]
-    if not max(differences) < 1e-3:
+    if not max(differences) < 3e-3:
         raise Failure(f"the results differ:\n{expected}{got}")
     return f"initial bits equal, results within {max(differences):.0e}"
 
@@ -248,7 +247,7 @@ def check_engine(target: Target, folder: Path) -> str:
 
 def check(target: Target, folder: Path) -> tuple[bool, str]:
     """Check a target. Returns whether all is well, and the row of the table."""
-    start = time.perf_counter()
+    start = processor_time()
     (folder / "host").mkdir(parents=True)
     try:
         checks = {"xor": check_xor, "refused": check_refused}
@@ -256,13 +255,19 @@ def check(target: Target, folder: Path) -> tuple[bool, str]:
     except Failure as failure:
         is_well, result = False, "**fails**"
         print(f"{target.name}: {failure}", file=sys.stderr, flush=True)
-    seconds = time.perf_counter() - start
+    seconds = processor_time() - start
     emulator = next((w for w in ("qemu-system-arm", "qemu", "wine", "node") if w in target.run), "")
     if target.check in {"refused", "link"}:
-        emulator = "-"
-    row = f"| {target.name} | {version(target)} | {emulator or 'the machine'} | {result} | {seconds:.0f} |"
+        emulator = "not run"
+    date = datetime.datetime.now(datetime.timezone.utc).date()
+    row = f"| {target.name} | {version(target)} | {emulator or 'directly'} | {result} | {seconds:.0f} | {date} |"
     print(row, flush=True)
     return is_well, row
+
+
+def processor_time() -> float:
+    """Return the processor time in seconds that this process and the commands that it ran have taken."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def version(target: Target) -> str:
@@ -274,20 +279,13 @@ def version(target: Target) -> str:
     return f"`{shlex.join(words)}` {text}"
 
 
-def machine() -> str:
-    """Return the processor and the system of this machine."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, {platform.freedesktop_os_release()['PRETTY_NAME']}"
-
-
 def main() -> int:
     """Check the targets that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="a part of the name of a target")
     parser.add_argument("--quick", action="store_true", help="the targets that .ci/run checks")
     parser.add_argument("--all", action="store_true", help="all targets")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/machines.md")
+    parser.add_argument("--write", action="store_true", help="write the rows into docs/machines.md")
     options = parser.parse_args()
     chosen = [
         t
@@ -300,26 +298,23 @@ def main() -> int:
         folder = Path(name)
         os.environ["WINEPREFIX"] = str(folder / "wine")
         install(chosen, folder)
-        results = [check(target, folder / str(number)) for number, target in enumerate(chosen)]
-    if options.write:
-        write([row for _, row in results])
-    num_failed = sum(not is_well for is_well, _ in results)
-    print(f"{len(results) - num_failed} passed, {num_failed} failed")
+        num_failed = 0
+        for number, target in enumerate(chosen):
+            is_well, row = check(target, folder / str(number))
+            num_failed += not is_well
+            if options.write:
+                write(row)
+    print(f"{len(chosen) - num_failed} passed, {num_failed} failed")
     return int(num_failed > 0)
 
 
-def write(rows: list[str]) -> None:
-    """Write the table into the page."""
-    before, _, rest = PAGE.read_text().partition(START)
-    after = rest.partition(END)[2]
-    table = [
-        START,
-        f"{datetime.datetime.now(datetime.timezone.utc).date()}, {machine()}:\n\n",
-        "| machine | compiler | run by | the bits | seconds |\n| --- | --- | --- | --- | --- |\n",
-        *(f"{row}\n" for row in rows),
-        END,
-    ]
-    PAGE.write_text("".join([before, *table, after]))
+def write(row: str) -> None:
+    """Write a row of the table into the page, in the place of the old row of that target or at the end."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
+    table, _, after = rest.partition(END)
+    rows = {line.split(" | ")[0]: line for line in table.splitlines()}
+    rows[row.split(" | ", maxsplit=1)[0]] = row
+    PAGE.write_text("\n".join([before + START + "\n".join(rows.values()), END + after]), encoding="utf-8")
 
 
 if __name__ == "__main__":
