@@ -135,6 +135,9 @@ static void nnpy_free_network(void *archi)
 
 #ifdef __GNUC__
 #define NNPY_ADD(counter, n) __atomic_add_fetch(&(counter), n, __ATOMIC_SEQ_CST)
+#elif defined(_MSC_VER) /* a long has the size of an int */
+#include <intrin.h>
+#define NNPY_ADD(counter, n) (_InterlockedExchangeAdd((volatile long *)&(counter), n) + (n))
 #else
 #define NNPY_ADD(counter, n) ((counter) += (n))
 #endif

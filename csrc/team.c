@@ -130,13 +130,13 @@ static void join_thread(Thread thread)
 
 /* ---- Atomics: a load acquires, a store releases, atomic_increment does both and returns the new value ---- */
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(NN_INTERLOCKED)
 #define atomic_load(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define atomic_store(p, value) __atomic_store_n(p, value, __ATOMIC_RELEASE)
 #define atomic_increment(p) __atomic_add_fetch(p, 1, __ATOMIC_ACQ_REL)
-#elif HAS_THREADS /* Windows, where an int has the size of a LONG */
-#define atomic_load(p) ((int)ReadAcquire((LONG volatile *)(p)))
-#define atomic_store(p, value) WriteRelease((LONG volatile *)(p), value)
+#elif HAS_THREADS /* Windows, where a LONG has the size of an int. NN_INTERLOCKED lets GCC test what MSVC takes. */
+#define atomic_load(p) ((int)InterlockedCompareExchange((LONG volatile *)(p), 0, 0))
+#define atomic_store(p, value) ((void)InterlockedExchange((LONG volatile *)(p), value))
 #define atomic_increment(p) ((int)InterlockedIncrement((LONG volatile *)(p)))
 #else
 #define atomic_load(p) (*(p))

@@ -116,6 +116,8 @@ TARGETS = [
         for compiler in ("gcc", "clang")
         for level in LEVELS
     ),
+    Target("x86-64 Linux, NN_NO_THREADS", "gcc", "gcc", f"{OPTIONS} -DNN_NO_THREADS"),
+    mingw("x86-64 Windows, NN_INTERLOCKED", f"{OPTIONS} -DNN_INTERLOCKED"),
     mingw("x86-64 Windows, -O0", "-O0 -ffp-contract=off", problems=5),
     Target("i686 Windows", "i686-w64-mingw32-gcc -msse2 -mfpmath=sse", "gcc-mingw-w64-i686", check="link"),
     zig("x86-64 macOS", "x86_64-macos"),
