@@ -34,6 +34,10 @@ WRAP = "-Wl,--wrap=malloc,--wrap=calloc"
 NO_WRAP = "-D__real_malloc=malloc -D__real_calloc=calloc"
 # Without threads, the callers of test_engine run one after another.
 ONE_THREAD = "'-Dpthread_create(t,a,f,x)=(*(t)=0,f(x),0)' '-Dpthread_join(t,r)=((void)(t))'"
+STATIC = "-static -pthread"
+CALLERS: dict[str, Any] = {
+    "modes": ("callers",)
+}  # linked statically, glibc itself would meet the allocations that fail
 X87_ERROR = "compile for 32-bit x86 with -msse2 -mfpmath=sse"
 
 
@@ -44,7 +48,7 @@ class Target(NamedTuple):
     compiler: str  # "zig" is that of the package ziglang
     packages: str = ""  # of Debian, or ziglang of PyPI
     options: str = OPTIONS  # of the compiler
-    link: str = "-static -pthread"  # options of the linker, and files to link
+    link: str = "-pthread"  # options of the linker, and files to link
     run: str = "{program}{args}"  # how to run a program
     check: str = "engine"  # or: xor (nn.h alone), link (it cannot run here), refused (it must not compile)
     modes: tuple[str, ...] = ("callers", "memory")  # of test_engine
@@ -55,7 +59,9 @@ class Target(NamedTuple):
 def linux(name: str, triple: str, debian: str, qemu: str, **more: Any) -> Target:
     """Return a target of Debian's cross compilers, whose programs run in QEMU."""
     packages = f"gcc-{triple} libc6-dev-{debian}-cross qemu-user"
-    return Target(name, f"{triple}-gcc", packages, run=f"{qemu} {{program}}{{args}}", **more)
+    return Target(
+        name, f"{triple}-gcc", packages, link=STATIC, run=f"{qemu} {{program}}{{args}}", **{**CALLERS, **more}
+    )
 
 
 def cortex(name: str, options: str, board: str, **more: Any) -> Target:
@@ -75,7 +81,7 @@ def cortex(name: str, options: str, board: str, **more: Any) -> Target:
 def mingw(name: str, options: str = OPTIONS, **more: Any) -> Target:
     """Return a target for 64-bit Windows, whose programs run in Wine."""
     run, packages = "/usr/lib/wine/wine64 {program}{args}", "gcc-mingw-w64-x86-64 wine64"
-    return Target(name, "x86_64-w64-mingw32-gcc", packages, options, run=run, **more)
+    return Target(name, "x86_64-w64-mingw32-gcc", packages, options, STATIC, run, **more)
 
 
 def zig(name: str, target: str, **more: Any) -> Target:
@@ -88,10 +94,10 @@ def zig(name: str, target: str, **more: Any) -> Target:
 LEVELS = ["-O0", "-O1", "-O2", "-O3", "-O3 -march=native", "-Os"]
 M4F = "-mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16"
 TARGETS = [
-    Target("x86-64 Linux, musl", "musl-gcc", "musl-tools", is_quick=True),
+    Target("x86-64 Linux, musl", "musl-gcc", "musl-tools", link=STATIC, is_quick=True),
     Target("x86-64 Linux, Clang", "clang", "clang", is_quick=True),
     Target("i686 Linux, SSE2", "i686-linux-gnu-gcc -msse2 -mfpmath=sse", "gcc-i686-linux-gnu libc6-dev-i386-cross",
-           is_quick=True),
+           link=STATIC, is_quick=True, **CALLERS),
     Target("i686 Linux, x87", "i686-linux-gnu-gcc -mfpmath=387", "gcc-i686-linux-gnu libc6-dev-i386-cross",
            check="refused", is_quick=True),
     linux("AArch64 Linux", "aarch64-linux-gnu", "arm64", "qemu-aarch64", is_quick=True),
@@ -102,7 +108,8 @@ TARGETS = [
     cortex("Cortex-M0: nn.h, no system", "-mcpu=cortex-m0", "mps2-an385", check="xor"),
     cortex("Cortex-M4F, no system", M4F, "mps2-an386", modes=(), problems=1),
     Target("AArch64 Linux, Clang", "clang --target=aarch64-linux-gnu",
-           "clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user", run="qemu-aarch64 {program}{args}"),
+           "clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user", link=STATIC,
+           run="qemu-aarch64 {program}{args}", **CALLERS),
     linux("RISC-V Linux, 64-bit", "riscv64-linux-gnu", "riscv64", "qemu-riscv64"),
     linux("ARM Linux, 32-bit", "arm-linux-gnueabihf", "armhf", "qemu-arm"),
     linux("POWER Linux, 64-bit", "powerpc64le-linux-gnu", "ppc64el", "qemu-ppc64le"),
@@ -119,7 +126,8 @@ TARGETS = [
     Target("x86-64 Linux, NN_NO_THREADS", "gcc", "gcc", f"{OPTIONS} -DNN_NO_THREADS"),
     mingw("x86-64 Windows, NN_INTERLOCKED", f"{OPTIONS} -DNN_INTERLOCKED"),
     mingw("x86-64 Windows, -O0", "-O0 -ffp-contract=off", problems=5),
-    Target("i686 Windows", "i686-w64-mingw32-gcc -msse2 -mfpmath=sse", "gcc-mingw-w64-i686", check="link"),
+    Target("i686 Windows", "i686-w64-mingw32-gcc -msse2 -mfpmath=sse", "gcc-mingw-w64-i686", link=STATIC,
+           check="link"),
     zig("x86-64 macOS", "x86_64-macos"),
     zig("AArch64 macOS", "aarch64-macos"),
     zig("x86-64 FreeBSD", "x86_64-freebsd"),
