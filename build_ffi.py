@@ -5,13 +5,17 @@
 - ``CFLAGS``: extra options of the compiler. They win over the optimisation level that is set here.
 - ``NNPY_DEBUG=1``: no optimisation that hides variables, full debugging symbols, the assertions of ``nn.h``.
 - ``NNPY_SANITIZE=address,undefined`` or ``thread``: the sanitizers of GCC and Clang.
+- ``CC``: the compiler. On Windows it has to take GCC's options, such as ``gcc`` of MinGW-w64 or ``python -m ziglang cc``;
+  without it MSVC is taken, whose builds have the slow, portable kernels only.
 """
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -131,6 +135,9 @@ static void nnpy_free_network(void *archi)
 
 #ifdef __GNUC__
 #define NNPY_ADD(counter, n) __atomic_add_fetch(&(counter), n, __ATOMIC_SEQ_CST)
+#elif defined(_MSC_VER) /* a long has the size of an int */
+#include <intrin.h>
+#define NNPY_ADD(counter, n) (_InterlockedExchangeAdd((volatile long *)&(counter), n) + (n))
 #else
 #define NNPY_ADD(counter, n) ((counter) += (n))
 #endif
@@ -166,6 +173,11 @@ static void nnpy_set_poll(NNMonitor *monitor, void *context)
 SANITIZERS = ("address", "undefined", "thread")
 
 
+def has_gcc_options(environ: Mapping[str, str]) -> bool:
+    """Return whether, on Windows, the compiler is not MSVC: the user names one, or Python comes from MinGW-w64 (MSYS2)."""
+    return bool(environ.get("CC")) or sysconfig.get_platform().startswith("mingw")
+
+
 def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list[Any]]:
     """Choose the options of the compiler and the linker, as arguments of a setuptools ``Extension``.
 
@@ -189,12 +201,13 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
         )
     if "thread" in sanitizers and "address" in sanitizers:
         raise SystemExit("NNPY_SANITIZE cannot combine address and thread")
+    mingw = windows and has_gcc_options(environ)
     if sanitizers and windows:
         raise SystemExit("NNPY_SANITIZE needs GCC or Clang")
     # The wrapper checks what users pass, so nothing asserts in a user's process.
     macros: dict[str, list[Any]] = {"undef_macros": ["NDEBUG"]} if is_debug else {"define_macros": [("NDEBUG", None)]}
 
-    if windows:
+    if windows and not mingw:
         level = ["/Od", "/Z7"] if is_debug else ["/O2"]
         return {
             "extra_compile_args": [*level, "/fp:precise"],
@@ -206,7 +219,7 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
     required = [
         "-ffp-contract=off",  # a compiler may not fuse what the source does not
         "-fno-fast-math",
-        "-pthread",
+        *([] if mingw else ["-pthread"]),
         "-fvisibility=hidden",
         "-Werror=incompatible-pointer-types",
         "-Werror=int-conversion",
@@ -215,7 +228,16 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
         platform.machine() in ("x86_64", "AMD64") and sys.maxsize < 2**32
     ):
         required += ["-msse2", "-mfpmath=sse"]  # the x87 unit would keep more digits than a float has
-    link = ["-pthread"]
+    compiler = environ.get("CC") or sysconfig.get_config_var("CC") or ""
+    if mingw and not re.search("clang|zig", compiler):
+        # GCC takes the stack of 64-bit Windows to be aligned for AVX, which it is not: https://gcc.gnu.org/PR54412
+        required.append("-Wa,-muse-unaligned-vector-move")
+    libraries = ["m"]
+    if mingw and not sysconfig.get_config_var("Py_GIL_DISABLED"):
+        libraries.append(
+            "python3"
+        )  # for all versions of Python; setuptools adds python312, say, which is then not needed
+    link = ["-static-libgcc"] if mingw else ["-pthread"]
     if sys.platform == "linux" and "-g0" in level:
         link.append("-s")  # no table of symbols that nobody outside sees
     if sanitizers:
@@ -225,7 +247,7 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
     return {
         "extra_compile_args": [*level, *shlex.split(environ.get("CFLAGS", "")), *required],
         "extra_link_args": link,
-        "libraries": ["m"],
+        "libraries": libraries,
         **macros,
     }
 

@@ -1,13 +1,155 @@
-/* team.c: see team.h. Uses POSIX threads and the atomics of GCC and Clang; elsewhere a team is the caller's thread alone. */
+/* team.c: see team.h. The upper part is what systems and compilers do differently: starting threads and atomics. It knows POSIX
+ * threads with GCC or Clang, and Windows. Elsewhere, or with NN_NO_THREADS defined, a team is the caller's thread alone. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "team.h"
 
 #include "engine.h"
 
+#define MAX_STARTED_THREADS 256
+#define SPINS_BEFORE_YIELD 300 /* a few microseconds: longer than a phase takes where threads pay off */
+
 /* Work in multiply-adds. Below these limits the barriers of a step, or starting the threads, cost more than the threads gain. */
 #define MIN_WORK_PER_STEP ((size_t)1 << 20)
 #define MIN_WORK_PER_CALL ((size_t)1 << 23)
+
+typedef struct {
+    NNTeamFunction *function;
+    void *context;
+    NNTeam team;
+    int num_started; /* threads that have taken their thread_index */
+} TeamCall;
+
+static void run_started_thread(TeamCall *call);
+
+/* ---- The system ----
+ *
+ * start_threads starts up to `num` threads that call run_started_thread(call), and returns how many it could start. let_others_run
+ * lets other threads run on this processor; pause_processor only tells it that this thread spins. */
+
+/* unistd.h tells whether there are POSIX threads: not in newlib for a processor without a system. In WebAssembly it tells so always,
+ * but only a build with atomics has them. */
+#if defined(__GNUC__) && !defined(_WIN32) && !defined(NN_NO_THREADS) && (!defined(__wasm__) || defined(__wasm_atomics__))
+#include <unistd.h>
+#endif
+
+#if defined(_WIN32) && !defined(NN_NO_THREADS)
+
+#define WIN32_LEAN_AND_MEAN
+#include <process.h>
+#include <windows.h>
+
+#define HAS_THREADS 1
+#define let_others_run() SwitchToThread()
+#define pause_processor() YieldProcessor()
+typedef HANDLE Thread;
+
+static unsigned int __stdcall start_routine(void *call)
+{
+    run_started_thread((TeamCall *)call);
+    return 0;
+}
+
+static int start_threads(Thread *threads, int num, TeamCall *call)
+{
+    int num_created = 0;
+    while (num_created < num && (threads[num_created] = (HANDLE)_beginthreadex(NULL, 0, start_routine, call, 0, NULL)) != NULL) {
+        num_created++;
+    }
+    return num_created;
+}
+
+static void join_thread(Thread thread)
+{
+    WaitForSingleObject(thread, INFINITE);
+    CloseHandle(thread);
+}
+
+#elif defined(_POSIX_THREADS) && _POSIX_THREADS > 0 && !defined(NN_NO_THREADS)
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#define HAS_THREADS 1
+#define let_others_run() sched_yield()
+#if defined(__x86_64__) || defined(__i386__)
+#define pause_processor() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define pause_processor() __asm__ __volatile__("yield")
+#else
+#define pause_processor() ((void)0)
+#endif
+typedef pthread_t Thread;
+
+static void *start_routine(void *call)
+{
+    run_started_thread((TeamCall *)call);
+    return NULL;
+}
+
+static int start_threads(Thread *threads, int num, TeamCall *call)
+{
+    sigset_t all_signals, previous_signals;
+    int num_created = 0;
+    sigfillset(&all_signals); /* signals are delivered to the program's own threads only */
+    pthread_sigmask(SIG_SETMASK, &all_signals, &previous_signals);
+    while (num_created < num && pthread_create(&threads[num_created], NULL, start_routine, call) == 0) {
+        num_created++;
+    }
+    pthread_sigmask(SIG_SETMASK, &previous_signals, NULL);
+    return num_created;
+}
+
+static void join_thread(Thread thread)
+{
+    pthread_join(thread, NULL);
+}
+
+#else
+
+#define HAS_THREADS 0
+#define let_others_run() ((void)0)
+#define pause_processor() ((void)0)
+typedef int Thread;
+
+static int start_threads(Thread *threads, int num, TeamCall *call)
+{
+    (void)threads;
+    (void)num;
+    (void)call;
+    return 0;
+}
+
+static void join_thread(Thread thread)
+{
+    (void)thread;
+}
+
+#endif
+
+/* ---- Atomics: a load acquires, a store releases, atomic_increment does both and returns the new value ---- */
+
+#if defined(__GNUC__) && !defined(NN_INTERLOCKED)
+#define atomic_load(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define atomic_store(p, value) __atomic_store_n(p, value, __ATOMIC_RELEASE)
+#define atomic_increment(p) __atomic_add_fetch(p, 1, __ATOMIC_ACQ_REL)
+#elif HAS_THREADS /* Windows, where a LONG has the size of an int. NN_INTERLOCKED lets GCC test what MSVC takes. */
+#define atomic_load(p) ((int)InterlockedCompareExchange((LONG volatile *)(p), 0, 0))
+#define atomic_store(p, value) ((void)InterlockedExchange((LONG volatile *)(p), value))
+#define atomic_increment(p) ((int)InterlockedIncrement((LONG volatile *)(p)))
+#else
+#define atomic_load(p) (*(p))
+#define atomic_store(p, value) ((void)(*(p) = (value)))
+#define atomic_increment(p) (++*(p))
+#endif
+
+/* ---- The team ---- */
+
+int nn_threads_available(void)
+{
+    return HAS_THREADS;
+}
 
 int nn_worthwhile_threads(size_t work_per_sample, size_t samples_per_step, size_t num_samples, int max_threads)
 {
@@ -20,111 +162,53 @@ int nn_worthwhile_threads(size_t work_per_sample, size_t samples_per_step, size_
     return max_threads;
 }
 
-#if defined(__GNUC__) && !defined(_WIN32)
-
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-
-#define MAX_STARTED_THREADS 256
-#define SPINS_BEFORE_YIELD 300 /* a few microseconds: longer than a phase takes where threads pay off */
-
-typedef struct {
-    NNTeamFunction *function;
-    void *context;
-    NNTeam team;
-    int num_started; /* threads that have taken their thread_index */
-} TeamCall;
-
-int nn_threads_available(void)
-{
-    return 1;
-}
-
 /* Waits a moment, in a loop that reads a variable of another thread: spins at first, later lets other threads run. */
 static void spin_or_yield(int *num_spins)
 {
     if (++*num_spins > SPINS_BEFORE_YIELD) {
-        sched_yield();
+        let_others_run();
         return;
     }
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ __volatile__("yield");
-#endif
+    pause_processor();
 }
 
 void nn_team_barrier(NNTeam *team)
 {
-    unsigned int generation;
-    int num_spins = 0;
+    int phase, num_spins = 0;
     if (team->size == 1) {
         return;
     }
-    generation = __atomic_load_n(&team->generation, __ATOMIC_RELAXED); /* cannot change before this thread has arrived */
-    if (__atomic_add_fetch(&team->num_waiting, 1, __ATOMIC_ACQ_REL) == team->size) {
-        __atomic_store_n(&team->num_waiting, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&team->generation, generation + 1, __ATOMIC_RELEASE);
+    phase = atomic_load(&team->phase); /* cannot change before this thread has arrived */
+    if (atomic_increment(&team->num_waiting) == team->size) {
+        atomic_store(&team->num_waiting, 0);
+        atomic_store(&team->phase, !phase);
         return;
     }
-    while (__atomic_load_n(&team->generation, __ATOMIC_ACQUIRE) == generation) {
+    while (atomic_load(&team->phase) == phase) {
         spin_or_yield(&num_spins);
     }
 }
 
-/* The start routine of a thread. It waits until the size of the team is known, that is, how many threads could be started. */
-static void *run_thread(void *argument)
+/* Waits until the size of the team is known, that is, how many threads could be started. */
+static void run_started_thread(TeamCall *call)
 {
-    TeamCall *call = (TeamCall *)argument;
-    int thread_index = __atomic_add_fetch(&call->num_started, 1, __ATOMIC_RELAXED), num_spins = 0;
-    while (__atomic_load_n(&call->team.size, __ATOMIC_ACQUIRE) == 0) {
+    int thread_index = atomic_increment(&call->num_started), num_spins = 0;
+    while (atomic_load(&call->team.size) == 0) {
         spin_or_yield(&num_spins);
     }
     call->function(call->context, &call->team, thread_index);
-    return NULL;
 }
 
 void nn_team_run(int num_threads, NNTeamFunction *function, void *context)
 {
     TeamCall call = {function, context, {0, 0, 0}, 0};
-    pthread_t threads[MAX_STARTED_THREADS];
-    sigset_t all_signals, previous_signals;
-    int num_created = 0;
+    Thread threads[MAX_STARTED_THREADS];
+    int num_wanted = num_threads - 1 < MAX_STARTED_THREADS ? num_threads - 1 : MAX_STARTED_THREADS;
+    int num_created = num_wanted > 0 ? start_threads(threads, num_wanted, &call) : 0;
 
-    if (num_threads > 1) { /* signals are delivered to the program's own threads only */
-        sigfillset(&all_signals);
-        pthread_sigmask(SIG_SETMASK, &all_signals, &previous_signals);
-        while (num_created < num_threads - 1 && num_created < MAX_STARTED_THREADS &&
-               pthread_create(&threads[num_created], NULL, run_thread, &call) == 0) {
-            num_created++;
-        }
-        pthread_sigmask(SIG_SETMASK, &previous_signals, NULL);
-    }
-    __atomic_store_n(&call.team.size, num_created + 1, __ATOMIC_RELEASE);
+    atomic_store(&call.team.size, num_created + 1);
     function(context, &call.team, 0);
     for (int i = 0; i < num_created; i++) {
-        pthread_join(threads[i], NULL);
+        join_thread(threads[i]);
     }
 }
-
-#else
-
-int nn_threads_available(void)
-{
-    return 0;
-}
-
-void nn_team_barrier(NNTeam *team)
-{
-    (void)team;
-}
-
-void nn_team_run(int num_threads, NNTeamFunction *function, void *context)
-{
-    NNTeam team = {1, 0, 0};
-    (void)num_threads;
-    function(context, &team, 0);
-}
-
-#endif

@@ -6,9 +6,9 @@
 #include <stddef.h>
 
 typedef struct {
-    int size;                /* the number of threads, with the caller's; 0 until it is known */
-    int num_waiting;         /* the number of threads that wait at the barrier */
-    unsigned int generation; /* how often the barrier has opened */
+    int size;        /* the number of threads, with the caller's; 0 until it is known */
+    int num_waiting; /* the number of threads that wait at the barrier */
+    int phase;       /* 0 or 1; the other one whenever the barrier opens */
 } NNTeam;
 
 /* The function that every thread of a team runs. thread_index is 0 for the caller's thread, up to team->size - 1. */
@@ -46,7 +46,7 @@ static inline void nn_flag_set(int *flag, int value)
 #ifdef __GNUC__
     __atomic_store_n(flag, value, __ATOMIC_RELAXED);
 #else
-    *flag = value; /* such a build has one thread */
+    *(volatile int *)flag = value; /* atomic in MSVC */
 #endif
 }
 
@@ -55,7 +55,7 @@ static inline int nn_flag_get(const int *flag)
 #ifdef __GNUC__
     return __atomic_load_n(flag, __ATOMIC_RELAXED);
 #else
-    return *flag;
+    return *(const volatile int *)flag;
 #endif
 }
 

@@ -84,7 +84,8 @@ def show_config() -> None:
     The environment variable NNPY_ISA, read when nnpy is imported, selects an instruction set. All give the same bits.
     """
     names = list(_available())
-    threads = "POSIX threads" if lib.nn_threads_available() else "none: this build has one thread"
+    system = "Windows threads" if sys.platform == "win32" else "POSIX threads"
+    threads = system if lib.nn_threads_available() else "none: this build has one thread"
     rows = {
         "nnpy": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",

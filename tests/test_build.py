@@ -86,6 +86,22 @@ def test_32_bit_x86_computes_with_sse(build_ffi, monkeypatch, machine, maxsize, 
     assert [flags.count(flag) for flag in ("-msse2", "-mfpmath=sse")] == [expected] * 2
 
 
+@pytest.mark.parametrize(("compiler", "is_gcc"), [("gcc", 1), ("clang", 0), ("python -m ziglang cc", 0)])
+def test_flags_of_a_compiler_with_the_options_of_gcc_on_windows(build_ffi, compiler, is_gcc):
+    flags = build_ffi.choose_flags({"CC": compiler}, windows=True)
+    assert "-ffp-contract=off" in flags["extra_compile_args"]
+    assert flags["extra_compile_args"].count("-Wa,-muse-unaligned-vector-move") == is_gcc
+    assert not any(flag.startswith("/") for flag in flags["extra_compile_args"] + flags["extra_link_args"])
+    assert "-pthread" not in flags["extra_compile_args"] + flags["extra_link_args"]  # it would need another DLL
+    assert flags["libraries"] == ["m", "python3"]
+
+
+def test_flags_of_msys2s_python(build_ffi, monkeypatch):
+    monkeypatch.setattr("sysconfig.get_platform", lambda: "mingw_x86_64_ucrt_gnu")
+    flags = build_ffi.choose_flags({}, windows=True)
+    assert "-ffp-contract=off" in flags["extra_compile_args"]
+
+
 def test_debug_build_has_symbols_and_assertions(build_ffi):
     flags = build_ffi.choose_flags({"NNPY_DEBUG": "1"}, windows=False)
     assert flags["extra_compile_args"][:2] == ["-Og", "-g3"]

@@ -1,5 +1,6 @@
 """The command ``nnpy``: its options and errors, and the subcommands ``xor`` and ``bench``."""
 
+import io
 import os
 import re
 import signal
@@ -23,6 +24,16 @@ def run_nnpy(*arguments, **options):
 
 
 # ---- Options and errors
+
+
+def test_output_that_the_encoding_of_the_console_does_not_have(monkeypatch):
+    """On Windows, output into a file has the encoding cp1252."""
+    monkeypatch.setattr(mnist, "run", lambda *_, **__: "saved to \u0151.npz")
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="cp1252", newline="\n"))
+    assert main.main(["mnist", "folder", "--quiet"]) == 0
+    sys.stdout.flush()
+    assert output.getvalue() == b"saved to \\u0151.npz\n"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ The work itself is in `nnpy._commands.xor`, `bench`, `mnist` and `draw`.
 """
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
@@ -42,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         With status 2 if an option is wrong, and with 0 after ``--help`` and ``--version``.
     """
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a report that names a file: not every encoding has its characters
     try:
         options.run(options)
     except KeyboardInterrupt:
