@@ -190,8 +190,12 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
         raise SystemExit("NNPY_SANITIZE cannot combine address and thread")
     if sanitizers and windows:
         raise SystemExit("NNPY_SANITIZE needs GCC or Clang")
-    # The wrapper checks what users pass, so nothing asserts in a user's process.
-    macros: dict[str, list[Any]] = {"undef_macros": ["NDEBUG"]} if is_debug else {"define_macros": [("NDEBUG", None)]}
+    # The wrapper checks what users pass, so nothing asserts in a user's process. Only tests in C call evaluate_math.
+    macros: dict[str, list[Any]] = {"define_macros": [("NN_WITHOUT_EVALUATE_MATH", None)]}
+    if is_debug:
+        macros["undef_macros"] = ["NDEBUG"]
+    else:
+        macros["define_macros"].append(("NDEBUG", None))
 
     if windows:
         level = ["/Od", "/Z7"] if is_debug else ["/O2"]
@@ -211,7 +215,8 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
     ]
     link = ["-pthread"]
     if sys.platform == "linux" and "-g0" in level:
-        link.append("-s")  # no table of symbols that nobody outside sees
+        level += ["-ffunction-sections", "-fdata-sections"]
+        link += ["-Wl,--gc-sections", "-s"]  # no functions that nobody calls, no table of symbols that nobody outside sees
     if sanitizers:
         checks = [f"-fsanitize={','.join(sanitizers)}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
         required += checks

@@ -60,7 +60,7 @@ def test_flags_of_a_normal_build(build_ffi):
     assert flags == build_ffi.choose_flags({}, windows=False)
     assert flags["extra_compile_args"][:2] == ["-O2", "-g0"]
     assert "-ffp-contract=off" in flags["extra_compile_args"]
-    assert flags["define_macros"] == [("NDEBUG", None)]
+    assert flags["define_macros"] == [("NN_WITHOUT_EVALUATE_MATH", None), ("NDEBUG", None)]
     assert not any("sanitize" in flag for flag in flags["extra_compile_args"] + flags["extra_link_args"])
     assert build_ffi.choose_flags({}, windows=True)["extra_compile_args"] == ["/O2", "/fp:precise"]
 
@@ -77,7 +77,7 @@ def test_flags_of_the_user_win_over_the_level_and_not_over_what_the_code_needs(b
 def test_debug_build_has_symbols_and_assertions(build_ffi):
     flags = build_ffi.choose_flags({"NNPY_DEBUG": "1"}, windows=False)
     assert flags["extra_compile_args"][:2] == ["-Og", "-g3"]
-    assert "define_macros" not in flags
+    assert flags["define_macros"] == [("NN_WITHOUT_EVALUATE_MATH", None)]
     assert flags["undef_macros"] == ["NDEBUG"]
     assert build_ffi.choose_flags({"NNPY_DEBUG": "1"}, windows=True)["extra_compile_args"][:2] == ["/Od", "/Z7"]
 
