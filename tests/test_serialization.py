@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,9 +50,9 @@ def test_a_failure_leaves_the_old_file(tmp_path, net, monkeypatch):
     def fail(*_):
         raise OSError("no space left")
 
-    for name in ("fsync", "replace"):  # Path.replace calls it
+    for owner, name in ((os, "fsync"), (Path, "replace")):
         with monkeypatch.context() as patch:
-            patch.setattr(os, name, fail)
+            patch.setattr(owner, name, fail)
             with pytest.raises(OSError, match="^no space left$"):
                 net.save(path)
         assert path.read_bytes() == before
