@@ -216,7 +216,7 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
     link = ["-pthread"]
     if sys.platform == "linux" and "-g0" in level:
         level += ["-ffunction-sections", "-fdata-sections"]
-        link += ["-Wl,--gc-sections", "-s"]  # no functions that nobody calls, no table of symbols that nobody outside sees
+        link += ["-Wl,--gc-sections", "-s"]  # neither functions that nobody calls nor a table of symbols
     if sanitizers:
         checks = [f"-fsanitize={','.join(sanitizers)}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
         required += checks

@@ -1,7 +1,7 @@
 """The compiled part of the build, and what makes its files the same to the byte; everything else is in pyproject.toml.
 
-With ``SOURCE_DATE_EPOCH`` set, the same sources and tools give the same source distribution and the same wheel, in every folder,
-at every time, with every umask and locale. setuptools takes care of the times in a wheel only.
+With ``SOURCE_DATE_EPOCH`` set, the same sources and tools give the same source distribution and the same wheel, in every
+folder, at every time, with every umask and locale. setuptools takes care of the times in a wheel only.
 """
 
 import gzip
@@ -9,6 +9,7 @@ import os
 import sysconfig
 import tarfile
 import time
+from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.sdist import sdist
@@ -31,13 +32,14 @@ class ReproducibleSdist(sdist):
             info.uid, info.gid, info.uname, info.gname = 0, 0, "", ""
             return info
 
+        path = Path(f"{base_name}.tar.gz")
         with (
-            open(f"{base_name}.tar.gz", "wb") as file,
+            path.open("wb") as file,
             gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as compressed,
             tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):
             tar.add(base_dir, filter=normalize)
-        return file.name
+        return str(path)
 
 
 setup(

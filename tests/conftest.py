@@ -37,6 +37,7 @@ SLOW = (
     "test_network.py::test_python_goes_on_while_c_computes",
     "test_optimizers.py::test_levenberg_marquardt[",
     "test_published.py::test_results_are_those_of_the_post[finite differences-1000000]",
+    "test_threads.py",
 )
 
 

@@ -3,6 +3,7 @@
 It prints a table in Markdown: one line for each twelfth of the time. The exit status is 1 if anything grew. Linux only.
 """
 
+import contextlib
 import copy
 import gc
 import itertools
@@ -24,7 +25,9 @@ import nnpy
 from nnpy._commands.draw import Server, load_network
 
 OPTIMIZERS = ["sgd", "adam", "adamw", "rmsprop", "rprop", "lbfgs", "lm"]
-GROWTH = 4  # MiB that the memory may grow by from the second to the last quarter: less than 1 KiB for each round of an hour
+GROWTH = (
+    4  # MiB that the memory may grow by from the second to the last quarter: less than 1 KiB for each round of an hour
+)
 LINES = 12
 
 
@@ -146,10 +149,8 @@ def interrupts(rng, folder):
     ):
         net = network(x, y, rng)
         signal.setitimer(signal.ITIMER_REAL, 0.02)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # fit returns
             call(net)
-        except KeyboardInterrupt:
-            pass
         assert np.isfinite(net.parameters).all()
 
 
@@ -181,7 +182,10 @@ def main(minutes):
             samples.append(sample(time.monotonic() - start))
             now = samples[-1]
             if now.seconds >= lines * minutes * 60 / LINES:
-                print(f"| {now.seconds / 60:.0f} | {round_ + 1} | {now.memory:.1f} | {now.files} | {now.threads} |", flush=True)
+                print(
+                    f"| {now.seconds / 60:.0f} | {round_ + 1} | {now.memory:.1f} | {now.files} | {now.threads} |",
+                    flush=True,
+                )
                 lines += 1
             if now.seconds >= minutes * 60 and len(samples) >= 8:
                 break

@@ -1,4 +1,4 @@
-"""Sizes and counts at their limits: what is refused, with which error, and what works. tests/limits.py tries what takes longer."""
+"""Sizes and counts at their limits: what is refused, with which error, and what works. tests/limits.py has the longer ones."""
 
 import json
 import sys
