@@ -33,6 +33,7 @@ class ReproducibleSdist(sdist):
             return info
 
         path = Path(f"{base_name}.tar.gz")
+        path.parent.mkdir(exist_ok=True)
         with (
             path.open("wb") as file,
             gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as compressed,
