@@ -21,6 +21,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 # Tests that `pytest -m "not slow"` leaves out, by how their names begin. Other tests carry the mark themselves.
 SLOW = (
     "test_backend.py::test_bits_do_not_depend_on_threads_or_instruction_set",
+    "test_build.py::test_source_distribution_does_not_depend_on_times_permissions_and_folders",
     "test_c.py",  # a compiler; make ctest is its fast form
     "test_checkpoint.py::test_a_kill_at_any_moment_leaves_a_whole_file",
     "test_cli.py::test_bench_prints_times_and_speedups",
