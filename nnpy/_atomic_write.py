@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 __all__ = ["replacing"]
 
+_OPEN_FILES = Path("/proc/self/fd")  # on Linux, unless /proc is not mounted
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
@@ -65,7 +67,7 @@ def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
 
 def _open(folder: Path, temporary: Path) -> tuple[BinaryIO, bool]:
     """Open a new file in a folder: where possible without a name, so that nothing is left of it if the process is killed."""
-    if hasattr(os, "O_TMPFILE"):
+    if hasattr(os, "O_TMPFILE") and _OPEN_FILES.is_dir():
         with suppress(OSError):  # not on every file system
             descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
             return os.fdopen(descriptor, "w+b"), False
@@ -76,7 +78,7 @@ def _give_name(file: BinaryIO, path: Path) -> None:
     """Link a file that was opened without a name."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:  # with a folder, os.link calls linkat, which follows the link in /proc
-        os.link(f"/proc/self/fd/{file.fileno()}", path.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+        os.link(_OPEN_FILES / f"{file.fileno()}", path.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
     finally:
         os.close(folder)
 
