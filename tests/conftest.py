@@ -31,6 +31,7 @@ SLOW = (
     "test_ensemble.py::test_ctrl_c",
     "test_fit.py::test_every_function_against_numpy",
     "test_limits.py::test_a_million",
+    "test_limits.py::test_each_part_of_the_long_run_works",
     "test_limits.py::test_inputs_of_more_than_two_to_the_31_elements",
     "test_memory.py",
     "test_network.py::test_a_signal_handler_that_raises_nothing_stops_nothing",

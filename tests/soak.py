@@ -25,9 +25,7 @@ import nnpy
 from nnpy._commands.draw import Server, load_network
 
 OPTIMIZERS = ["sgd", "adam", "adamw", "rmsprop", "rprop", "lbfgs", "lm"]
-GROWTH = (
-    4  # MiB that the memory may grow by from the second to the last quarter: less than 1 KiB for each round of an hour
-)
+GROWTH = 4  # MiB from the second to the last quarter: the allocator never stands quite still
 LINES = 12
 
 

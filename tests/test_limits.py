@@ -1,7 +1,9 @@
 """Sizes and counts at their limits: what is refused, with which error, and what works. tests/limits.py has the longer ones."""
 
+import importlib.util
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,10 +94,10 @@ def test_a_million(sizes):
 
 # ---- More than 2**31 elements, of which next to none are in memory: numbers that were never written are zeros ----
 
-only_64_bit = pytest.mark.skipif(sys.maxsize < 2**32 or sys.platform != "linux", reason="needs sparse memory of 26 GB")
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs sparse memory of 26 GB, or /proc")
 
 
-@only_64_bit
+@only_linux
 def test_rows_that_are_more_than_two_to_the_31_elements_apart(tmp_path):
     x = np.memmap(tmp_path / "x", np.float32, mode="w+", shape=(3, 2**31 + 5))[:, 7:10]  # a sparse file
     x[:] = X[:3]
@@ -107,7 +109,7 @@ def test_rows_that_are_more_than_two_to_the_31_elements_apart(tmp_path):
     np.testing.assert_array_equal(net.parameters, other.parameters)
 
 
-@only_64_bit
+@only_linux
 def test_inputs_of_more_than_two_to_the_31_elements():
     x, y = np.zeros((2**19 + 5, 4096), np.float32), np.zeros((2**19 + 5, 1), np.float32)
     x[-1], y[-1] = RNG.standard_normal(4096, dtype=np.float32), 1
@@ -139,3 +141,36 @@ def test_a_file_cannot_ask_for_more_memory_than_it_has(tmp_path):
     np.savez(tmp_path / "other.npz", **content)
     with pytest.raises(ValueError, match=r"other\.npz is not a network that nnpy saved: "):
         nnpy.load(tmp_path / "other.npz")
+
+
+# ---- The long run ----
+
+
+@pytest.fixture(scope="module")
+def soak():
+    spec = importlib.util.spec_from_file_location("soak", Path(__file__).with_name("soak.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("memory", "files", "threads", "found"),
+    [
+        (0.0, 0, 0, []),
+        (0.05, 0, 0, []),
+        (0.09, 0, 0, ["memory grew from 53.3 to 57.8"]),
+        (0.0, 1, 0, ["files grew from 42.0 to 92.0"]),
+        (0.0, 0, 1, ["threads grew from 38.0 to 88.0"]),
+    ],
+)
+def test_the_long_run_finds_what_grows(soak, memory, files, threads, found):
+    samples = [soak.Sample(i, 50 + memory * i, 5 + files * i, 1 + threads * i) for i in range(100)]
+    assert soak.find_growth(samples) == found
+
+
+@only_linux
+def test_each_part_of_the_long_run_works(soak, tmp_path):
+    for work in (soak.train, soak.many, soak.files, soak.refusals, soak.threads, soak.serve):
+        work(np.random.default_rng(0), tmp_path)
+    assert soak.sample(1.0).memory > 10
