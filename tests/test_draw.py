@@ -146,7 +146,7 @@ def test_only_this_machine_can_connect(server):
         (b'{"pixels": [NaN]}', "expected JSON in UTF-8: NaN is not a number in JSON"),
         (b'{"pixels": [-Infinity]}', "expected JSON in UTF-8: -Infinity is not a number in JSON"),
         (b'{"pixels": [' + b"9" * 5000 + b"]}", "expected JSON in UTF-8: Exceeds the limit"),
-        (b"[" * 60_000, "expected JSON, got too many nested brackets"),
+        (b"[" * 60_000, "expected JSON"),  # too many nested brackets; not for CPython 3.14
         ([1, 2], 'expected {"pixels": [...]}, got [1, 2]'),
         ({}, 'expected {"pixels": [...]}, got {}'),
         ({"pixels": PIXELS, "more": 1}, "expected {\"pixels\": [...]}, got {'more': 1"),
