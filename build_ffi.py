@@ -204,8 +204,12 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
     mingw = windows and has_gcc_options(environ)
     if sanitizers and windows:
         raise SystemExit("NNPY_SANITIZE needs GCC or Clang")
-    # The wrapper checks what users pass, so nothing asserts in a user's process.
-    macros: dict[str, list[Any]] = {"undef_macros": ["NDEBUG"]} if is_debug else {"define_macros": [("NDEBUG", None)]}
+    # The wrapper checks what users pass, so nothing asserts in a user's process. Only tests in C call evaluate_math.
+    macros: dict[str, list[Any]] = {"define_macros": [("NN_WITHOUT_EVALUATE_MATH", None)]}
+    if is_debug:
+        macros["undef_macros"] = ["NDEBUG"]
+    else:
+        macros["define_macros"].append(("NDEBUG", None))
 
     if windows and not mingw:
         level = ["/Od", "/Z7"] if is_debug else ["/O2"]
@@ -239,7 +243,8 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
         )  # for all versions of Python; setuptools adds python312, say, which is then not needed
     link = ["-static-libgcc"] if mingw else ["-pthread"]
     if sys.platform == "linux" and "-g0" in level:
-        link.append("-s")  # no table of symbols that nobody outside sees
+        level += ["-ffunction-sections", "-fdata-sections"]
+        link += ["-Wl,--gc-sections", "-s"]  # neither functions that nobody calls nor a table of symbols
     if sanitizers:
         checks = [f"-fsanitize={','.join(sanitizers)}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
         required += checks

@@ -768,10 +768,10 @@ def load(path: str | os.PathLike[str]) -> NeuralNetwork:
     net._set_scaler(saved.scaler)
     net._feature_names = saved.feature_names
     if saved.optimizer is not None:
-        state = OptimizerState(saved.optimizer, net.parameters.size)
-        try:
+        try:  # a damaged file may ask for a state that no memory can hold
+            state = OptimizerState(saved.optimizer, net.parameters.size)
             state.set_from_arrays(saved.optimizer_state)
-        except ValueError as error:
+        except (ValueError, MemoryError) as error:
             raise ValueError(f"{path} is not a network that nnpy saved: {error}") from error
         net._state = state
     return net

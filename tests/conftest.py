@@ -21,6 +21,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 # Tests that `pytest -m "not slow"` leaves out, by how their names begin. Other tests carry the mark themselves.
 SLOW = (
     "test_backend.py::test_bits_do_not_depend_on_threads_or_instruction_set",
+    "test_build.py::test_source_distribution_does_not_depend_on_times_permissions_and_folders",
     "test_c.py",  # a compiler; make ctest is its fast form
     "test_checkpoint.py::test_a_kill_at_any_moment_leaves_a_whole_file",
     "test_cli.py::test_bench_prints_times_and_speedups",
@@ -35,6 +36,9 @@ SLOW = (
     "test_fuzz.py::test_inputs[resume]",
     "test_fuzz.py::test_the_command",
     "test_fit.py::test_every_function_against_numpy",
+    "test_limits.py::test_a_million",
+    "test_limits.py::test_each_part_of_the_long_run_works",
+    "test_limits.py::test_inputs_of_more_than_two_to_the_31_elements",
     "test_memory.py",
     "test_network.py::test_a_signal_handler_that_raises_nothing_stops_nothing",
     "test_network.py::test_ctrl_c",
@@ -45,6 +49,7 @@ SLOW = (
     "test_state_machine.py::TestInterface",
     "test_state_machine.py::test_a_defect_is_found",
     "test_state_machine.py::test_random_calls",
+    "test_threads.py",
 )
 
 

@@ -2,10 +2,12 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -60,7 +62,7 @@ def test_flags_of_a_normal_build(build_ffi):
     assert flags == build_ffi.choose_flags({}, windows=False)
     assert flags["extra_compile_args"][:2] == ["-O2", "-g0"]
     assert "-ffp-contract=off" in flags["extra_compile_args"]
-    assert flags["define_macros"] == [("NDEBUG", None)]
+    assert flags["define_macros"] == [("NN_WITHOUT_EVALUATE_MATH", None), ("NDEBUG", None)]
     assert not any("sanitize" in flag for flag in flags["extra_compile_args"] + flags["extra_link_args"])
     assert build_ffi.choose_flags({}, windows=True)["extra_compile_args"] == ["/O2", "/fp:precise"]
 
@@ -105,7 +107,7 @@ def test_flags_of_msys2s_python(build_ffi, monkeypatch):
 def test_debug_build_has_symbols_and_assertions(build_ffi):
     flags = build_ffi.choose_flags({"NNPY_DEBUG": "1"}, windows=False)
     assert flags["extra_compile_args"][:2] == ["-Og", "-g3"]
-    assert "define_macros" not in flags
+    assert flags["define_macros"] == [("NN_WITHOUT_EVALUATE_MATH", None)]
     assert flags["undef_macros"] == ["NDEBUG"]
     assert build_ffi.choose_flags({"NNPY_DEBUG": "1"}, windows=True)["extra_compile_args"][:2] == ["/Od", "/Z7"]
 
@@ -155,6 +157,37 @@ def test_changed_flags_build_the_extension_again(build_ffi, tmp_path, monkeypatc
 
 
 # ---- The package ----
+
+
+def test_source_distribution_does_not_depend_on_times_permissions_and_folders(tmp_path):
+    archives = []
+    for name, umask in (("one", 0o022), ("another folder", 0o077)):
+        folder = tmp_path / name
+        for part in ("csrc", "nnpy"):
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("_libnn.*", "__pycache__"))
+        for file in ("setup.py", "build_ffi.py", "pyproject.toml", "README.md", "LICENSE"):
+            shutil.copyfile(ROOT / file, folder / file)  # with new times
+        for path in folder.rglob("*"):
+            path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+        subprocess.run(
+            [sys.executable, "setup.py", "-q", "sdist"],
+            cwd=folder,
+            env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"},
+            capture_output=True,
+            check=True,
+        )
+        archives += (folder / "dist").glob("*.tar.gz")
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with tarfile.open(archives[0]) as tar:
+        members = {member.name.partition("/")[2]: member for member in tar}
+    assert {member.mtime for member in members.values()} == {1700000000}
+    assert (members["csrc"].mode, members["csrc/nn.h"].mode) == (0o755, 0o644)
+
+
+def test_actions_are_pinned_to_commits():
+    uses = re.findall(r"uses: (\S+)", (ROOT / ".github" / "workflows" / "wheels.yml").read_text())
+    assert len(uses) > 5
+    assert [action for action in uses if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
 
 
 def test_version_is_the_same_everywhere():

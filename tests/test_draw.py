@@ -146,7 +146,7 @@ def test_only_this_machine_can_connect(server):
         (b'{"pixels": [NaN]}', "expected JSON in UTF-8: NaN is not a number in JSON"),
         (b'{"pixels": [-Infinity]}', "expected JSON in UTF-8: -Infinity is not a number in JSON"),
         (b'{"pixels": [' + b"9" * 5000 + b"]}", "expected JSON in UTF-8: Exceeds the limit"),
-        (b"[" * 60_000, "expected JSON, got too many nested brackets"),
+        (b"[" * 60_000, "expected JSON"),  # too many nested brackets; not for CPython 3.14
         ([1, 2], 'expected {"pixels": [...]}, got [1, 2]'),
         ({}, 'expected {"pixels": [...]}, got {}'),
         ({"pixels": PIXELS, "more": 1}, "expected {\"pixels\": [...]}, got {'more': 1"),
@@ -449,6 +449,22 @@ def test_files_without_a_network(capsys, tmp_path):
     assert error_of(capsys, "--model", tmp_path / "text").startswith("nnpy draw: ")
     missing = tmp_path / "missing.npz"
     assert error_of(capsys, "--model", missing) == f"nnpy draw: cannot read {missing}: {os.strerror(errno.ENOENT)}\n"
+
+
+def test_many_connections_at_once(net):
+    """They wait until the server accepts them. With a short queue the system drops some, and connecting takes a second."""
+    with draw.Server(net, 0) as server, contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", server.server_port)
+        connections = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(100)]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        for connection in connections:
+            host = f"127.0.0.1:{server.server_port}"
+            connection.sendall(f"GET /network HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answers = [b"".join(iter(lambda c=c: c.recv(65536), b"")) for c in connections]
+        server.shutdown()
+        thread.join()
+    assert {answer.partition(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
 
 
 def test_port_in_use(capsys, server):

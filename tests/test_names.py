@@ -65,7 +65,7 @@ def test_options_of_a_training_are_the_arguments_of_fit_with_their_defaults():
     assert fields == keywords
     assert list(arguments)[:3] == ["self", "x", "y"]
     for name in keywords:
-        assert f"        {name} : " in nnpy.NeuralNetwork.fit.__doc__, f"{name} is not documented"
+        assert f"\n{name} : " in inspect.getdoc(nnpy.NeuralNetwork.fit), f"{name} is not documented"
 
 
 def test_partial_fit_has_the_defaults_of_fit():

@@ -5,11 +5,13 @@ import os
 import re
 import stat
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import nnpy
+from nnpy import _atomic_write
 
 
 @pytest.fixture
@@ -50,13 +52,20 @@ def test_a_failure_leaves_the_old_file(tmp_path, net, monkeypatch):
     def fail(*_):
         raise OSError("no space left")
 
-    for name in ("fsync", "replace"):  # Path.replace calls it
+    for owner, name in ((os, "fsync"), (Path, "replace")):
         with monkeypatch.context() as patch:
-            patch.setattr(os, name, fail)
+            patch.setattr(owner, name, fail)
             with pytest.raises(OSError, match="^no space left$"):
                 net.save(path)
         assert path.read_bytes() == before
         assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
+
+
+def test_a_system_without_proc(tmp_path, net, monkeypatch):
+    monkeypatch.setattr(_atomic_write, "_OPEN_FILES", tmp_path / "proc")
+    net.save(tmp_path / "net.npz")
+    np.testing.assert_array_equal(nnpy.load(tmp_path / "net.npz").parameters, net.parameters)
+    assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
 
 
 def test_a_folder_that_is_not_there(tmp_path, net):

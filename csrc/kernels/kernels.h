@@ -110,7 +110,7 @@ typedef struct {
     const char *name;
     int is_slow; /* fused multiply-adds are emulated, so that everything takes about a hundred times as long */
 
-    /* out[i] = function(in[i]), for tests.
+    /* out[i] = function(in[i]), for tests; NULL if NN_WITHOUT_EVALUATE_MATH was defined.
      *
      * function           NN_MATH_EXP, ...
      * in, out            (n,); n is a multiple of 16 */

@@ -11,6 +11,7 @@
 #endif
 #define TILE_COLUMNS (TILE_VECTORS * VL)
 
+#ifndef NN_WITHOUT_EVALUATE_MATH /* the extension for Python is smaller without it */
 static void evaluate_math(int function, const float *in, float *out, size_t n)
 {
     for (size_t i = 0; i < n; i += VL) {
@@ -26,6 +27,7 @@ static void evaluate_math(int function, const float *in, float *out, size_t n)
         }
     }
 }
+#endif
 
 /* Computes the sum of 0 x over all x: 0 x is 0 if x is finite, and NaN otherwise. */
 static int all_finite(const float *x, size_t n)
@@ -603,7 +605,9 @@ static float *forward_unpacked(NeuralNetwork nn, const float *x, float *scratch,
 const NNKernels KERNELS = {
     .name = ISA_NAME,
     .is_slow = IS_SLOW,
+#ifndef NN_WITHOUT_EVALUATE_MATH
     .evaluate_math = evaluate_math,
+#endif
     .all_finite = all_finite,
     .forward = forward,
     .backward = backward,

@@ -136,6 +136,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128  # connections that wait to be accepted; after the default, 5, the next one takes seconds
     # On Windows the option would allow two programs to listen on the same port.
     allow_reuse_address = sys.platform != "win32"
 
