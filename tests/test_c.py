@@ -212,6 +212,7 @@ def test_random_calls_of_the_engine(tmp_path, library_objects):
         ),
         ("fuzz_engine", "predict.c", "/ (double)num;", "/ (double)num - (backend.num_threads < -1);", 1, "other bits"),
     ],
+    ids=["a read", "a write", "outputs", "threads"],
 )
 def test_random_calls_notice_a_defect(tmp_path, library_objects, program, source, right, wrong, code, message):
     """In a copy of a file of the engine: reads and writes beside an array, wrong outputs, a loss that depends on threads."""
