@@ -134,7 +134,7 @@ def test_a_save_does_not_remove_what_another_one_writes(tmp_path, net, kind_of_f
         monkeypatch.setattr(Path, "replace", replace)
         seen.extend(p.name for p in tmp_path.iterdir())
         process = f"import nnpy; nnpy.NeuralNetwork([5, 1], seed=0).save({str(path)!r})"
-        subprocess.run([sys.executable, "-c", process], check=True, cwd=Path(__file__).parent.parent)
+        subprocess.run([sys.executable, "-c", process], check=True, cwd=tmp_path.parent)
         nnpy.NeuralNetwork([6, 1], seed=0).save(path)
         return replace(self, target)
 
@@ -207,8 +207,10 @@ def test_many_save_the_same_file(tmp_path, kind_of_file):
     nnpy.NeuralNetwork([3, 9, 1], seed=0).save(path)
     flag = getattr(os, "O_TMPFILE", 0)
     nets = [nnpy.NeuralNetwork([3, 9, 1], seed=seed) for seed in range(4)]
-    root = Path(__file__).parent.parent
-    processes = [subprocess.Popen([sys.executable, "-c", program.format(flag, n, str(path))], cwd=root) for n in (0, 1)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program.format(flag, n, str(path))], cwd=tmp_path.parent)
+        for n in (0, 1)
+    ]
     threads = [threading.Thread(target=lambda n=n: [nets[n].save(path) for _ in range(60)]) for n in (2, 3)]
     for thread in threads:
         thread.start()
