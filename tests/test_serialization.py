@@ -119,7 +119,7 @@ def optimizer(name, numbers=(1.0, 1.0, 1.0), buffer=None, **arguments):
             r"its array feature_names is <U1 of shape \(1,\), expected text of shape \(2,\)",
         ),
         (
-            {"feature_names": np.array([1, 2])},
+            {"feature_names": np.array([1, 2], np.int64)},
             r"its array feature_names is int64 of shape \(2,\), expected text of shape \(2,\)",
         ),
         ({"scaler/x_mean": np.zeros(2)}, ".*scaler/x_scale"),
