@@ -58,13 +58,11 @@ typedef struct {
 #define NN_RPROP ...
 
 NeuralNetwork nn_alloc(const size_t *archi, size_t num_layers);
-void nn_free(NeuralNetwork nn);
 size_t nn_num_parameters(NeuralNetwork nn);
 void nn_rand_minstd(NeuralNetwork nn, float min, float max, uint32_t seed);
 void nn_initialize(NeuralNetwork nn, uint64_t seed);
 
 float nn_mse(NeuralNetwork nn, Matrix train_in, Matrix train_out);
-void nn_finite_diff(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix train_in, Matrix train_out);
 void nn_backpropagation(NeuralNetwork nn, NeuralNetwork grad, Matrix train_in, Matrix train_out);
 int nn_gradient_descent(NeuralNetwork nn, float rate, Matrix train_in, Matrix train_out, size_t iterations);
 
@@ -87,7 +85,6 @@ const char *nn_isa_name(int isa);
 int nn_threads_available(void);
 const char *nn_compiler(void);
 size_t nn_first_outside(Matrix m, float low, float high, int allow_nan);
-size_t nn_first_nonfinite(Matrix m);
 void nn_column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double *squares,
                        double *counts);
 void nn_shuffle(size_t *order, size_t num, uint64_t seed, uint64_t epoch);

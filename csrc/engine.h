@@ -110,9 +110,6 @@ const char *nn_compiler(void);  /* the name and version of the compiler that mad
  * range, but is skipped if allow_nan is 1; otherwise allow_nan is 0. */
 size_t nn_first_outside(Matrix m, float low, float high, int allow_nan);
 
-/* Returns the row-major index of the first element of m that is NaN or infinite; m.rows * m.cols if there is none. */
-size_t nn_first_nonfinite(Matrix m);
-
 /* For each column j of x, adds the differences d = x_ij - center_j to sums[j], their squares to squares[j], and their number to
  * counts[j]. NaN is skipped. Rows are added in order, so that the sums have the same bits everywhere.
  *

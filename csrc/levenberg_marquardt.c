@@ -354,7 +354,7 @@ static NN_NOINLINE int minimize(NeuralNetwork nn, NNSamples samples, NNLevenberg
     Solver s = {.nn = nn, .samples = samples, .backend = backend, .monitor = monitor, .l2 = state->l2};
     int code = allocate(&s), moved = 1;
 
-    if (code == NN_OK && nn_first_nonfinite(samples.x) < samples.x.rows * samples.x.cols) {
+    if (code == NN_OK && !nn_all_finite(samples.x)) {
         code = NN_NOT_FINITE;
     }
     while (code == NN_OK && moved && monitor->done < num_iterations) {

@@ -1,7 +1,6 @@
 /* samples.c: the functions of engine.h that need no network: the check of ranges, the moments of columns, the shuffle. */
 #include "samples.h"
 
-#include <float.h>
 #include <math.h>
 
 #include "ieee754.h"
@@ -21,11 +20,6 @@ size_t nn_first_outside(Matrix m, float low, float high, int allow_nan)
         }
     }
     return m.rows * m.cols;
-}
-
-size_t nn_first_nonfinite(Matrix m)
-{
-    return nn_first_outside(m, -FLT_MAX, FLT_MAX, 0);
 }
 
 static NN_NOINLINE void column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double

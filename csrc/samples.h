@@ -3,12 +3,20 @@
 #ifndef NN_SAMPLES_H_
 #define NN_SAMPLES_H_
 
+#include <float.h>
+
 #include "engine.h"
 
 /* Returns row i of m, (cols,). The stride of m may be negative. */
 static inline const float *nn_row(Matrix m, size_t i)
 {
     return &MAT_AT(m, i, 0);
+}
+
+/* Whether no element of m is NaN or infinite. */
+static inline int nn_all_finite(Matrix m)
+{
+    return nn_first_outside(m, -FLT_MAX, FLT_MAX, 0) == m.rows * m.cols;
 }
 
 /* Returns the targets of a sample, (outputs,); NULL if the samples have labels instead. */

@@ -6,6 +6,7 @@
 
 #include "kernels/kernels.h"
 #include "monitor.h"
+#include "samples.h"
 #include "step.h"
 
 #define MAX_WEIGHTS 256                    /* of the network; also the most neurons of a layer */
@@ -44,7 +45,7 @@ int nn_is_tiny(const NNTrainCall *call)
     return has_tiny_layers(call->nn) && call->nn.loss.kind == NN_MSE && samples->sample_weights == NULL &&
            samples->x.rows <= MAX_SAMPLES && call->options.batch_size >= samples->x.rows &&
            nn_can_update_in_place(call->optimizer) && has_plain_options(&call->options) &&
-           nn_first_nonfinite(samples->y) == samples->y.rows * samples->y.cols; /* no missing targets */
+           nn_all_finite(samples->y); /* no missing targets */
 }
 
 /* to[j][i] = from[i][j].
@@ -121,7 +122,7 @@ int nn_train_tiny(const NNTrainCall *call, NNAttempt *attempt, NNMonitor *monito
         vector_length = 4;
     }
 #endif
-    if (nn_first_nonfinite(call->samples.x) < num_samples * call->samples.x.cols) {
+    if (!nn_all_finite(call->samples.x)) {
         return NN_NOT_FINITE;
     }
     memory = allocate(&training, call, vector_length);

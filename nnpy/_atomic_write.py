@@ -178,7 +178,7 @@ def _give_name(file: BinaryIO, path: Path) -> None:
 
 
 def _set_mode(file: BinaryIO, mode: int) -> None:
-    if hasattr(os, "fchmod"):
+    if hasattr(os, "fchmod") and os.name != "nt":  # Windows knows only read-only files, which cannot be replaced
         os.fchmod(file.fileno(), mode)
 
 

@@ -221,4 +221,4 @@ def test_matrix_describes_the_array():
     assert (m.rows, m.cols, m.stride) == (6, 2, 24)
     m = as_matrix(TABLE[::-1, 3:5])
     assert (m.rows, m.cols, m.stride) == (12, 2, 2**64 - 12)
-    assert lib.nn_first_nonfinite(m) == 24
+    assert lib.nn_first_outside(m, 0, 1, 0) == 24

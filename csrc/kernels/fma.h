@@ -22,7 +22,10 @@
  * if it is inexact, to that one of the two doubles around it whose last bit is 1. Rounding the result to float then gives the
  * float next to the exact sum, as double has more than two bits more than float (S. Boldo and G. Melquiond, Emulation of a FMA and
  * correctly rounded sums: proved algorithms using rounding to odd, IEEE Transactions on Computers 57(4), 2008). */
-static inline float nn_fmaf_in_double(float x, float y, float z)
+#ifdef __GNUC__
+__attribute__((noinline, unused)) /* it is large, and called in many places */
+#endif
+static float nn_fmaf_in_double(float x, float y, float z)
 {
     double product = (double)x * (double)y, sum = product + (double)z;
     double part = sum - product, error = (product - (sum - part)) + ((double)z - part); /* Knuth's TwoSum; NaN if sum is infinite */

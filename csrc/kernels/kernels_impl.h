@@ -593,7 +593,7 @@ static float *forward_unpacked(NeuralNetwork nn, const float *x, float *scratch,
             z[j] = sum;
         }
         if (l + 1 < nn.num_layers) {
-            FOR_ACTIVATION(activate_rows, nn.activation_functions[l], z, NULL, 0, 1, w.cols);
+            activate_row(nn.activation_functions[l], z, w.cols);
         }
         x = z;
     }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "engine.h"
+#include "samples.h"
 
 /* Returns room for `size` bytes, a multiple of the alignment of its items; never NULL. */
 static void *new_array(size_t size);
@@ -389,7 +390,7 @@ static Result gradient(const RandomCall *c, NeuralNetwork nn, NNSamples samples,
 static int is_finite(const float *a, size_t num)
 {
     Matrix all = {1, num, num, (float *)(uintptr_t)a}; /* the cast removes const; it is only read */
-    return nn_first_nonfinite(all) == num;
+    return nn_all_finite(all);
 }
 
 static Result train(const RandomCall *c, NeuralNetwork nn, NNSamples samples, NNBackend backend, NNMonitor *monitor)

@@ -20,6 +20,7 @@
 #include "engine.h"
 #include "kernels/fma.h"
 #include "kernels/kernels.h"
+#include "samples.h"
 #include "workspace.h"
 
 #define GUARD 1234.5f
@@ -650,6 +651,23 @@ static void check_column_moments(void)
     free(x);
 }
 
+/* Compares the finite differences of the engine with those of nn.h, which they repeat with a monitor. */
+static void check_finite_differences(void)
+{
+    Problem p = make_problem(6, 6);
+    NeuralNetwork nn = make_network(&p), grad = make_network(&p), expected = make_network(&p);
+    NNMonitor monitor = {.poll = stop_never};
+    if (p.samples.labels == NULL) {
+        nn_finite_diff(nn, expected, 0.1f, p.samples.x, p.samples.y);
+        nn_finite_diff_gradient(nn, grad, 0.1f, p.samples.x, p.samples.y, &monitor);
+        expect_same(grad.weights[0].data, expected.weights[0].data, nn_num_parameters(nn), "finite differences", &p, "", 1);
+    }
+    nn_free(nn);
+    nn_free(grad);
+    nn_free(expected);
+    free_problem(&p);
+}
+
 /* Checks that nn_predict_one refuses NaN and floats that are not aligned. */
 static void check_refusals(void)
 {
@@ -707,7 +725,7 @@ static NNOptimizer initial(NNOptimizer o, size_t num)
 static int has_finite_parameters(NeuralNetwork nn)
 {
     Matrix all = {1, nn_num_parameters(nn), nn_num_parameters(nn), nn.weights[0].data};
-    return nn_first_nonfinite(all) == all.cols;
+    return nn_all_finite(all);
 }
 
 /* Called when nn_train returns NN_DIVERGED after num_steps steps. Checks by the oracle that the parameters are finite then, and
@@ -1181,6 +1199,7 @@ int main(int argc, char **argv)
         check_trainings(&p);
         check_gradient(&p);
         check_column_moments();
+        check_finite_differences();
         free_problem(&p);
     }
     check_refusals();
