@@ -141,7 +141,7 @@ class _Pool:
         """Run all tasks; return their histories. Ctrl-C and errors stop the tasks that are not done."""
         from nnpy._training.progress import progress_bar
 
-        num_threads = min(backend.num_threads, len(self._tasks))
+        num_threads = min(abs(backend.num_threads), len(self._tasks))  # negative for tests; see NNBackend in engine.h
         is_interrupted = False
         try:
             with progress_bar(len(self._tasks), "network", progress) as bar:
