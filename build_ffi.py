@@ -235,9 +235,7 @@ def choose_flags(environ: Mapping[str, str], *, windows: bool) -> dict[str, list
         required.append("-Wa,-muse-unaligned-vector-move")
     libraries = ["m"]
     if mingw and not sysconfig.get_config_var("Py_GIL_DISABLED"):
-        libraries.append(
-            "python3"
-        )  # for all versions of Python; setuptools adds python312, say, which is then not needed
+        libraries.append("python3")  # for all versions; setuptools adds python312, say, which is then not needed
     link = ["-static-libgcc"] if mingw else ["-pthread"]
     if sys.platform == "linux" and "-g0" in level:
         level += ["-ffunction-sections", "-fdata-sections"]
