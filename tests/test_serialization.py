@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import nnpy
-from nnpy import _atomic_write
 
 
 @pytest.fixture
@@ -59,13 +58,6 @@ def test_a_failure_leaves_the_old_file(tmp_path, net, monkeypatch):
                 net.save(path)
         assert path.read_bytes() == before
         assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
-
-
-def test_a_system_without_proc(tmp_path, net, monkeypatch):
-    monkeypatch.setattr(_atomic_write, "_OPEN_FILES", tmp_path / "proc")
-    net.save(tmp_path / "net.npz")
-    np.testing.assert_array_equal(nnpy.load(tmp_path / "net.npz").parameters, net.parameters)
-    assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
 
 
 def test_a_folder_that_is_not_there(tmp_path, net):

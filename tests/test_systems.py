@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nnpy
+
 PROGRAM = """
 import os, sys
 for name in ("O_TMPFILE", "fchmod", "fork", "getuid", "register_at_fork", "sched_getaffinity"):
@@ -32,7 +34,7 @@ sys.exit(main.main(["xor", "--iterations", "10"]))
 
 
 def test_without_what_only_unix_has(tmp_path):
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(nnpy.__file__).parent.parent)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
