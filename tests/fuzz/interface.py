@@ -628,7 +628,7 @@ def gradient_descent(w):
 
 def fit_options(w, net, rows):
     """Choose keyword arguments of `fit`."""
-    return {
+    options = {
         "epochs": w.number(1, 2, 3),
         "seed": w.seed(0, 1, 2**64 - 1),
         **w.options(
@@ -657,6 +657,13 @@ def fit_options(w, net, rows):
             verbose=lambda: w.choose_from((0, 1), (2, True)),
         ),
     }  # fmt: skip
+    optimizer = options.get("optimizer")
+    is_levenberg_marquardt = isinstance(optimizer, nnpy.LevenbergMarquardt) or (
+        isinstance(optimizer, str) and optimizer == "lm"
+    )
+    if is_levenberg_marquardt and net.parameters.size > 1000:  # it would take minutes, and hundreds of megabytes
+        del options["optimizer"]
+    return options
 
 
 def fit(w):
