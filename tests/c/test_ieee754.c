@@ -265,7 +265,9 @@ static void check_nans(void)
 /* Rounds upwards, and takes subnormal numbers for 0 where the processor can. */
 static void set_hostile_environment(void)
 {
+#ifdef FE_UPWARD /* WebAssembly has none */
     fesetround(FE_UPWARD);
+#endif
 #if defined(__SSE__) || defined(_M_X64)
     _mm_setcsr(_mm_getcsr() | 0x8040u);
 #elif defined(__aarch64__)

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import nnpy
+from nnpy import _serialization
 from nnpy._training import loop
 
 X = np.random.default_rng(0).random((20, 3), dtype=np.float32)
@@ -103,8 +104,9 @@ def _count_lines(function: Callable[[], object], stop_at: int = -1) -> int:
 def kill(kind: str, number: int, *, is_nameless: bool, seed: int = 0) -> Counter[str]:
     """Kill processes; return how often the file was absent, old and new. An AssertionError or ValueError is a finding."""
     write_old, write_new, is_new = KINDS[kind]
-    old_settings = loop._SECONDS_PER_CHECKPOINT, getattr(os, "O_TMPFILE", 0)
+    old_settings = loop._SECONDS_PER_CHECKPOINT, getattr(os, "O_TMPFILE", 0), _serialization.call_uninterrupted
     loop._SECONDS_PER_CHECKPOINT = 0
+    _serialization.call_uninterrupted = lambda function: function()  # in this thread, whose lines are counted
     if not is_nameless:
         os.O_TMPFILE = 0  # type: ignore[misc, unused-ignore]
     try:
@@ -113,6 +115,7 @@ def kill(kind: str, number: int, *, is_nameless: bool, seed: int = 0) -> Counter
     finally:
         loop._SECONDS_PER_CHECKPOINT = old_settings[0]
         os.O_TMPFILE = old_settings[1]  # type: ignore[misc, unused-ignore]
+        _serialization.call_uninterrupted = old_settings[2]
 
 
 def _kill(
