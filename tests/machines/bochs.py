@@ -3,9 +3,9 @@
 
     python3 tests/machines/bochs.py PROGRAM [ARGUMENT...]
 
-Bochs boots Debian's kernel from a CD image, with the program in its initial RAM disk, in about a minute; it executes some 50 million
-instructions a second. Prints what the program prints, and exits with its exit code. run.py installs the Debian packages that it
-needs.
+Bochs boots Debian's kernel from a CD image, with the program in its initial RAM disk, in about a minute; it executes some 50
+million instructions a second. Prints what the program prints, and exits with its exit code. run.py installs the Debian
+packages that it needs.
 """
 
 import contextlib
