@@ -16,7 +16,7 @@
 #define NN_NOINLINE
 #endif
 
-#if defined(__SSE__) || defined(_M_X64)
+#if defined(__x86_64__) || defined(_M_X64) /* a C library for 32-bit x86 may compute with the x87 unit, which fesetenv sets, too */
 
 #include <xmmintrin.h>
 
