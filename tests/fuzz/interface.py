@@ -524,7 +524,8 @@ def _raise(*arguments):
 
 
 def _mean_error(y, out):
-    return float(np.mean(np.abs(y - out))) if np.shape(y) == np.shape(out) else 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # outputs may be infinite
+        return float(np.mean(np.abs(y - out))) if np.shape(y) == np.shape(out) else 0.0
 
 
 # ---- The calls ----
