@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,15 @@ def write(
         content.update({f"optimizer/{name}": a for name, a in state["optimizer_state"].items()})
     content.update({f"checkpoint/{name}": a for name, a in (checkpoint or {}).items()})
     with replacing(path) as file:
-        call_uninterrupted(lambda: np.savez(file, **content))
+        call_uninterrupted(lambda: _write(file, content))
+
+
+def _write(file: BinaryIO, content: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays as numpy.savez does, which before numpy 2 leaves the archive open if the disk is full."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in content.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read(path: str | os.PathLike[str]) -> SavedNetwork:

@@ -119,7 +119,7 @@ TARGETS = [
     linux("PowerPC Linux, 32-bit, big-endian", "powerpc-linux-gnu", "powerpc", "qemu-ppc", problems=5),
     linux("MIPS Linux, 32-bit, big-endian", "mips-linux-gnu", "mips", "qemu-mips", problems=3),
     Target("WebAssembly, Emscripten", "env NODE_PATH=/usr/share/nodejs emcc", "emscripten", f"{OPTIONS} {NO_WRAP}",
-           link="-sALLOW_MEMORY_GROWTH", run="node {program}{args}", modes=(), problems=5),
+           link="-sALLOW_MEMORY_GROWTH", run="node --no-experimental-fetch {program}{args}", modes=(), problems=5),
     *(
         Target(f"x86-64 Linux, {compiler} {level}", compiler, "clang" if compiler == "clang" else "gcc",
                f"{level} -ffp-contract=off")
