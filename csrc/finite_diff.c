@@ -74,8 +74,8 @@ int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Mat
     return code;
 }
 
-static NN_NOINLINE int descend(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations, NNMonitor
-                               *monitor)
+static NN_NOINLINE int descend(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
+                               NNMonitor *monitor)
 {
     NeuralNetwork copy = copy_network(nn); /* a stopped call must leave nn after a whole number of steps */
     NeuralNetwork grad = nn_alloc(nn.archi, nn.num_layers);

@@ -342,8 +342,8 @@ static int start(const Lbfgs *o)
     return code == NN_OK && !isfinite(o->state->loss) ? NN_DIVERGED : code;
 }
 
-static NN_NOINLINE int minimize(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *losses, NNBackend
-                                backend, NNMonitor *monitor)
+static NN_NOINLINE int minimize(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *losses,
+                                NNBackend backend, NNMonitor *monitor)
 {
     Lbfgs o = {nn, nn_alloc(nn.archi, nn.num_layers), samples, state, backend, monitor, nn_num_parameters(nn)};
     int code = o.grad.archi == NULL ? NN_NO_MEMORY : NN_OK, moved = 1;

@@ -348,8 +348,8 @@ static void release(Solver *s)
     free(s->start);
 }
 
-static NN_NOINLINE int minimize(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float
-                                *losses, NNBackend backend, NNMonitor *monitor)
+static NN_NOINLINE int minimize(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations,
+                                float *losses, NNBackend backend, NNMonitor *monitor)
 {
     Solver s = {.nn = nn, .samples = samples, .backend = backend, .monitor = monitor, .l2 = state->l2};
     int code = allocate(&s), moved = 1;

@@ -22,8 +22,8 @@ size_t nn_first_outside(Matrix m, float low, float high, int allow_nan)
     return m.rows * m.cols;
 }
 
-static NN_NOINLINE void column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums, double
-                                       *squares, double *counts)
+static NN_NOINLINE void column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums,
+                                       double *squares, double *counts)
 {
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < cols; j++) {

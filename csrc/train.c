@@ -48,8 +48,8 @@ static void compute_gradient(void *context, NNTeam *team, int thread_index)
     nn_take_step(&call->step, all, &call->sum_losses, team, thread_index);
 }
 
-static NN_NOINLINE int gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend
-                                backend, NNMonitor *monitor)
+static NN_NOINLINE int gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss,
+                                NNBackend backend, NNMonitor *monitor)
 {
     GradientCall call = {.step = {.samples = samples, .monitor = monitor, .checks_inputs = 1, .input_grad = input_grad}};
     size_t num = samples.x.rows;
