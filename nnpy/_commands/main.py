@@ -44,9 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # a report that names a file: not every encoding has its characters
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every encoding has the characters of a file's name
     try:
         options.run(options)
     except KeyboardInterrupt:
