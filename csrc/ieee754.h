@@ -16,12 +16,15 @@
 #define NN_NOINLINE
 #endif
 
-#if defined(__x86_64__) || defined(_M_X64) /* a C library for 32-bit x86 may compute with the x87 unit, which fesetenv sets, too */
-
+#if defined(__SSE__) || defined(_M_X64)
 #include <xmmintrin.h>
-
 #define NN_MXCSR_DEFAULT 0x1f80u
 #define NN_MXCSR_FLAGS 0x3fu /* the exceptions so far, which change no result */
+#endif
+
+/* MXCSR is the whole environment of 64-bit x86, unless functions of the C library compute with the x87 unit. On 32-bit x86 they
+ * may, and that of mingw-w64 has such a sqrtf, which GCC calls without optimisation. */
+#if (defined(__x86_64__) && (!defined(__MINGW32__) || defined(__OPTIMIZE__))) || defined(_M_X64)
 
 typedef unsigned int NNFloatEnvironment;
 
@@ -72,19 +75,33 @@ static inline void nn_leave_float_environment(NNFloatEnvironment caller)
 
 #include <fenv.h>
 
-typedef fenv_t NNFloatEnvironment;
+typedef struct {
+    fenv_t fenv;
+#ifdef NN_MXCSR_DEFAULT /* the fesetenv of mingw-w64 leaves MXCSR as it is */
+    unsigned int mxcsr;
+#endif
+} NNFloatEnvironment;
 
 static inline NNFloatEnvironment nn_enter_float_environment(void)
 {
     NNFloatEnvironment caller;
-    fegetenv(&caller);
+#ifdef NN_MXCSR_DEFAULT
+    caller.mxcsr = _mm_getcsr();
+#endif
+    fegetenv(&caller.fenv);
     fesetenv(FE_DFL_ENV);
+#ifdef NN_MXCSR_DEFAULT
+    _mm_setcsr(NN_MXCSR_DEFAULT);
+#endif
     return caller;
 }
 
 static inline void nn_leave_float_environment(NNFloatEnvironment caller)
 {
-    fesetenv(&caller);
+    fesetenv(&caller.fenv);
+#ifdef NN_MXCSR_DEFAULT
+    _mm_setcsr(caller.mxcsr);
+#endif
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* fma.h: nn_fmaf(x, y, z), the fused multiply-add of floats: x y + z with one rounding, on every machine.
  *
  * It is the compiler's instruction where there is one. Elsewhere it is computed in double precision, because the fmaf of a C library
- * is not always right: that of mingw-w64 rounds twice. */
+ * is not always right: those of mingw-w64 and Emscripten round twice. */
 #ifndef NN_FMA_H_
 #define NN_FMA_H_
 

@@ -116,7 +116,7 @@ TARGETS = [
     linux("RISC-V Linux, 64-bit", "riscv64-linux-gnu", "riscv64", "qemu-riscv64"),
     linux("ARM Linux, 32-bit", "arm-linux-gnueabihf", "armhf", "qemu-arm"),
     linux("POWER Linux, 64-bit", "powerpc64le-linux-gnu", "ppc64el", "qemu-ppc64le"),
-    linux("PowerPC Linux, 32-bit, big-endian", "powerpc-linux-gnu", "powerpc", "qemu-ppc", problems=5),
+    linux("POWER Linux, 64-bit, big-endian", "powerpc64-linux-gnu", "ppc64", "qemu-ppc64 -cpu power9", problems=5),
     linux("MIPS Linux, 32-bit, big-endian", "mips-linux-gnu", "mips", "qemu-mips", problems=3),
     Target("WebAssembly, Emscripten", "env NODE_PATH=/usr/share/nodejs emcc", "emscripten", f"{OPTIONS} {NO_WRAP}",
            link="-sALLOW_MEMORY_GROWTH", run="node --no-experimental-fetch {program}{args}", modes=(), problems=5),
