@@ -22,6 +22,9 @@ class History:
     stopped : str
         Why the training ended: "epochs" (all epochs are done), "early" (early stopping), "callback", "converged" (no step
         reduces the loss), "interrupt" (Ctrl-C), or "" while it goes on.
+    chosen : str
+        What `fit` chose from the data because its arguments left it open, such as "inputs standardised; 40 epochs by
+        cross-validation"; "" if it chose nothing.
     best_epoch : int or None
         With early stopping, the epoch whose parameters the network has now. Epochs are counted from 1: the loss of that epoch
         is ``history.loss[best_epoch - 1]``.
@@ -32,6 +35,7 @@ class History:
         self._columns: dict[str, list[float]] = {"loss": [], "learning_rate": [], "seconds": []}
         self._num_epochs = 0
         self.stopped = ""
+        self.chosen = ""
         self.best_epoch: int | None = None
 
     def append(self, values: Mapping[str, float]) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "MeanSquaredError",
     "Pinball",
     "check_loss",
+    "find_loss",
 ]
 
 
@@ -179,20 +180,26 @@ _ALIASES = {
 }
 
 
-def check_loss(loss: Loss | str | None, last_activation: str) -> Loss:
-    """Return the loss, and check that it fits the last layer. None is cross-entropy for softmax, else the squared error."""
-    if loss is None:
-        return LOSSES["cross_entropy" if last_activation == "softmax" else "mse"]
+def find_loss(loss: Loss | str | None) -> Loss | None:
+    """Return the loss of that name; a TypeError or ValueError if there is none. None remains None."""
     if isinstance(loss, str):
         name = _ALIASES.get(loss, loss)
         if name not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join((*LOSSES, *_ALIASES))}, got {loss!r}")
-        loss = LOSSES[name]
-    if not isinstance(loss, Loss):
+        return LOSSES[name]
+    if loss is not None and not isinstance(loss, Loss):
         raise TypeError(f"loss must be a name such as 'mse' or an object such as nnpy.Huber(), got {loss!r}")
-    if loss._last_activations and last_activation not in loss._last_activations:
-        wanted = " or ".join(f'"{name}"' for name in loss._last_activations)
-        raise ValueError(
-            f'the loss "{loss.name}" needs {wanted} as the last activation, the network has "{last_activation}"'
-        )
     return loss
+
+
+def check_loss(loss: Loss | str | None, last_activation: str) -> Loss:
+    """Return the loss, and check that it fits the last layer. None is cross-entropy for softmax, else the squared error."""
+    found = find_loss(loss)
+    if found is None:
+        return LOSSES["cross_entropy" if last_activation == "softmax" else "mse"]
+    if found._last_activations and last_activation not in found._last_activations:
+        wanted = " or ".join(f'"{name}"' for name in found._last_activations)
+        raise ValueError(
+            f'the loss "{found.name}" needs {wanted} as the last activation, the network has "{last_activation}"'
+        )
+    return found

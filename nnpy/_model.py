@@ -189,23 +189,30 @@ class Model(Parameters):
     """A fully connected network without training. See `nnpy.NeuralNetwork`."""
 
     __slots__ = (
+        "_can_choose_activation",
+        "_can_choose_scaler",
         "_feature_names",
         "_lock",
         "_one_call",
         "_one_input",
         "_one_output",
         "_scaling",
+        "_seed",
         "_state",
     )
+    _seed: int | None
+    _can_choose_activation: bool
+    _can_choose_scaler: bool
 
     def __init__(
-        self, layer_sizes: Sequence[int], activations: str | Sequence[str] = "sigmoid", *, seed: int | None = None
+        self, layer_sizes: Sequence[int], activations: str | Sequence[str] | None = None, *, seed: int | None = None
     ) -> None:
         sizes = check_layer_sizes(layer_sizes)
-        names = check_activations(activations, len(sizes) - 1)
-        seed = check_seed(seed)
+        names = check_activations("sigmoid" if activations is None else activations, len(sizes) - 1)
+        number = check_seed(seed)
         self._allocate(sizes, names)
-        lib.nn_initialize(self._nn, seed)
+        self._seed, self._can_choose_activation, self._can_choose_scaler = number, activations is None, True
+        lib.nn_initialize(self._nn, number)
 
     def _allocate(self, layer_sizes: tuple[int, ...], activations: tuple[str, ...]) -> None:
         super()._allocate(layer_sizes, activations)
@@ -214,6 +221,8 @@ class Model(Parameters):
         self._one_input, self._one_output = (1, layer_sizes[0]), (1, layer_sizes[-1])
         self._feature_names: tuple[str, ...] | None = None
         self._state: OptimizerState | None = None  # of partial_fit
+        # What `fit` may still choose, as long as the parameters are those of the seed.
+        self._seed, self._can_choose_activation, self._can_choose_scaler = None, False, False
         self._set_scaler(None)
 
     @property
@@ -228,6 +237,7 @@ class Model(Parameters):
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
             state = {**super().__getstate__(), "scaler": self.scaler, "feature_names": self._feature_names}
+            state["choices"] = (self._seed, self._can_choose_activation, self._can_choose_scaler)
             if self._state is not None:
                 state["optimizer"] = self._state.optimizer
                 state["optimizer_state"] = self._state.to_arrays()
@@ -237,6 +247,7 @@ class Model(Parameters):
         super().__setstate__(state)
         self._set_scaler(state["scaler"])
         self._feature_names = state["feature_names"]
+        self._seed, self._can_choose_activation, self._can_choose_scaler = state.get("choices", (None, False, False))
         if "optimizer" in state:
             self._state = OptimizerState(state["optimizer"], self._parameters.size)
             self._state.set_from_arrays(state["optimizer_state"])
@@ -686,6 +697,20 @@ class Model(Parameters):
         return grad
 
     # ---- For training and inspection ----
+
+    def _is_untrained(self) -> bool:
+        """Whether the parameters are those that the seed gave them."""
+        if self._seed is None:
+            return False
+        initial = Model(self._layer_sizes, self._activations, seed=self._seed)
+        return np.array_equal(self._parameters, initial._parameters)
+
+    def _set_last_activation(self, name: str) -> None:
+        """Change the activation function of the last layer, and set the initial parameters that go with it."""
+        assert self._seed is not None
+        self._activations = (*self._activations[:-1], name)
+        self._nn.activation_functions[len(self._activations) - 1] = ACTIVATIONS[name].kind
+        lib.nn_initialize(self._nn, self._seed)
 
     def _nn_with_loss(self, loss: Loss) -> Any:
         """Return the C struct of the network with that loss."""

@@ -478,7 +478,7 @@ class NeuralNetwork(Model):
         *,
         loss: Loss | str | None = None,
         optimizer: Optimizer | str | None = None,
-        epochs: int = 10,
+        epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] | None = "auto",
         shuffle: bool = True,
         seed: int | None = None,
@@ -489,7 +489,7 @@ class NeuralNetwork(Model):
         class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
         missing: Literal["raise", "ignore"] = "raise",
         dropout: float | Sequence[float] | None = None,
-        l2: float = 0.0,
+        l2: float | None = None,
         clip_norm: float | None = None,
         metrics: str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric] | None = None,
         callbacks: Callback | Iterable[Callback] = (),
@@ -605,7 +605,7 @@ class NeuralNetwork(Model):
         >>> history
         <History of 100 epochs, loss 0.1706 to 0.004038>
         """
-        from nnpy._training import loop
+        from nnpy._training import defaults
         from nnpy._training.options import FitOptions
 
         options = FitOptions(
@@ -632,7 +632,7 @@ class NeuralNetwork(Model):
             verbose=verbose,
         )
         with self._lock:
-            return loop.fit(self, x, y, options)
+            return defaults.fit(self, x, y, options)
 
     def partial_fit(
         self,

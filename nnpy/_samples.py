@@ -15,7 +15,7 @@ from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Loss
 from nnpy._scaler import Scaler
 from nnpy._validation import FLOAT_MAX, not_negative
 
-__all__ = ["Samples", "as_samples", "category_codes", "check_sample_weight", "is_categorical"]
+__all__ = ["Samples", "as_samples", "category_codes", "check_sample_weight", "is_categorical", "rows_of", "to_targets"]
 
 
 class Samples(NamedTuple):
@@ -95,7 +95,7 @@ def as_samples(
     if missing not in {"raise", "ignore"}:
         raise ValueError(f"missing must be 'raise' or 'ignore', got {missing!r}")
     inputs = as_table(x, "x", layer_sizes[0], what="input")
-    given = y if is_categorical(y) else to_array(y, "y")
+    given = to_targets(y)
     labels = _as_labels(given, layer_sizes[-1]) if isinstance(loss, CrossEntropy) else None
     if labels is None:
         given = to_array(given, "y")
@@ -171,6 +171,17 @@ def _check_targets(
 
 
 # ---- Labels ----
+
+
+def to_targets(y: Any) -> Any:
+    """Return y as an ndarray, or as it is if it has categories."""
+    return y if is_categorical(y) else to_array(y, "y")
+
+
+def rows_of(y: Any) -> NDArray[Any]:
+    """Return y as an array with rows, of any type; categories as their numbers."""
+    targets = category_codes(y) if is_categorical(y) else to_array(y, "y")
+    return targets[np.newaxis] if targets.ndim == 0 else targets
 
 
 def is_categorical(y: Any) -> bool:

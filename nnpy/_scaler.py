@@ -50,7 +50,7 @@ class Scaler(NamedTuple):
         return np.asarray(a * self.y_scale + self.y_mean)
 
     @classmethod
-    def fit(cls, x: NDArray[Any], y: NDArray[Any] | None) -> Scaler:
+    def fit(cls, x: NDArray[Any], y: NDArray[Any] | None = None) -> Scaler:
         """Compute mean and standard deviation of each column; a column that never changes gets the scale 1."""
         return cls(*_mean_and_scale(x), *((None, None) if y is None else _mean_and_scale(y)))
 

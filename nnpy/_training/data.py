@@ -8,15 +8,42 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy._arrays import as_table, feature_names, to_array
+from nnpy._arrays import as_table, feature_names
 from nnpy._ffi import ffi, lib
 from nnpy._model import Model
-from nnpy._samples import Samples, category_codes, check_sample_weight, is_categorical
+from nnpy._samples import Samples, check_sample_weight, rows_of, to_targets
 from nnpy._training.options import FitOptions, Settings
 from nnpy._training.trainer import Trainer
 from nnpy._validation import real
 
-__all__ = ["ArrayData", "BatchData", "TrainingData", "is_iterable_of_batches", "prepare_data"]
+__all__ = ["ArrayData", "BatchData", "Given", "TrainingData", "prepare_data", "shuffled"]
+
+
+class Given(NamedTuple):
+    """The arguments x and y of `fit`, each converted to an array once.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n, n_inputs)
+        Or an iterable of batches; y is None then.
+    y : ndarray or categories, with n rows
+    feature_names : tuple of str, or None
+        The names of the columns, if x was a data frame.
+    """
+
+    x: Any
+    y: Any
+    feature_names: tuple[str, ...] | None
+
+    @classmethod
+    def read(cls, model: Model, x: Any, y: ArrayLike | None) -> Given:
+        """Convert x and y; a TypeError or ValueError if they are no data for the model."""
+        if y is None:
+            if not isinstance(x, Iterable) or isinstance(x, np.ndarray) or hasattr(x, "__array__"):
+                raise TypeError("y is missing; without it x must be an iterable of batches (x, y)")
+            return cls(x, None, None)
+        names = model._check_feature_names(x)
+        return cls(as_table(x, "x", model.layer_sizes[0], what="input"), to_targets(y), names)
 
 
 class ArrayData:
@@ -79,27 +106,19 @@ class TrainingData(NamedTuple):
     validation: Samples | None
 
 
-def is_iterable_of_batches(x: Any, y: Any) -> bool:
-    """Whether `fit` was given batches instead of x and y; a TypeError if y is missing and x is no iterable of batches."""
-    if y is not None:
-        return False
-    if not isinstance(x, Iterable) or isinstance(x, np.ndarray) or hasattr(x, "__array__"):
-        raise TypeError("y is missing; without it x must be an iterable of batches (x, y)")
-    return True
-
-
-def prepare_data(model: Model, settings: Settings, x: Any, y: ArrayLike | None, options: FitOptions) -> TrainingData:
+def prepare_data(model: Model, settings: Settings, given: Given, options: FitOptions) -> TrainingData:
     """Check the training data and the validation data; with `validation_split`, split the validation data off first."""
+    x, y, names = given
     validation_data, weight = options.validation_data, options.sample_weight
     if options.validation_split is not None:
         if validation_data is not None:
             raise ValueError("validation_data and validation_split exclude each other")
         if y is None:
             raise ValueError("validation_split needs x and y, not batches")
-        x, y, weight, validation_data = _split(model, x, y, weight, share=options.validation_split, seed=settings.seed)
+        x, y, weight, validation_data = _split(x, y, weight, share=options.validation_split, seed=settings.seed)
     validation = None
     if validation_data is not None:
-        validation = _check_validation(model, settings, validation_data, names=feature_names(x))
+        validation = _check_validation(model, settings, validation_data, names=names)
     if y is None:
         if weight is not None or isinstance(options.class_weight, str):
             raise ValueError("with batches pass (x, y, sample_weight), and class_weight as a mapping")
@@ -132,35 +151,34 @@ def _check_validation(model: Model, settings: Settings, data: Any, *, names: tup
     return samples
 
 
+def shuffled(num: int, seed: int) -> NDArray[np.uintp]:
+    """Return the numbers from 0 to num - 1 in random order, another one than in any epoch."""
+    order = np.empty(num, dtype=np.uintp)
+    lib.nn_shuffle(ffi.from_buffer("size_t[]", order), num, seed, 2**64 - 1)
+    return order
+
+
 def _split(
-    model: Model, x: Any, y: ArrayLike, weight: ArrayLike | None, *, share: float, seed: int
+    x: NDArray[Any], y: Any, weight: ArrayLike | None, *, share: float, seed: int
 ) -> tuple[Any, Any, Any, tuple[Any, ...]]:
     """Split a random part off for validation; return x, y, weight, (x, y[, weight]). Both parts are copies in the old order."""
     share = real(share, "validation_split")
-    model._check_feature_names(x)
-    inputs, targets = as_table(x, "x", model.layer_sizes[0], what="input"), _rows_of(y)
+    targets = rows_of(y)
     if not 0 < share < 1:
         raise ValueError(f"validation_split must be between 0 and 1, got {share}")
-    if len(targets) != len(inputs):
-        raise ValueError(f"x and y must have the same number of rows, got {len(inputs)} and {len(targets)}")
-    num = round(share * len(inputs))
-    if not 0 < num < len(inputs):
-        raise ValueError(f"validation_split={share} of {len(inputs)} samples leaves an empty part")
-    order = np.empty(len(inputs), dtype=np.uintp)
-    lib.nn_shuffle(ffi.from_buffer("size_t[]", order), len(inputs), seed, 2**64 - 1)
+    if len(targets) != len(x):
+        raise ValueError(f"x and y must have the same number of rows, got {len(x)} and {len(targets)}")
+    num = round(share * len(x))
+    if not 0 < num < len(x):
+        raise ValueError(f"validation_split={share} of {len(x)} samples leaves an empty part")
+    order = shuffled(len(x), seed)
     held_out, kept = np.sort(order[:num]), np.sort(order[num:])
     if weight is None:
-        return inputs[kept], targets[kept], None, (inputs[held_out], targets[held_out])
-    weights = check_sample_weight(weight, len(inputs))
+        return x[kept], targets[kept], None, (x[held_out], targets[held_out])
+    weights = check_sample_weight(weight, len(x))
     return (
-        inputs[kept],
+        x[kept],
         targets[kept],
         weights[kept],
-        (inputs[held_out], targets[held_out], weights[held_out]),
+        (x[held_out], targets[held_out], weights[held_out]),
     )
-
-
-def _rows_of(y: Any) -> NDArray[Any]:
-    """Return y as an array with rows, of any type; categories as their numbers."""
-    targets = category_codes(y) if is_categorical(y) else to_array(y, "y")
-    return targets[np.newaxis] if targets.ndim == 0 else targets

@@ -20,12 +20,12 @@ from nnpy._model import Model
 from nnpy._optimizers import OptimizerState, check_optimizer
 from nnpy._schedules import ReduceOnPlateau
 from nnpy._training import checkpoint
-from nnpy._training.data import ArrayData, BatchData, is_iterable_of_batches, prepare_data
+from nnpy._training.data import ArrayData, BatchData, Given, prepare_data
 from nnpy._training.early_stopping import EarlyStopping
 from nnpy._training.monitor import Monitor
 from nnpy._training.options import FitOptions, Settings
 from nnpy._training.progress import progress_bar
-from nnpy._training.trainer import Trainer
+from nnpy._training.trainer import Poll, Trainer
 from nnpy._validation import COUNT_MAX, integer
 
 __all__ = ["fit", "partial_fit"]
@@ -36,25 +36,22 @@ _SECONDS_PER_CHECKPOINT = 1.0
 
 def fit(
     model: Model,
-    x: Any,
-    y: ArrayLike | None,
+    given: Given,
     options: FitOptions,
     *,
-    history: History | None = None,
+    history: History,
     backend: Any = backend,
-    poll: Callable[[int], object] | None = None,
+    poll: Poll = None,
 ) -> History:
-    """Train; see `NeuralNetwork.fit`. The caller holds the lock of the model.
+    """Train as the options say; return the history. The caller holds the lock of the model.
 
-    history, backend and poll are for `fit_many`: where to write, what to compute with, and a function that C calls every few
-    milliseconds and that may raise an exception to stop.
+    The options leave nothing open, except that None for `optimizer` and `l2` is Adam and 0. backend: what to compute with.
     """
-    history = History() if history is None else history
     monitor: Monitor | None = None
     try:
         _check_path(options.checkpoint)
-        settings, saved = _settings(model, x, y, options)
-        data, validation = prepare_data(model, settings, x, y, options)
+        settings, saved = _settings(model, given, options)
+        data, validation = prepare_data(model, settings, given, options)
         training = data.samples if isinstance(data, ArrayData) else None
         if training is not None and (saved is not None or settings.epochs == 0):
             training.check_inputs()  # C does so as well, but after the checkpoint is restored, and only if there is an epoch
@@ -75,7 +72,7 @@ def fit(
         ):
             if saved is not None:
                 checkpoint.restore(saved, trainer, monitor, history)
-            model._feature_names = feature_names(x) or model._feature_names
+            model._feature_names = given.feature_names or model._feature_names
             _run(data, trainer, monitor, history, bar=bar, checkpoint_path=options.checkpoint)
     except KeyboardInterrupt:
         history.stopped = "interrupt"
@@ -87,11 +84,9 @@ def fit(
     return history
 
 
-def _settings(
-    model: Model, x: Any, y: ArrayLike | None, options: FitOptions
-) -> tuple[Settings, checkpoint.Checkpoint | None]:
+def _settings(model: Model, given: Given, options: FitOptions) -> tuple[Settings, checkpoint.Checkpoint | None]:
     """Return the checked settings, and the checkpoint to resume from."""
-    settings = Settings.check(model, options, is_iterable=is_iterable_of_batches(x, y))
+    settings = Settings.check(model, options, is_iterable=given.y is None)
     if options.resume is None:
         return settings, None
     saved = checkpoint.read(options.resume, model)

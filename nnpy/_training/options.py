@@ -27,11 +27,14 @@ Callback = Callable[[Any, History], object]  # called with the network and its h
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """The keyword arguments of `NeuralNetwork.fit`, which documents them, with their defaults. Nothing is checked yet."""
+    """The keyword arguments of `NeuralNetwork.fit`, which documents them, with their defaults. Nothing is checked yet.
+
+    What is None or "auto" is chosen by `nnpy._training.defaults`; without it, it has the simplest meaning.
+    """
 
     loss: Loss | str | None = None
     optimizer: Optimizer | str | None = None
-    epochs: int = 10
+    epochs: int | Literal["auto"] = "auto"
     batch_size: int | Literal["auto"] | None = "auto"
     shuffle: bool = True
     seed: int | None = None
@@ -42,7 +45,7 @@ class FitOptions:
     class_weight: Mapping[int, float] | Literal["balanced"] | None = None
     missing: Literal["raise", "ignore"] = "raise"
     dropout: float | Sequence[float] | None = None
-    l2: float = 0.0
+    l2: float | None = None
     clip_norm: float | None = None
     metrics: str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric] | None = None
     callbacks: Callback | Iterable[Callback] = ()
@@ -80,15 +83,16 @@ class Settings:
             batch_size = None if is_iterable or optimizer._is_full_batch else 32
         elif batch_size is not None:
             batch_size = integer(batch_size, "batch_size", 1, COUNT_MAX)
+        epochs: Any = options.epochs
         settings = cls(
             loss=check_loss(options.loss, model.activations[-1]),
             optimizer=optimizer,
-            epochs=integer(options.epochs, "epochs", 0, COUNT_MAX),
+            epochs=integer(epochs, "epochs", 0, COUNT_MAX),
             batch_size=batch_size,
             shuffle=bool(options.shuffle),
             seed=check_seed(options.seed),
             dropout=_check_dropout(options.dropout, len(model.activations) - 1),
-            l2=not_negative(options.l2, "l2"),
+            l2=0.0 if options.l2 is None else not_negative(options.l2, "l2"),
             clip_norm=0.0 if options.clip_norm is None else positive(options.clip_norm, "clip_norm"),
             missing=options.missing,
         )

@@ -17,7 +17,10 @@ from nnpy._samples import Samples
 from nnpy._schedules import Plateau, ReduceOnPlateau
 from nnpy._training.options import Settings
 
-__all__ = ["Trainer"]
+__all__ = ["Poll", "Trainer"]
+
+# A function that C calls every few milliseconds with the number of epochs that are done. It may raise an exception to stop.
+Poll = Callable[[int], object] | None
 
 
 class Trainer:
@@ -43,7 +46,7 @@ class Trainer:
         *,
         backend: Any,
         state: OptimizerState | None = None,
-        poll: Callable[[int], object] | None = None,
+        poll: Poll = None,
     ) -> None:
         """Create a trainer for a network.
 

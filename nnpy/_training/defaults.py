@@ -1,0 +1,279 @@
+"""What `fit` chooses where its arguments leave it open: last activation, scaler, optimiser, number of epochs, L2 penalty.
+
+Then `nnpy._training.loop` trains, with options that leave nothing open. The numbers below were found on the data sets of
+benchmarks/defaults.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nnpy._activations import ACTIVATIONS
+from nnpy._arrays import is_within, to_float32
+from nnpy._backend import backend
+from nnpy._history import History
+from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, find_loss
+from nnpy._model import Model
+from nnpy._optimizers import Adam, check_optimizer
+from nnpy._samples import is_categorical, rows_of
+from nnpy._scaler import Scaler
+from nnpy._schedules import CosineDecay, ReduceOnPlateau
+from nnpy._training import loop
+from nnpy._training.cross_validation import cross_validate
+from nnpy._training.data import Given
+from nnpy._training.early_stopping import EarlyStopping
+from nnpy._training.options import FitOptions, Settings
+from nnpy._training.trainer import Poll
+from nnpy._validation import FLOAT_MAX
+
+__all__ = ["fit"]
+
+# The learning rate; the sigmoid's derivative is the smallest of all. Layers wider than _WIDTH need smaller rates.
+_RATE, _RATE_SIGMOID = 0.005, 0.02
+_WIDTH = 128
+
+# The number of epochs: that many samples are seen, within these limits, and in at least that many steps.
+_SAMPLES, _EPOCHS_MIN, _EPOCHS_MAX, _STEPS_MIN = 1e6, 5, 300, 2000
+_EPOCHS_FULL_BATCH = 300
+_EPOCHS_BATCHES = 10  # of an iterable of batches
+
+# Cross-validation, where it takes a few seconds at most: samples, and samples times parameters.
+_CV_ROWS, _CV_WORK = 2000, 5e7
+
+# Holding samples out for early stopping.
+_HELD_OUT, _HELD_OUT_MAX = 0.1, 10_000
+_ROWS_MIN = 10  # with fewer, none is held out
+
+_ROWS_LOOKED_AT = 10_000  # to decide on scaling
+
+
+def fit(
+    model: Model,
+    x: Any,
+    y: ArrayLike | None,
+    options: FitOptions,
+    *,
+    history: History | None = None,
+    backend: Any = backend,
+    poll: Poll = None,
+) -> History:
+    """Choose what the options leave open, and train; see `NeuralNetwork.fit`. The caller holds the lock of the model.
+
+    history, backend and poll are for `fit_many`; see `nnpy._training.loop.fit`.
+    """
+    history = History() if history is None else history
+    try:
+        given = Given.read(model, x, y)
+        with _undone_unless_trained(model, history):
+            options = _choose(model, given, options, history, backend=backend, poll=poll)
+            loop.fit(model, given, options, history=history, backend=backend, poll=poll)
+    except KeyboardInterrupt:
+        history.stopped = "interrupt"
+    return history
+
+
+@contextmanager
+def _undone_unless_trained(model: Model, history: History) -> Iterator[None]:
+    """Give the model its activations, scaler and parameters back if an error or Ctrl-C comes before the first step."""
+    could_choose = model._can_choose_activation, model._can_choose_scaler
+    activations, scaler = model.activations, model.scaler
+    try:
+        yield
+    finally:
+        if history.stopped in {"", "interrupt"} and any(could_choose) and model._is_untrained():
+            if could_choose[0]:
+                model._set_last_activation(activations[-1])
+            model._set_scaler(scaler)
+            model._can_choose_activation, model._can_choose_scaler = could_choose
+
+
+def _choose(
+    model: Model, given: Given, options: FitOptions, history: History, *, backend: Any, poll: Poll
+) -> FitOptions:
+    """Set activation and scaler of the model; return options that leave nothing open. history.chosen describes all of that."""
+    chosen: list[str] = []
+    can_choose = (model._can_choose_activation or model._can_choose_scaler) and model._is_untrained()
+    if can_choose and model._can_choose_activation:
+        chosen += _choose_activation(model, given, options)
+    is_auto = isinstance(options.epochs, str) and options.epochs == "auto"
+    Settings.check(model, replace(options, epochs=1) if is_auto else options, is_iterable=given.y is None)
+    if can_choose and model._can_choose_scaler and given.y is not None:
+        chosen += _choose_scaler(model, given, options)
+    if options.optimizer is None:
+        options = replace(options, optimizer=Adam(CosineDecay(_learning_rate(model))))
+        chosen.append(f"Adam with a learning rate from {_learning_rate(model):.3g} to 0")
+    if is_auto:
+        is_untrained = model._is_untrained()
+        plan = _plan_epochs(model, given, options, is_untrained=is_untrained, backend=backend, poll=poll)
+        options = replace(options, **plan.options)
+        chosen.append(plan.text)
+    model._can_choose_activation = model._can_choose_scaler = False
+    history.chosen = "; ".join(chosen)
+    return options
+
+
+# ---- The last activation ----
+
+
+def _choose_activation(model: Model, given: Given, options: FitOptions) -> list[str]:
+    """Set the activation of the last layer by the loss or the targets."""
+    name = _last_activation(find_loss(options.loss), given.y, model.layer_sizes[-1])
+    if name is None or name == model.activations[-1]:
+        return []
+    model._set_last_activation(name)
+    return [f"last activation {name}"]
+
+
+def _last_activation(loss: Loss | None, y: Any, num_outputs: int) -> str | None:
+    """Return the activation of the last layer; None if nothing tells it."""
+    if isinstance(loss, CrossEntropy) or (y is not None and num_outputs > 1 and _are_classes(y)):
+        return "softmax"
+    if isinstance(loss, BinaryCrossEntropy):
+        return "sigmoid"
+    targets = None if y is None else rows_of(y)
+    if targets is None or targets.dtype.kind not in "fiub":
+        return None
+    is_missing = np.isnan(targets) if targets.dtype.kind == "f" else np.zeros(targets.shape, dtype=bool)
+    are_binary = ((targets == 0) | (targets == 1) | is_missing).all() and not is_missing.all()
+    return "sigmoid" if are_binary else "linear"
+
+
+def _are_classes(y: Any) -> bool:
+    """Whether y for several outputs is labels, or rows of probabilities."""
+    if is_categorical(y) or y.dtype.kind in "OUST":
+        return True
+    if y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1):
+        return bool(y.dtype.kind in "iub" or (np.isfinite(y).all() and (y == np.floor(y)).all()))
+    if y.ndim != 2 or y.dtype.kind not in "fiub" or not len(y):
+        return False
+    return bool((y >= 0).all() and (np.abs(y.sum(axis=1, dtype=np.float64) - 1) < 1e-3).all())
+
+
+# ---- The scaler ----
+
+
+def _choose_scaler(model: Model, given: Given, options: FitOptions) -> list[str]:
+    """Set a scaler where inputs, or the targets of a regression, are far from mean 0 and deviation 1."""
+    targets = None
+    can_scale_y = ACTIVATIONS[model.activations[-1]].is_homogeneous
+    if can_scale_y and not isinstance(find_loss(options.loss), (BinaryCrossEntropy, Huber)):
+        targets = rows_of(given.y)
+        targets = targets[:, np.newaxis] if targets.ndim == 1 else targets
+        if targets.ndim != 2 or targets.shape[1] != model.layer_sizes[-1] or targets.dtype.kind not in "fiub":
+            return []  # the data will be refused
+    x = given.x
+    if not len(x) or not len(targets if targets is not None else x):
+        return []
+    divides_bytes = _are_bytes(_some_rows(x))
+    scales_x = divides_bytes or _are_far_from_standard(_some_rows(x))
+    scales_y = targets is not None and _are_targets_far_from_standard(_some_rows(targets))
+    targets = targets if scales_y else None
+    if not (scales_x or scales_y) or not _are_finite(x) or not (targets is None or _are_finite(targets, allow_nan=True)):
+        return []
+    scaler = Scaler.fit(x if scales_x else x[:1], targets)
+    if divides_bytes or not scales_x:
+        num = x.shape[1]
+        scaler = scaler._replace(x_mean=np.zeros(num), x_scale=np.full(num, 255.0 if divides_bytes else 1.0))
+    model._set_scaler(scaler)
+    text = ["inputs divided by 255" if divides_bytes else "inputs standardised"] if scales_x else []
+    return text + ["targets standardised"] * scales_y
+
+
+def _some_rows(array: NDArray[Any]) -> NDArray[Any]:
+    """Return evenly spaced rows, if there are very many."""
+    return array[:: max(1, len(array) // _ROWS_LOOKED_AT)]
+
+
+def _are_finite(array: NDArray[Any], *, allow_nan: bool = False) -> bool:
+    """Whether all numbers are finite in float32; training refuses others."""
+    with np.errstate(over="ignore"):
+        return is_within(to_float32(array), -FLOAT_MAX, FLOAT_MAX, allow_nan=allow_nan)
+
+
+def _are_bytes(x: NDArray[Any]) -> bool:
+    """Whether the inputs look like the pixels of an image, whole numbers from 0 to 255."""
+    if x.shape[1] < 64 or not 127 < x.max() <= 255 or x.min() < 0:
+        return False
+    return x.dtype.kind in "iu" or bool((x == np.floor(x)).all())
+
+
+def _are_far_from_standard(x: NDArray[Any]) -> bool:
+    """Whether inputs should be standardised. Images from 0 to 1 and data that is standardised need not be."""
+    scaler = Scaler.fit(x)
+    deviation = np.where((x == x[0]).all(axis=0), 0.0, scaler.x_scale)
+    return bool(
+        (np.abs(scaler.x_mean) > 3).any() or (deviation > 3).any() or (deviation.any() and (deviation < 0.1).all())
+    )
+
+
+def _are_targets_far_from_standard(y: NDArray[Any]) -> bool:
+    scaler = Scaler.fit(y)
+    return bool((np.abs(scaler.x_mean) > 2).any() or (scaler.x_scale > 2).any() or (scaler.x_scale < 0.5).any())
+
+
+# ---- The learning rate ----
+
+
+def _learning_rate(model: Model) -> float:
+    hidden = model.activations[:-1]
+    rate = _RATE_SIGMOID if set(hidden) <= {"sigmoid"} else _RATE
+    return rate * min(1.0, math.sqrt(_WIDTH / max((_WIDTH, *model.layer_sizes[1:-1]))))
+
+
+# ---- The number of epochs ----
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Options that say when training ends, and a phrase that describes them."""
+
+    options: dict[str, Any]
+    text: str
+
+
+def _plan_epochs(
+    model: Model, given: Given, options: FitOptions, *, is_untrained: bool, backend: Any, poll: Poll
+) -> _Plan:
+    if given.y is None:
+        return _Plan({"epochs": _EPOCHS_BATCHES}, f"{_EPOCHS_BATCHES} epochs")
+    num, optimizer = len(given.x), check_optimizer(options.optimizer)
+    num_epochs = _EPOCHS_FULL_BATCH if optimizer._is_full_batch else _max_epochs(num, options.batch_size)
+    if options.early_stopping is not None:
+        return _Plan({"epochs": num_epochs}, f"up to {num_epochs} epochs")
+    if num < _ROWS_MIN:
+        return _Plan({"epochs": num_epochs}, f"{num_epochs} epochs")
+    stopping = EarlyStopping(patience=max(5, num_epochs // 3))
+    plan: dict[str, Any] = {"epochs": num_epochs, "early_stopping": stopping}
+    if options.validation_data is not None or options.validation_split is not None:
+        return _Plan(plan, f"up to {num_epochs} epochs with early stopping by the validation loss")
+    if (
+        is_untrained
+        and num <= _CV_ROWS
+        and num * model.parameters.size <= _CV_WORK
+        and not optimizer._is_full_batch
+        and not isinstance(getattr(optimizer, "learning_rate", None), ReduceOnPlateau)
+        and options.checkpoint is None
+        and options.resume is None
+    ):
+        best = cross_validate(model, given, replace(options, **plan), backend=backend, poll=poll)
+        if best is not None:
+            return _Plan({"epochs": best.num_epochs, "l2": best.l2}, best.describe(chose_l2=options.l2 is None))
+    share = min(_HELD_OUT, _HELD_OUT_MAX / num)
+    return _Plan(
+        {**plan, "validation_split": share},
+        f"up to {num_epochs} epochs with early stopping by the loss of {round(share * num):,} samples that are held out",
+    )
+
+
+def _max_epochs(num_samples: int, batch_size: Any) -> int:
+    size = num_samples if batch_size is None else min(num_samples, 32 if batch_size == "auto" else batch_size)
+    num_steps = -(-num_samples // size)
+    num_epochs = min(max(round(_SAMPLES / num_samples), _EPOCHS_MIN), _EPOCHS_MAX)
+    return max(num_epochs, -(-_STEPS_MIN // num_steps))
