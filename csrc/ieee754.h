@@ -24,7 +24,7 @@
 
 /* MXCSR is the whole environment of 64-bit x86, unless functions of the C library compute with the x87 unit. On 32-bit x86 they
  * may, and that of mingw-w64 has such a sqrtf, which GCC calls without optimisation. */
-#if (defined(__x86_64__) && (!defined(__MINGW32__) || defined(__OPTIMIZE__))) || defined(_M_X64)
+#if (defined(__x86_64__) || defined(_M_X64)) && (!defined(__MINGW32__) || defined(__OPTIMIZE__))
 
 typedef unsigned int NNFloatEnvironment;
 

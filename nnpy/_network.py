@@ -280,6 +280,7 @@ class NeuralNetwork(Model):
             if y is not None:
                 raise ValueError("y needs x: fit_scaler(None) removes the scaler")
             self._set_scaler(None)
+            self._can_choose_scaler = False
             return
         names = self._check_feature_names(x)
         inputs = as_table(x, "x", self._layer_sizes[0], what="input")
@@ -298,6 +299,7 @@ class NeuralNetwork(Model):
         scaler = Scaler.fit(inputs, targets)
         with self._lock:
             self._set_scaler(scaler)
+            self._can_choose_scaler = False
             self._feature_names = names or self._feature_names
 
     # ---- Inspection ----

@@ -146,8 +146,8 @@ def interrupts(rng, folder):
         lambda net: nnpy.fit_many([net, copy.copy(net)], x, y, epochs=10**9),
     ):
         net = network(x, y, rng)
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
         with contextlib.suppress(KeyboardInterrupt):  # fit returns
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
             call(net)
         assert np.isfinite(net.parameters).all()
 

@@ -18,12 +18,12 @@ import nnpy
 from nnpy._commands import main
 x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
 net = nnpy.NeuralNetwork([2, 3, 1], seed=1)
-net.fit(x, y, epochs=4, checkpoint="checkpoint.npz")
+net.fit(x, y, optimizer="adam", epochs=4, checkpoint="checkpoint.npz")
 net.save("network.npz")
 net.save("network.npz")  # replaces the file
 assert (nnpy.load("network.npz").parameters == net.parameters).all()
 other = nnpy.NeuralNetwork([2, 3, 1], seed=1)
-other.fit(x, y, epochs=5, resume="checkpoint.npz")
+other.fit(x, y, optimizer="adam", epochs=5, resume="checkpoint.npz")
 nets = [nnpy.NeuralNetwork([2, 1], seed=i) for i in range(3)]
 nnpy.fit_many(nets, x, y, epochs=2)
 assert nnpy.get_num_threads() >= 1

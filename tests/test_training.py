@@ -173,7 +173,7 @@ def test_history_goes_into_json():
 
 
 def test_verbose_prints_a_line_for_each_epoch(capsys):
-    train(make("softmax"), y=LABELS, verbose=1, validation_split=0.2)
+    train(make("softmax"), y=LABELS, optimizer="adam", verbose=1, validation_split=0.2)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert re.fullmatch(

@@ -100,7 +100,8 @@ def check(checkpoint: Checkpoint, settings: Settings) -> None:
     for name, now in settings.fingerprint().items():
         before = checkpoint.settings.get(name)
         if before != now:
-            raise ValueError(f"{checkpoint.path} was written with {name}={before}, got {name}={now}")
+            reason = ", and the learning rate depends on it" if name == "epochs" else ""
+            raise ValueError(f"{checkpoint.path} was written with {name}={before}, got {name}={now}{reason}")
 
 
 def restore(checkpoint: Checkpoint, trainer: Trainer, monitor: Monitor, history: History) -> None:

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._activations import ACTIVATIONS
-from nnpy._arrays import is_within, to_float32
+from nnpy._arrays import check_finite, to_float32
 from nnpy._backend import backend
 from nnpy._history import History
 from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, find_loss
 from nnpy._model import Model
 from nnpy._optimizers import Adam, check_optimizer
-from nnpy._samples import is_categorical, rows_of
+from nnpy._samples import check_sample_weight, is_categorical, rows_of
 from nnpy._scaler import Scaler
 from nnpy._schedules import CosineDecay, ReduceOnPlateau
 from nnpy._training import loop
@@ -31,7 +31,6 @@ from nnpy._training.data import Given
 from nnpy._training.early_stopping import EarlyStopping
 from nnpy._training.options import FitOptions, Settings
 from nnpy._training.trainer import Poll
-from nnpy._validation import FLOAT_MAX
 
 __all__ = ["fit"]
 
@@ -81,13 +80,13 @@ def fit(
 
 @contextmanager
 def _undone_unless_trained(model: Model, history: History) -> Iterator[None]:
-    """Give the model its activations, scaler and parameters back if an error or Ctrl-C comes before the first step."""
+    """Give the model its activations, scaler and parameters back if no step is taken: after an error or Ctrl-C."""
     could_choose = model._can_choose_activation, model._can_choose_scaler
     activations, scaler = model.activations, model.scaler
     try:
         yield
     finally:
-        if history.stopped in {"", "interrupt"} and any(could_choose) and model._is_untrained():
+        if not len(history) and any(could_choose) and model._is_untrained():
             if could_choose[0]:
                 model._set_last_activation(activations[-1])
             model._set_scaler(scaler)
@@ -161,23 +160,19 @@ def _are_classes(y: Any) -> bool:
 
 def _choose_scaler(model: Model, given: Given, options: FitOptions) -> list[str]:
     """Set a scaler where inputs, or the targets of a regression, are far from mean 0 and deviation 1."""
-    targets = None
-    can_scale_y = ACTIVATIONS[model.activations[-1]].is_homogeneous
-    if can_scale_y and not isinstance(find_loss(options.loss), (BinaryCrossEntropy, Huber)):
-        targets = rows_of(given.y)
-        targets = targets[:, np.newaxis] if targets.ndim == 1 else targets
-        if targets.ndim != 2 or targets.shape[1] != model.layer_sizes[-1] or targets.dtype.kind not in "fiub":
-            return []  # the data will be refused
-    x = given.x
-    if not len(x) or not len(targets if targets is not None else x):
+    data = _for_scaler(model, given, options)
+    if data is None:
         return []
+    x, y = data
     divides_bytes = _are_bytes(_some_rows(x))
     scales_x = divides_bytes or _are_far_from_standard(_some_rows(x))
-    scales_y = targets is not None and _are_targets_far_from_standard(_some_rows(targets))
-    targets = targets if scales_y else None
-    if not (scales_x or scales_y) or not _are_finite(x) or not (targets is None or _are_finite(targets, allow_nan=True)):
+    scales_y = y is not None and _are_targets_far_from_standard(_some_rows(y))
+    if not scales_x and not scales_y:
         return []
-    scaler = Scaler.fit(x if scales_x else x[:1], targets)
+    check_finite(to_float32(x), "x")
+    if y is not None:
+        check_finite(to_float32(y), "y", allow_nan=True)
+    scaler = Scaler.fit(x if scales_x else x[:1], y if scales_y else None)
     if divides_bytes or not scales_x:
         num = x.shape[1]
         scaler = scaler._replace(x_mean=np.zeros(num), x_scale=np.full(num, 255.0 if divides_bytes else 1.0))
@@ -186,15 +181,29 @@ def _choose_scaler(model: Model, given: Given, options: FitOptions) -> list[str]
     return text + ["targets standardised"] * scales_y
 
 
+def _for_scaler(model: Model, given: Given, options: FitOptions) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
+    """Return the inputs, and the targets if they may be scaled, of the samples that have a weight. None if they are no data."""
+    x, y = given.x, rows_of(given.y)
+    if len(x) != len(y) or not len(x):
+        return None
+    rows: Any = slice(None)
+    if options.sample_weight is not None:
+        has_weight = check_sample_weight(options.sample_weight, len(x)) > 0
+        if not has_weight.any():
+            return None
+        rows = rows if has_weight.all() else has_weight
+    can_scale = ACTIVATIONS[model.activations[-1]].is_homogeneous
+    if not can_scale or isinstance(find_loss(options.loss), (BinaryCrossEntropy, Huber)):
+        return x[rows], None
+    y = y[:, np.newaxis] if y.ndim == 1 else y
+    if y.ndim != 2 or y.shape[1] != model.layer_sizes[-1] or y.dtype.kind not in "fiub":
+        return None
+    return x[rows], y[rows]
+
+
 def _some_rows(array: NDArray[Any]) -> NDArray[Any]:
     """Return evenly spaced rows, if there are very many."""
     return array[:: max(1, len(array) // _ROWS_LOOKED_AT)]
-
-
-def _are_finite(array: NDArray[Any], *, allow_nan: bool = False) -> bool:
-    """Whether all numbers are finite in float32; training refuses others."""
-    with np.errstate(over="ignore"):
-        return is_within(to_float32(array), -FLOAT_MAX, FLOAT_MAX, allow_nan=allow_nan)
 
 
 def _are_bytes(x: NDArray[Any]) -> bool:
@@ -214,8 +223,9 @@ def _are_far_from_standard(x: NDArray[Any]) -> bool:
 
 
 def _are_targets_far_from_standard(y: NDArray[Any]) -> bool:
+    """Whether targets should be standardised. Those from 0 to 1 need not be."""
     scaler = Scaler.fit(y)
-    return bool((np.abs(scaler.x_mean) > 2).any() or (scaler.x_scale > 2).any() or (scaler.x_scale < 0.5).any())
+    return bool((np.abs(scaler.x_mean) > 2).any() or (scaler.x_scale > 2).any() or (scaler.x_scale < 0.2).any())
 
 
 # ---- The learning rate ----
