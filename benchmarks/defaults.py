@@ -5,8 +5,8 @@
 
 The data are the sets that scikit-learn ships, and some that it generates. Each score (accuracy or R^2) is the mean over 5-fold
 cross-validation, repeated with 3 seeds (1 for sets of more than 2,000 rows). The best settings of a grid are chosen on the same
-folds, so that their score is a little too good. In the grid, inputs and targets are standardised; there are tanh, relu and sigmoid,
-learning rates of 0.001, 0.005 and 0.02 that decrease to 0, 30, 100 and 300 epochs, and l2 of 0, 0.001 and 0.01.
+folds, so that their score is a little too good. The grid standardises inputs and targets; it has tanh, relu and sigmoid,
+learning rates of 0.001, 0.005 and 0.02 that decrease to 0; 30, 100 and 300 epochs; and l2 of 0, 0.001 and 0.01.
 """
 
 import argparse

@@ -23,8 +23,8 @@ class History:
         Why the training ended: "epochs" (all epochs are done), "early" (early stopping), "callback", "converged" (no step
         reduces the loss), "interrupt" (Ctrl-C), or "" while it goes on.
     chosen : str
-        What `fit` chose from the data because its arguments left it open, such as "inputs standardised; 40 epochs by
-        cross-validation"; "" if it chose nothing.
+        What `fit` chose to suit the data, where its arguments left it open, such as "inputs standardised; 40 epochs by 5-fold
+        cross-validation".
     best_epoch : int or None
         With early stopping, the epoch whose parameters the network has now. Epochs are counted from 1: the loss of that epoch
         is ``history.loss[best_epoch - 1]``.
@@ -97,7 +97,7 @@ class History:
         """Draw the curves in a notebook, with a table of the first, the last and the best epoch."""
         from nnpy import _html
 
-        return _html.history(repr(self)[1:-1], self.to_dict(), self.best_epoch)
+        return _html.history(repr(self)[1:-1], self.chosen, self.to_dict(), self.best_epoch)
 
     def __repr__(self) -> str:
         if not len(self):

@@ -35,19 +35,21 @@ def network(title: str, rows: Sequence[Sequence[str]], notes: Sequence[str]) -> 
     )
 
 
-def history(title: str, columns: Mapping[str, Sequence[float]], best_epoch: int | None) -> str:
+def history(title: str, note: str, columns: Mapping[str, Sequence[float]], best_epoch: int | None) -> str:
     """Return the loss curves of a history, and a table of its first, last and best epoch.
 
     Parameters
     ----------
     title : str
         A line above the curves.
+    note : str
+        Another one, which may be empty.
     columns : mapping of str to sequence of float
         Values by name, one for each epoch: "loss", perhaps "val_loss", and others such as "learning_rate".
     best_epoch : int or None
         The best epoch, counted from 1.
     """
-    heading = f"<p>{escape(title)}</p>"
+    heading = "".join(f"<p>{escape(line)}</p>" for line in (title, note) if line)
     if not len(columns["loss"]):
         return heading
     return heading + _curves(columns) + _epochs(columns, best_epoch)

@@ -38,9 +38,10 @@ class NeuralNetwork(Model):
     ----------
     layer_sizes : sequence of int
         Number of neurons in each layer, the inputs first: ``[2, 2, 1]`` has two inputs, two hidden neurons, one output.
-    activations : str or sequence of str
+    activations : str or sequence of str, optional
         The activation function f of all layers, or of each layer after the inputs: "sigmoid", "tanh", "relu", "leaky_relu",
-        "elu", "softplus", "silu" (or "swish"), "gelu", "linear" (or "identity") or, for the last layer, "softmax".
+        "elu", "softplus", "silu" (or "swish"), "gelu", "linear" (or "identity") or, for the last layer, "softmax". The default
+        is "sigmoid"; then the first `fit` chooses that of the last layer to suit the targets.
     seed : int, optional
         Seed of the initial weights, 0 to 2**64 - 1; the same seed gives the same network on every platform. Without it they
         are random.
@@ -500,7 +501,7 @@ class NeuralNetwork(Model):
         progress: bool = False,
         verbose: int = 0,
     ) -> History:
-        """Train by mini-batches.
+        """Train by mini-batches. What the arguments leave open is chosen to suit the data; ``history.chosen`` says what.
 
         Parameters
         ----------
@@ -517,9 +518,11 @@ class NeuralNetwork(Model):
             is "softmax", else the squared error.
         optimizer : Optimizer or str, optional
             `SGD`, `Adam`, `AdamW`, `RMSprop`, or a full-batch method: `Rprop`, `LBFGS`, `LevenbergMarquardt`; an object, or a
-            name such as "sgd" for default parameters. The default is ``nnpy.Adam()``. Its learning rate may be a schedule.
-        epochs : int
-            The number of passes over the samples.
+            name such as "sgd" for default parameters. Its learning rate may be a schedule. The default is `Adam` with a
+            `CosineDecay` of the learning rate to 0: from 0.02 if the hidden layers are "sigmoid", else from 0.005; times
+            sqrt(128 / width) if a hidden layer is wider than 128.
+        epochs : int or "auto"
+            The number of passes over the samples. "auto" is as many as are best for samples that are not trained on; see Notes.
         batch_size : int or None
             The number of samples per step; the last step of an epoch takes the rest. None is all samples. The default is 32,
             and None for an iterable of batches and for full-batch methods, which need that.
@@ -548,9 +551,10 @@ class NeuralNetwork(Model):
             Inverted dropout [1]_: the probability that an activation of a hidden layer is dropped in a step, from 0 to 0.99;
             one for all hidden layers, or one for each. The others are multiplied by 1 / (1 - probability), so that `predict`
             needs no change.
-        l2 : float
+        l2 : float, optional
             L2 penalty: l2 / 2 times the sum of the squared weights, not biases, is added to the loss to minimise. Reported
-            losses are without it. (Decoupled weight decay is `weight_decay` of `SGD` and `AdamW`.)
+            losses are without it. The default is 0, or what cross-validation finds; see Notes. (Decoupled weight decay is
+            `weight_decay` of `SGD` and `AdamW`.)
         clip_norm : float, optional
             The largest Euclidean norm of the gradient of a step, without `l2`; a larger gradient is scaled down to it [2]_.
         metrics : str, callable, sequence, or mapping of names, optional
@@ -590,6 +594,26 @@ class NeuralNetwork(Model):
             parameters or, with early stopping, the best ones.
         OSError
             If a checkpoint cannot be written or read.
+
+        Notes
+        -----
+        The following is chosen from the data. Each choice is made only where an argument leaves it open:
+
+        - The last activation, if the network was created without `activations` and is not trained: "softmax" for labels or
+          probabilities of several classes, "sigmoid" for targets that are all 0 or 1, else "linear". A loss that needs one of
+          them decides. The network is then the one that has this activation and the same seed.
+        - The scaler, if `fit_scaler` was not called and the network is not trained. Inputs are standardised if the mean or the
+          deviation of one is beyond 3, or all deviations are below 0.1; pixels from 0 to 255 are divided by 255. Targets of a
+          "linear" or "leaky_relu" layer are standardised if a mean or deviation is beyond 2, or a deviation below 0.2 (not with
+          the Huber loss, whose delta is in their units, or the cross-entropy). ``fit_scaler(None)`` before `fit` prevents it.
+        - The number of epochs, if `epochs` is "auto". It is limited so that a million samples are seen, but to at least 5 and
+          at most 300 epochs, or to 2,000 steps if that is more; 300 for full-batch methods. A network that is not trained, with
+          at most 2,000 samples and 5e7 samples times parameters, gets 1.3 times the number of epochs, and l2 of 0 or 3 / n,
+          that have the smallest loss in 5-fold cross-validation; then it is trained on all samples. Else a tenth of the
+          samples, at most 10,000, is held out, and training stops early by their loss. With validation data, training stops
+          early by its loss; with `early_stopping`, as that says; with fewer than 10 samples, after all epochs. Batches of an
+          iterable are gone through 10 times. There is no cross-validation with `checkpoint`, `resume`, `ReduceOnPlateau` or a
+          full-batch method.
 
         References
         ----------

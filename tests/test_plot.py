@@ -196,8 +196,8 @@ def points_of(polyline):
 
 def test_html_of_a_history():
     columns = {"loss": [8.0, 2.0, 1.0], "val_loss": [4.0, 3.0, 5.0], "learning_rate": [0.1, 0.1, 0.05]}
-    page = parse(_html.history("3 epochs <best 2>", columns, 2))
-    assert page.find("p").text == "3 epochs <best 2>"
+    page = parse(_html.history("3 epochs <best 2>", "30 epochs, l2<1", columns, 2))
+    assert [line.text for line in page.findall("p")] == ["3 epochs <best 2>", "30 epochs, l2<1"]
     training, validation = map(points_of, page.findall(".//polyline"))
     np.testing.assert_allclose(np.diff(training[:, 0]), np.ptp(training[:, 0]) / 2, atol=0.1)
     # On a logarithmic scale, with the axis y pointing down: 8, 2 and 1 are log2 = 3, 1 and 0.
@@ -213,27 +213,27 @@ def test_html_of_a_history():
 
 
 def test_html_of_losses_that_are_not_finite():
-    page = parse(_html.history("", {"loss": [np.nan, 3.0, np.inf, 1.0]}, None))
+    page = parse(_html.history("", "", {"loss": [np.nan, 3.0, np.inf, 1.0]}, None))
     assert len(points_of(page.find(".//polyline"))) == 2
-    assert parse(_html.history("", {"loss": [np.nan]}, None)).find(".//svg") is None
+    assert parse(_html.history("", "", {"loss": [np.nan]}, None)).find(".//svg") is None
 
 
 def test_html_of_constant_and_of_zero_losses():
     for loss in ([0.0], [2.0, 2.0], [-1.0, 0.0, 1.0]):
-        points = points_of(parse(_html.history("", {"loss": loss}, None)).find(".//polyline"))
+        points = points_of(parse(_html.history("", "", {"loss": loss}, None)).find(".//polyline"))
         assert len(points) == len(loss)
         assert np.isfinite(points).all()
 
 
 def test_html_of_a_long_history_has_few_points():
-    page = parse(_html.history("", {"loss": np.linspace(5, 1, 100_000)}, None))
+    page = parse(_html.history("", "", {"loss": np.linspace(5, 1, 100_000)}, None))
     points = points_of(page.find(".//polyline"))
     assert len(points) == 300
     assert points[0, 1] < points[-1, 1]
 
 
 def test_html_without_epochs():
-    assert _html.history("no epochs", {"loss": []}, None) == "<p>no epochs</p>"
+    assert _html.history("no epochs", "", {"loss": []}, None) == "<p>no epochs</p>"
 
 
 def test_html_of_a_network():

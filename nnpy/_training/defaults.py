@@ -115,6 +115,8 @@ def _choose(
         chosen.append(plan.text)
     model._can_choose_activation = model._can_choose_scaler = False
     history.chosen = "; ".join(chosen)
+    if chosen and isinstance(options.verbose, int) and options.verbose == 1:
+        print(history.chosen, flush=True)  # noqa: T201
     return options
 
 
@@ -149,7 +151,7 @@ def _are_classes(y: Any) -> bool:
     if is_categorical(y) or y.dtype.kind in "OUST":
         return True
     if y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1):
-        return bool(y.dtype.kind in "iub" or (np.isfinite(y).all() and (y == np.floor(y)).all()))
+        return y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool((np.isfinite(y) & (y == np.floor(y))).all()))
     if y.ndim != 2 or y.dtype.kind not in "fiub" or not len(y):
         return False
     return bool((y >= 0).all() and (np.abs(y.sum(axis=1, dtype=np.float64) - 1) < 1e-3).all())
@@ -253,7 +255,10 @@ def _plan_epochs(
 ) -> _Plan:
     if given.y is None:
         return _Plan({"epochs": _EPOCHS_BATCHES}, f"{_EPOCHS_BATCHES} epochs")
-    num, optimizer = len(given.x), check_optimizer(options.optimizer)
+    num, optimizer = (
+        max(1, len(given.x)),
+        check_optimizer(options.optimizer),
+    )  # without any sample, training will be refused
     num_epochs = _EPOCHS_FULL_BATCH if optimizer._is_full_batch else _max_epochs(num, options.batch_size)
     if options.early_stopping is not None:
         return _Plan({"epochs": num_epochs}, f"up to {num_epochs} epochs")
