@@ -607,13 +607,13 @@ class NeuralNetwork(Model):
           "linear" or "leaky_relu" layer are standardised if a mean or deviation is beyond 2, or a deviation below 0.2 (not with
           the Huber loss, whose delta is in their units, or the cross-entropy). ``fit_scaler(None)`` before `fit` prevents it.
         - The number of epochs, if `epochs` is "auto". It is limited so that a million samples are seen, but to at least 5 and
-          at most 300 epochs, or to 2,000 steps if that is more; 300 for full-batch methods. A network that is not trained, with
-          at most 2,000 samples and 5e7 samples times parameters, gets 1.3 times the number of epochs, and l2 of 0 or 3 / n,
-          that have the smallest loss in 5-fold cross-validation; then it is trained on all samples. Else a tenth of the
-          samples, at most 10,000, is held out, and training stops early by their loss. With validation data, training stops
-          early by its loss; with `early_stopping`, as that says; with fewer than 10 samples, after all epochs. Batches of an
-          iterable are gone through 10 times. There is no cross-validation with `checkpoint`, `resume`, `ReduceOnPlateau` or a
-          full-batch method.
+          at most 300 epochs, or to 2,000 steps if that is more; to 300 for full-batch methods. If that number times samples
+          times parameters is at most 5e9, and the network is not trained, the best number is found by 5-fold cross-validation
+          (with more than 2,000 samples, by one of the five folds), together with an `l2` of 0, 1 / n, 3 / n or 10 / n if that
+          is None. All samples are then trained on for 1.3 times that number. Else a tenth of the samples, at most 10,000, is
+          held out, and training stops early by their loss. With validation data, training stops early by its loss; with
+          `early_stopping`, as that says; with fewer than 10 samples, after all epochs. Batches of an iterable are gone through
+          10 times. There is no cross-validation with `checkpoint`, `resume`, `ReduceOnPlateau` or a full-batch method.
 
         References
         ----------

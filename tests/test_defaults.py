@@ -330,7 +330,7 @@ def test_folds_train_with_the_weights_of_their_samples(monkeypatch):
     first, *folds, last = seen
     assert first[1].epochs == 0
     assert last[1].callbacks
-    assert len(folds) == 10
+    assert len(folds) == 20
     number = {row.tobytes(): i for i, row in enumerate(X)}
     for given, options in folds:
         x, y, w = options.validation_data
@@ -341,7 +341,7 @@ def test_folds_train_with_the_weights_of_their_samples(monkeypatch):
         np.testing.assert_array_equal(given.y, LABELS[kept])
         np.testing.assert_array_equal(y, LABELS[held_out])
         assert (options.metrics, options.callbacks) == ((), ())
-    assert sorted(options.l2 for _, options in folds) == [0.0] * 5 + [0.05] * 5
+    assert sorted(options.l2 for _, options in folds) == [0.0] * 5 + [1 / 60] * 5 + [0.05] * 5 + [1 / 6] * 5
 
 
 @pytest.mark.parametrize(
@@ -397,13 +397,38 @@ def test_the_work_is_limited(num, epochs, held_out):
         make(),
         Given(np.empty((num, 6)), np.empty(num), None),
         FitOptions(optimizer="adam"),
-        is_untrained=True,
+        is_untrained=False,
         backend=None,
         poll=None,
     )
     assert plan.options["epochs"] == epochs
     assert round(plan.options["validation_split"] * num) == held_out
     assert plan.text.endswith(f"the loss of {held_out:,} samples that are held out")
+
+
+def test_one_fold_of_many_samples():
+    x = np.concatenate([X] * 34)
+    y = np.tile(LABELS, 34)
+    net, other = make(), make()
+    history = net.fit(x, y, batch_size=512, seed=1)
+    words = history.chosen.split("; ")[-1]
+    num, l2 = int(words.split()[0]), float(words.split("l2=")[1].split()[0])
+    assert words.endswith(" by the loss of a 5th of the samples")
+    assert l2 == 0  # the samples are repeated: what is learnt by heart is right
+    other.fit(x, y, batch_size=512, seed=1, epochs=num)
+    same(net, other)
+
+
+@pytest.mark.parametrize(("num", "width", "is_small"), [(1000, 1000, True), (1000, 2000, False), (400_000, 100, True)])
+def test_cross_validation_is_for_what_takes_seconds(num, width, is_small, monkeypatch):
+    calls = []
+    monkeypatch.setattr(defaults, "cross_validate", lambda *args, **how: calls.append(args))
+    net = nnpy.NeuralNetwork([6, width, 3], seed=0)
+    given, options = Given(np.empty((num, 6)), np.empty(num), None), FitOptions(optimizer="adam")
+    plan = defaults._plan_epochs(net, given, options, is_untrained=True, backend=None, poll=None)
+    assert len(calls) == is_small
+    assert plan.options["epochs"] * num * net.parameters.size <= 5e9 or not is_small
+    assert plan.text.endswith("samples that are held out")  # also if cross-validation finds nothing
 
 
 def test_few_samples():

@@ -43,8 +43,8 @@ _SAMPLES, _EPOCHS_MIN, _EPOCHS_MAX, _STEPS_MIN = 1e6, 5, 300, 2000
 _EPOCHS_FULL_BATCH = 300
 _EPOCHS_BATCHES = 10  # of an iterable of batches
 
-# Cross-validation, where it takes a few seconds at most: samples, and samples times parameters.
-_CV_ROWS, _CV_WORK = 2000, 5e7
+# Cross-validation, where it takes a few seconds at most: epochs times samples times parameters.
+_CV_WORK = 5e9
 
 # Holding samples out for early stopping.
 _HELD_OUT, _HELD_OUT_MAX = 0.1, 10_000
@@ -270,8 +270,7 @@ def _plan_epochs(
         return _Plan(plan, f"up to {num_epochs} epochs with early stopping by the validation loss")
     if (
         is_untrained
-        and num <= _CV_ROWS
-        and num * model.parameters.size <= _CV_WORK
+        and num_epochs * num * model.parameters.size <= _CV_WORK
         and not optimizer._is_full_batch
         and not isinstance(getattr(optimizer, "learning_rate", None), ReduceOnPlateau)
         and options.checkpoint is None
