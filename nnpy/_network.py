@@ -792,6 +792,7 @@ def load(path: str | os.PathLike[str]) -> NeuralNetwork:
     net = NeuralNetwork(saved.layer_sizes, saved.activations, seed=0)
     net.parameters = saved.parameters
     net._set_scaler(saved.scaler)
+    net._seed, net._can_choose_activation, net._can_choose_scaler = saved.choices
     net._feature_names = saved.feature_names
     if saved.optimizer is not None:
         try:  # a damaged file may ask for a state that no memory can hold

@@ -41,6 +41,8 @@ class SavedNetwork(NamedTuple):
     layer_sizes, activations, parameters, feature_names
         Those of the network.
     scaler : Scaler or None
+    choices : (int or None, bool, bool)
+        The seed, and whether `fit` may choose the last activation and the scaler.
     optimizer : Optimizer or None
         That of `partial_fit`, with its state in `optimizer_state`.
     optimizer_state : dict of ndarray
@@ -52,6 +54,7 @@ class SavedNetwork(NamedTuple):
     activations: tuple[str, ...]
     parameters: NDArray[np.float32]
     scaler: Scaler | None
+    choices: tuple[int | None, bool, bool]
     feature_names: tuple[str, ...] | None
     optimizer: Optimizer | None
     optimizer_state: dict[str, NDArray[Any]]
@@ -84,6 +87,8 @@ def write(
         "activations": np.array(state["activations"]),
         "parameters": state["parameters"],
     }
+    if state["choices"][0] is not None:
+        content["choices"] = np.array(state["choices"], dtype="<u8")
     if state["scaler"] is not None:
         arrays = state["scaler"]._asdict()
         content.update({f"scaler/{name}": a.astype("<f8") for name, a in arrays.items() if a is not None})
@@ -134,6 +139,7 @@ def _read(content: bytes) -> SavedNetwork:
         activations=check_activations(file.array("activations", "U", (len(sizes) - 1,)).tolist(), len(sizes) - 1),
         parameters=file.array("parameters", "<f4", (num_parameters,)),
         scaler=_read_scaler(file, sizes),
+        choices=_read_choices(file),
         feature_names=tuple(file.array("feature_names", "U", (sizes[0],)).tolist())
         if "feature_names" in file
         else None,
@@ -141,6 +147,15 @@ def _read(content: bytes) -> SavedNetwork:
         optimizer_state=state,
         checkpoint=_read_checkpoint(file, num_parameters) if "checkpoint/settings" in file else {},
     )
+
+
+def _read_choices(file: NpzReader) -> tuple[int | None, bool, bool]:
+    if "choices" not in file:
+        return None, False, False
+    seed, *flags = file.array("choices", "<u8", (3,)).tolist()
+    if max(flags) > 1:
+        raise ValueError(f"its choices are {flags}, not 0 or 1")
+    return seed, bool(flags[0]), bool(flags[1])
 
 
 def _read_scaler(file: NpzReader, sizes: tuple[int, ...]) -> Scaler | None:

@@ -92,8 +92,8 @@ def many(rng, folder):
 def files(rng, folder):
     x, y = problem(rng)
     net = network(x, y, rng)
-    net.fit(x, y, epochs=2, seed=1, checkpoint=folder / "checkpoint.npz")
-    net.fit(x, y, epochs=4, seed=1, resume=folder / "checkpoint.npz")
+    net.fit(x, y, optimizer="adam", epochs=2, seed=1, checkpoint=folder / "checkpoint.npz")
+    net.fit(x, y, optimizer="adam", epochs=4, seed=1, resume=folder / "checkpoint.npz")
     net.partial_fit(x, y)
     net.save(folder / "net.npz")
     for other in (nnpy.load(folder / "net.npz"), pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):

@@ -125,15 +125,25 @@ def test_a_trained_network_keeps_what_it_has():
 
 
 def test_copies_choose_as_well(tmp_path):
-    for duplicate in (copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))):
+    def by_file(net):
+        net.save(tmp_path / "net.npz")
+        return nnpy.load(tmp_path / "net.npz")
+
+    for duplicate in (copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net)), by_file):
         net = nnpy.NeuralNetwork([6, 5, 3], seed=3)
         twin = duplicate(net)
         assert chosen(twin, 100 * X, LABELS) == chosen(net, 100 * X, LABELS) != ""
         same(twin, net)
-    nnpy.NeuralNetwork([6, 5, 3], seed=3).save(tmp_path / "net.npz")
-    net = nnpy.load(tmp_path / "net.npz")  # of a file nobody knows whether it is trained
-    assert not chosen(net, 100 * X, ONE_HOT)
-    assert net.activations == ("sigmoid", "sigmoid")
+        assert not chosen(duplicate(net), X, ONE_HOT)  # it is trained
+        content = dict(np.load(tmp_path / "net.npz")) if duplicate is by_file else None
+    del content["choices"]  # a file of which nobody knows whether it is trained
+    np.savez(tmp_path / "net.npz", **content)
+    assert not chosen(nnpy.load(tmp_path / "net.npz"), 100 * X, LABELS)
+    np.savez(tmp_path / "net.npz", **content, choices=np.array([3, 2, 1], np.uint64))
+    with pytest.raises(
+        ValueError, match=r"net.npz is not a network that nnpy saved: its choices are \[2, 1\], not 0 or 1$"
+    ):
+        nnpy.load(tmp_path / "net.npz")
 
 
 # ---- The scaler ----

@@ -86,11 +86,12 @@ def _undone_unless_trained(model: Model, history: History) -> Iterator[None]:
     try:
         yield
     finally:
-        if not len(history) and any(could_choose) and model._is_untrained():
+        if len(history):
+            model._can_choose_activation = model._can_choose_scaler = False
+        elif any(could_choose) and model._is_untrained():
             if could_choose[0]:
                 model._set_last_activation(activations[-1])
             model._set_scaler(scaler)
-            model._can_choose_activation, model._can_choose_scaler = could_choose
 
 
 def _choose(
@@ -113,7 +114,6 @@ def _choose(
         plan = _plan_epochs(model, given, options, is_untrained=is_untrained, backend=backend, poll=poll)
         options = replace(options, **plan.options)
         chosen.append(plan.text)
-    model._can_choose_activation = model._can_choose_scaler = False
     history.chosen = "; ".join(chosen)
     if chosen and isinstance(options.verbose, int) and options.verbose == 1:
         print(history.chosen, flush=True)  # noqa: T201

@@ -415,7 +415,9 @@ class World:
 
     def activations(self, sizes):
         if self.odd(8):
-            return self.choose(("nothing", [], ["softmax"] * 3, None, 3, ["relu", 5], "softmax", {"a": 1}, Odd()))
+            return self.choose(("nothing", [], ["softmax"] * 3, 3, ["relu", 5], "softmax", {"a": 1}, Odd()))
+        if self.one_in(4):
+            return None  # fit chooses the last one
         count = len(sizes) - 1 if isinstance(sizes, list) else 1
         return [*(self.choose(HIDDEN) for _ in range(count - 1)), self.choose(LAST)]
 
@@ -715,7 +717,8 @@ def resume(w):
         del options["metrics"]
     one, other = copy.deepcopy(net), copy.deepcopy(net)
     whole = one.fit(x, y, **options | {"epochs": 4})
-    schedule = callable(getattr(options.get("optimizer"), "learning_rate", 0.0))
+    optimizer = options.get("optimizer")
+    schedule = optimizer is None or callable(getattr(optimizer, "learning_rate", 0.0))
     if schedule:  # it depends on the number of epochs
         return None
     first = other.fit(x, y, **options, checkpoint=path)

@@ -49,7 +49,8 @@ def _save_old(path: Path) -> None:
 
 def _train(path: Path, resume: Path | None = None, epochs: int = 4) -> np.ndarray:
     net = nnpy.NeuralNetwork([3, 4, 1], seed=3)
-    net.fit(X, Y, epochs=epochs, seed=5, checkpoint=path, resume=resume, validation_data=(X, Y), early_stopping=9)
+    monitored = {"validation_data": (X, Y), "early_stopping": 9}
+    net.fit(X, Y, optimizer="adam", epochs=epochs, seed=5, checkpoint=path, resume=resume, **monitored)
     return net.parameters
 
 

@@ -116,7 +116,7 @@ def _load(data: bytes) -> bool:
 # ---- Checkpoints ----
 
 _TRAININGS: dict[str, dict[str, Any]] = {
-    "Adam": {"batch_size": 4, "validation_data": (_X, _Y), "early_stopping": 5},
+    "Adam": {"batch_size": 4, "optimizer": nnpy.Adam(), "validation_data": (_X, _Y), "early_stopping": 5},
     "RMSprop": {"batch_size": 4, "optimizer": nnpy.RMSprop(nnpy.ReduceOnPlateau(0.01, patience=1))},
     "Rprop": {"optimizer": nnpy.Rprop()},
     "LBFGS": {"optimizer": nnpy.LBFGS(3)},
