@@ -675,6 +675,8 @@ def fit(w):
     w.allowed += (nnpy.DivergenceError,)
     options = fit_options(w, net, _len(x))
     _shorten(options)
+    if w.one_in(10) and _len(x) < 10:  # more samples would take seconds
+        options["epochs"] = "auto"
     if w.one_in(15):
         options["resume"] = w.path()
     history = net.fit(x, y, **options)
