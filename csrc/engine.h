@@ -76,6 +76,8 @@ typedef struct {
     double beta1, beta2;         /* Adam: decay rates of the first and second moment; RMSprop: momentum and decay rate of the second
                                     moment; SGD: beta1 is the momentum */
     double epsilon;              /* Adam, RMSprop: added to the root of the second moment */
+    int epsilon_before_correction; /* Adam: add it before the bias correction, as scikit-learn and Keras do: the "epsilon hat" of
+                                    the paper, section 2 */
     int nesterov;                /* SGD: use Nesterov's momentum */
     double eta_minus, eta_plus;  /* Rprop: factors of the step size after a change of sign, and without one */
     double min_step, max_step;   /* Rprop: limits of the step size */

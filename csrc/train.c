@@ -118,6 +118,9 @@ static void prepare_update(NNStepContext *c, NNOptimizer *o, double learning_rat
         o->beta2_power *= o->beta2;
         update.learning_rate = (float)(learning_rate / (1 - o->beta1_power));
         update.bias_correction2 = (float)(1 / sqrt(1 - o->beta2_power));
+        if (o->epsilon_before_correction) {
+            update.epsilon = (float)(o->epsilon / sqrt(1 - o->beta2_power));
+        }
     }
     c->weight_update = c->bias_update = update;
     c->bias_update.l2 = 0;

@@ -751,15 +751,20 @@ class Model(Parameters):
 
     def _gradient(self, samples: Samples, loss: Loss, *, input_gradient: NDArray[np.float32] | None = None) -> Gradient:
         """Return the gradient, and write the derivatives with respect to the inputs to input_gradient, shape (n, n_inputs)."""
-        grad = Gradient(self._layer_sizes)
+        return self._loss_and_gradient(samples, loss, input_gradient=input_gradient)[1]
+
+    def _loss_and_gradient(
+        self, samples: Samples, loss: Loss, *, input_gradient: NDArray[np.float32] | None = None
+    ) -> tuple[float, Gradient]:
+        grad, value = Gradient(self._layer_sizes), ffi.new("double *")
         call(
             lib.nn_gradient,
             self._nn_with_loss(loss),
             grad._nn,
             NO_MATRIX if input_gradient is None else as_matrix(input_gradient),
             samples.c[0],
-            ffi.new("double *"),
+            value,
             backend[0],
             on_not_finite=samples.check_inputs,
         )
-        return grad
+        return float(value[0]), grad

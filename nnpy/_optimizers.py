@@ -390,7 +390,7 @@ class OptimizerState:
     """
 
     def __init__(self, optimizer: Optimizer, num_parameters: int) -> None:
-        self.optimizer = optimizer
+        self.optimizer, self._num_parameters = optimizer, num_parameters
         self.num_passes = 0
         self.function: Any = None
         self.buffer: NDArray[Any]
@@ -415,6 +415,14 @@ class OptimizerState:
             self.c = ffi.new("NNOptimizer *", {**optimizer._fields(), "beta1_power": 1, "beta2_power": 1})
             self.c.state = ffi.from_buffer("float[]", self.buffer)
             self._numbers = ("beta1_power", "beta2_power")
+
+    def __getstate__(self) -> tuple[Optimizer, int, dict[str, NDArray[Any]]]:
+        return self.optimizer, self._num_parameters, self.to_arrays()
+
+    def __setstate__(self, state: tuple[Optimizer, int, dict[str, NDArray[Any]]]) -> None:
+        optimizer, num_parameters, arrays = state
+        self.__init__(optimizer, num_parameters)  # type: ignore[misc]
+        self.set_from_arrays(arrays)
 
     def configure(self, *, l2: float, clip_norm: float) -> None:
         """Set the options that belong to a call of `fit`, not to the optimiser."""

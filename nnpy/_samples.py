@@ -41,6 +41,24 @@ class Samples(NamedTuple):
     given_y: NDArray[Any]
     weights: NDArray[np.float32] | None
 
+    @classmethod
+    def of(
+        cls,
+        x: NDArray[np.float32],
+        y: NDArray[np.float32] | NDArray[np.int32],
+        given_y: NDArray[Any],
+        weights: NDArray[np.float32] | None,
+    ) -> Samples:
+        """Describe arrays that are checked. int32 targets are labels."""
+        fields: dict[str, Any] = {"x": matrix_fields(x)}
+        if y.dtype == np.int32:
+            fields["labels"] = ffi.cast("int32_t *", y.__array_interface__["data"][0])
+        else:
+            fields["y"] = matrix_fields(y)
+        if weights is not None:
+            fields["sample_weights"] = ffi.cast("float *", weights.__array_interface__["data"][0])
+        return cls(ffi.new("NNSamples *", fields), x, y, given_y, weights)
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -123,14 +141,7 @@ def as_samples(
         targets = scaler.scale_y(table)
     if copy_if_in is not None:
         inputs, targets = (a.copy() if np.may_share_memory(a, copy_if_in) else a for a in (inputs, targets))
-    fields: dict[str, Any] = {"x": matrix_fields(inputs)}
-    if labels is None:
-        fields["y"] = matrix_fields(targets)
-    else:
-        fields["labels"] = ffi.cast("int32_t *", labels.__array_interface__["data"][0])
-    if weights is not None:
-        fields["sample_weights"] = ffi.cast("float *", weights.__array_interface__["data"][0])
-    return Samples(ffi.new("NNSamples *", fields), inputs, targets if labels is None else labels, given, weights)
+    return Samples.of(inputs, targets if labels is None else labels, given, weights)
 
 
 # ---- Targets ----

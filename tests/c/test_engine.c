@@ -359,12 +359,14 @@ static void oracle_update(const NNOptimizer *o, double learning_rate, int is_bia
 {
     float weight_decay_factor = is_bias ? 1 : (float)(1 - learning_rate * o->weight_decay);
     float beta1 = (float)o->beta1, beta2 = (float)o->beta2, update, sign_product, factor, root;
+    double epsilon;
     g = nn_fmaf(is_bias ? 0 : (float)o->l2, *w, gradient_scale * g);
     switch (o->kind) {
     case NN_ADAM:
         *m = nn_fmaf((float)(1 - o->beta1), g - *m, *m);
         *v = nn_fmaf(beta2, *v, (float)(1 - o->beta2) * g * g);
-        root = nn_fmaf(sqrtf(*v), (float)(1 / sqrt(1 - o->beta2_power)), (float)o->epsilon);
+        epsilon = o->epsilon_before_correction ? o->epsilon / sqrt(1 - o->beta2_power) : o->epsilon;
+        root = nn_fmaf(sqrtf(*v), (float)(1 / sqrt(1 - o->beta2_power)), (float)epsilon);
         update = (float)(learning_rate / (1 - o->beta1_power)) * *m / root;
         break;
     case NN_RMSPROP:
@@ -793,8 +795,8 @@ static void check_trainings(const Problem *p)
     NeuralNetwork nn = make_network(p);
     float *moments = (float *)malloc(2 * nn_num_parameters(nn) * sizeof(float));
     NNOptimizer plain = {.kind = NN_SGD, .learning_rate = draw(0, 7) == 0 ? 1e30 : 0.05, .state = moments};
-    NNOptimizer other = {kinds[draw(0, 3)], 0.01, 0.9, 0.99, 1e-8, (int)draw(0, 1), 0.5, 1.2, 1e-6, 0.05, draw(0, 1) ? 0.1 : 0,
-                       draw(0, 1) ? 0.01 : 0, draw(0, 1) ? 0.2 : 0, moments, 1, 1};
+    NNOptimizer other = {kinds[draw(0, 3)], 0.01, 0.9, 0.99, draw(0, 1) ? 1e-8 : 0.1, (int)draw(0, 1), (int)draw(0, 1), 0.5, 1.2,
+                       1e-6, 0.05, draw(0, 1) ? 0.1 : 0, draw(0, 1) ? 0.01 : 0, draw(0, 1) ? 0.2 : 0, moments, 1, 1};
     NNTrainOptions options = {.batch_size = draw(1, p->num_samples), .num_epochs = 2}, whole = {.batch_size = 70, .num_epochs = 2};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
         rates[i] = 0.01 + 0.1 * (double)fabsf(draw_float());
