@@ -49,12 +49,12 @@ class Samples(NamedTuple):
         given_y: NDArray[Any],
         weights: NDArray[np.float32] | None,
     ) -> Samples:
-        """Describe arrays that are checked. int32 targets are labels."""
+        """Describe arrays that are checked. One-dimensional targets are labels, int32."""
         fields: dict[str, Any] = {"x": matrix_fields(x)}
-        if y.dtype == np.int32:
+        if y.ndim == 1:
             fields["labels"] = ffi.cast("int32_t *", y.__array_interface__["data"][0])
         else:
-            fields["y"] = matrix_fields(y)
+            fields["y"] = matrix_fields(np.asarray(y, dtype=np.float32))
         if weights is not None:
             fields["sample_weights"] = ffi.cast("float *", weights.__array_interface__["data"][0])
         return cls(ffi.new("NNSamples *", fields), x, y, given_y, weights)

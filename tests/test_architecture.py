@@ -22,7 +22,7 @@ LAYERS = [
     ["_training.*", "_inspection", "_serialization"],
     ["_network"],
     ["_ensemble"],
-    ["datasets", "plot", "reference"],
+    ["datasets", "plot", "reference", "sklearn.*"],
     ["__init__"],  # what users import; the commands are users, too
     ["_commands.*", "__main__"],
 ]
@@ -163,7 +163,7 @@ def test_public_names_say_that_they_are_of_nnpy(name):
 def test_dir_shows_the_public_names_only():
     names = {name for name in dir(nnpy) if not (name.startswith("__") and name.endswith("__"))}
     assert set(nnpy.__all__) <= set(dir(nnpy))
-    assert names <= {*nnpy.__all__, "datasets", "plot", "reference"}
+    assert names <= {*nnpy.__all__, "datasets", "plot", "reference", "sklearn"}
 
 
 # ---- The functions above, on packages made for it ----
