@@ -74,8 +74,8 @@ typedef struct { const double *x_mean, *x_scale; const double *y_mean, *y_scale;
 typedef struct { Matrix x; Matrix y; const int32_t *labels; const float *sample_weights; } NNSamples;
 typedef struct {
     int kind; double learning_rate; double beta1, beta2; double epsilon; int epsilon_before_correction; int nesterov;
-    double eta_minus, eta_plus; double min_step, max_step; double weight_decay; double l2; double clip_norm; float *state;
-    double beta1_power, beta2_power;
+    double eta_minus, eta_plus; double min_step, max_step; double weight_decay; double l2; int l2_of_batch;
+    double clip_norm; float *state; double beta1_power, beta2_power;
 } NNOptimizer;
 typedef struct {
     size_t batch_size; size_t num_epochs; int shuffle; uint64_t seed; size_t first_epoch; int inputs_checked; float *losses;

@@ -83,6 +83,7 @@ typedef struct {
     double min_step, max_step;   /* Rprop: limits of the step size */
     double weight_decay;         /* decoupled: w -= learning_rate * weight_decay * w, weights only */
     double l2;                   /* adds l2 / 2 times the sum of squared weights to the loss */
+    int l2_of_batch;             /* l2 is divided by the number of samples in the mini-batch, as by scikit-learn */
     double clip_norm;            /* the largest Euclidean norm of the gradient (without l2), or 0 for no clipping */
     float *state;                /* (2, parameters): the first moments (or momentum buffers), then the second moments; initially 0.
                                     Rprop: the previous gradient, initially 0, then the step sizes, initially learning_rate */

@@ -282,6 +282,9 @@ static int iterate(Solver *s, NNLevenbergMarquardt *state, int *moved)
     if (code != NN_OK || !isfinite(old_value)) {
         return code != NN_OK ? code : NN_DIVERGED;
     }
+    if (!isfinite(s->max_diagonal)) {
+        return NN_OK; /* J^T J has overflowed: no damping is large enough */
+    }
     state->mu = state->nu == 0 ? state->damping * s->max_diagonal : state->mu; /* nu is 0 in the first iteration */
     state->nu = 2;
     memcpy(s->start, s->nn.weights[0].data, s->num_parameters * sizeof(float));

@@ -96,12 +96,13 @@ typedef struct {
 /* Advances the powers of beta1 and beta2 and sets the constants of the next parameter update. Only thread 0 calls it; the others
  * read the constants after the barriers of the forward pass. (The powers are products in double precision, because pow differs
  * between C libraries.) */
-static void prepare_update(NNStepContext *c, NNOptimizer *o, double learning_rate)
+static void prepare_update(NNStepContext *c, NNOptimizer *o, double learning_rate, size_t batch_size)
 {
+    double l2 = o->l2_of_batch ? o->l2 / (double)batch_size : o->l2;
     NNUpdateConstants update = {.kind = o->kind,
                                 .nesterov = o->nesterov,
                                 .gradient_scale = 1,
-                                .l2 = (float)o->l2,
+                                .l2 = (float)l2,
                                 .weight_decay_factor = (float)(1 - learning_rate * o->weight_decay),
                                 .learning_rate = (float)learning_rate,
                                 .epsilon = (float)o->epsilon,
@@ -158,7 +159,7 @@ static int train_step(TrainingLoop *loop, size_t first, size_t num_steps, double
 
     batch.delta_scale = delta_scale(&loop->step, batch.size, learning_rate);
     if (thread_index == 0 && !loop->step.updates_in_place) {
-        prepare_update(&loop->step, o, learning_rate);
+        prepare_update(&loop->step, o, learning_rate, batch.size);
     }
     if (nn_take_step(&loop->step, batch, sum_losses, team, thread_index)) {
         if (thread_index == 0) {

@@ -160,6 +160,15 @@ def test_a_defect_is_found(monkeypatch, name, defect):
 # ---- What it has found ----
 
 
+def test_levenberg_marquardt_stops_where_the_jacobian_is_too_large():
+    """J^T J is infinite; its damping was increased for ever."""
+    net = nnpy.NeuralNetwork([1, 1], "linear", seed=0)
+    net.parameters = [1e-4, 0]
+    history = net.fit([[1e20]], [0.0], optimizer="lm", epochs=3)
+    assert (history.stopped, len(history)) == ("converged", 0)
+    np.testing.assert_array_equal(net.parameters, np.float32([1e-4, 0]))
+
+
 @pytest.mark.parametrize("value", [np.array([1, 2]), np.array([1.0])])
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "seed", "verbose"])
 def test_an_array_is_no_integer(name, value):

@@ -31,6 +31,8 @@ class Trainer:
     model : Model
     settings : Settings
     state : OptimizerState
+    l2 : float
+        The L2 penalty of the next steps; at first that of the settings.
     plateau : Plateau or None
         The state of `ReduceOnPlateau`, if that is the learning rate.
     losses, learning_rates : list of float
@@ -64,6 +66,7 @@ class Trainer:
         if not np.isfinite(model.parameters).all():
             raise ValueError("the parameters of the network are not finite")
         self.model, self.settings, self._backend, self._poll = model, settings, backend, poll
+        self.l2 = settings.l2
         self._nn = model._nn_with_loss(settings.loss)
         self._dropout = None if settings.dropout is None else np.array(settings.dropout)
         self.losses: list[float] = []
@@ -74,6 +77,10 @@ class Trainer:
         self.plateau = Plateau(learning_rate) if isinstance(learning_rate, ReduceOnPlateau) else None
         self._schedule = learning_rate if callable(learning_rate) else None
         self._constant_rate = math.nan if self.plateau or self._schedule else float(learning_rate)
+
+    def set_learning_rate(self, value: float) -> None:
+        """Change the learning rate of the next steps, if it is no schedule."""
+        self._constant_rate = value
 
     def batch_size(self, num_samples: int) -> int:
         """Return the number of samples per step."""
@@ -109,7 +116,7 @@ class Trainer:
         steps_per_epoch = -(-len(samples) // self.batch_size(len(samples)))
         losses = np.empty(num_epochs, dtype=np.float32)
         rates = self._scheduled_rates(epoch, num_epochs, steps_per_epoch, span)
-        self.state.configure(l2=self.settings.l2, clip_norm=self.settings.clip_norm)
+        self.state.configure(l2=self.l2, clip_norm=self.settings.clip_norm)
         function, options = self._function(len(samples), losses, rates, inputs_checked=inputs_checked)
         monitor, had_trained, self.has_trained = ffi.new("NNMonitor *"), self.has_trained, True
 

@@ -18,7 +18,7 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
-from sklearn.utils import compute_class_weight, shuffle
+from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import validate_data
@@ -226,8 +226,7 @@ class _Computed(BaseMultilayerPerceptron):  # type: ignore[misc]
             return
         net, data = self._network(), self._data(X, y, sample_weight)
         total = len(data.x) if data.weights is None else float(data.weights.sum())
-        weights = None if data.weights is None else data.weights * (len(data.x) / total)
-        samples = data.samples(weights)
+        samples = data.samples(len(data.x) / total)
         samples.check_inputs()
         objective = _Objective(net, samples, self._loss_object(), self.alpha / total, self._divisor())
         super()._fit_lbfgs(objective, y, None, *rest)
@@ -309,27 +308,23 @@ class _Computed(BaseMultilayerPerceptron):  # type: ignore[misc]
     def _run(self, net: NeuralNetwork, data: Data, validation: tuple[Data, Any] | None, *, incremental: bool) -> None:
         """Train until the loss, or the score of the validation data, does not improve any more."""
         num, order = len(data.x), np.arange(len(data.x))
-        batch_size, options, loss_function = self._batch_size(num), self._options(), self._loss_object()
+        batch_size, loss_function = self._batch_size(num), self._loss_object()
         held_out, targets = (None, None) if validation is None else validation
         x, weights = (None, None) if held_out is None else (held_out.x, held_out.weights)
         if held_out is not None:
             self.validation_loss_curve_: list[float] = []
-            samples = held_out.samples(held_out.weights)
+            samples = held_out.samples()
             samples.check_inputs()
+        self._optimizer.begin(net, self._options(), batch_size=batch_size, alpha=self.alpha)
         self.n_iter_ = 0
         for epoch in range(self.max_iter):
             if self.shuffle:
-                order = shuffle(order, random_state=self._random_state)
+                permutation = np.arange(num)  # the same as sklearn.utils.shuffle
+                self._random_state.shuffle(permutation)
+                order = order[permutation]
             before = self._penalty(net)
-            loss = self._optimizer.train_epoch(
-                net,
-                data.part(order) if self.shuffle else data,
-                options,
-                epoch=epoch,
-                batch_size=batch_size,
-                alpha=self.alpha,
-                is_checked=epoch > 0,
-            )
+            part = data.part(order) if self.shuffle else data
+            loss = self._optimizer.train_epoch(part, epoch, inputs_checked=epoch > 0)
             penalty = (before + self._penalty(net)) / 2 * -(-num // batch_size) / num  # its mean over the mini-batches
             self.n_iter_ += 1
             self.loss_ = loss / self._divisor() + penalty

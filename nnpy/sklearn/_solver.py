@@ -29,11 +29,10 @@ class Data(NamedTuple):
         """Return the samples in these rows."""
         return Data(self.x[rows], self.y[rows], None if self.weights is None else self.weights[rows])
 
-    def samples(self, weights: NDArray[np.float64] | None = None) -> Samples:
-        """Describe the samples to C, with weights that need not be those of the data."""
-        return Samples.of(
-            self.x, self.y, self.y, None if weights is None else np.ascontiguousarray(weights, dtype=np.float32)
-        )
+    def samples(self, scale: float = 1.0) -> Samples:
+        """Describe the samples to C. scale: a factor of their weights."""
+        weights = None if self.weights is None else (self.weights * scale).astype(np.float32)
+        return Samples.of(self.x, self.y, self.y, weights)
 
 
 @dataclass(frozen=True)
@@ -74,56 +73,65 @@ class Solver:
         self._optimizer, self._schedule, self._power_t = optimizer, schedule, power_t
         self._first_rate = getattr(optimizer, "learning_rate", None)
         self._state = OptimizerState(optimizer, num_parameters)
+        self._trainer: Trainer | None = None
 
-    def train_epoch(
-        self,
-        net: NeuralNetwork,
-        data: Data,
-        options: FitOptions,
-        *,
-        epoch: int,
-        batch_size: int,
-        alpha: float,
-        is_checked: bool,
-    ) -> float:
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_trainer": None}
+
+    def begin(self, net: NeuralNetwork, options: FitOptions, *, batch_size: int, alpha: float) -> None:
+        """Prepare for epochs with these options and this penalty: alpha / 2 times the sum of the squared weights.
+
+        The penalty belongs to the sum of the losses of a mini-batch. `optimizer`, `l2`, `batch_size` and `shuffle` of the options
+        are not used.
+        """
+        options = replace(options, optimizer=self._optimizer, l2=alpha, batch_size="auto", shuffle=False)
+        settings = Settings.check(net, options)
+        if settings.batch_size is not None:  # a full-batch method needs None
+            settings = replace(settings, batch_size=batch_size)
+        self._trainer = Trainer(net, settings, backend=backend, state=self._state)
+
+    def train_epoch(self, data: Data, epoch: int, *, inputs_checked: bool) -> float:
         """Take the steps of an epoch, on mini-batches in the order of the data.
-
-        The loss of a mini-batch is the mean over its samples, weighted by data.weights, plus the penalty: alpha / 2 times the
-        sum of the squared weights of the network, divided by the number of samples in the mini-batch, or by the sum of their
-        weights.
 
         Returns
         -------
         loss : float
-            The mean loss of the samples, each taken before the step on its mini-batch, without the penalty.
+            The mean loss of the samples, each taken before the step on its mini-batch, without the penalty. The loss of a
+            mini-batch is a weighted mean, if the data have weights.
         """
+        assert self._trainer is not None
+        if data.weights is None:
+            self._advance(data.samples(), epoch, penalty_samples=0, inputs_checked=inputs_checked)
+            return self._trainer.losses[0]
         num, total = len(data.x), 0.0
-        settings = Settings.check(net, replace(options, optimizer=self._optimizer, batch_size="auto", shuffle=False))
-        if self._state.function is not None or self._optimizer._is_full_batch:
-            batch_size = num
-        else:
-            settings = replace(settings, batch_size=batch_size)
-        for start, stop, weight_sum in self._spans(data, batch_size):
-            part = data.part(slice(start, stop))
-            weights = None if part.weights is None else part.weights * (len(part.x) / weight_sum)
-            size = weight_sum if part.weights is not None else min(batch_size, stop - start)
-            trainer = Trainer(net, replace(settings, l2=alpha / size), backend=backend, state=self._state)
-            span = (start / num, stop / num)
-            trainer.advance(part.samples(weights), epoch, 1, span=span, inputs_checked=is_checked)
-            total += trainer.losses[0] * len(part.x)
+        size = self._trainer.batch_size(num)
+        for start in range(0, num, size):
+            part = data.part(slice(start, start + size))
+            weight_sum = float(part.weights.sum())  # type: ignore[union-attr]
+            if weight_sum > 0:
+                samples = part.samples(len(part.x) / weight_sum)
+                span = (start / num, min(start + size, num) / num)
+                self._advance(samples, epoch, span=span, penalty_samples=weight_sum, inputs_checked=inputs_checked)
+                total += self._trainer.losses[0] * len(part.x)
         return total / num
 
-    @staticmethod
-    def _spans(data: Data, batch_size: int) -> list[tuple[int, int, float]]:
-        """Return the begin and end of parts whose mini-batches have the same penalty, and the sum of the weights of a part."""
-        num = len(data.x)
-        if data.weights is None:
-            middle = num - num % batch_size
-            return [(start, stop, 0.0) for start, stop in ((0, middle), (middle, num)) if start < stop]
-        starts = range(0, num, batch_size)
-        spans = [(start, min(start + batch_size, num)) for start in starts]
-        sums = [(start, stop, float(data.weights[start:stop].sum())) for start, stop in spans]
-        return [span for span in sums if span[2] > 0]  # a mini-batch without weight has no loss
+    def _advance(
+        self,
+        samples: Samples,
+        epoch: int,
+        *,
+        span: tuple[float, float] = (0.0, 1.0),
+        penalty_samples: float,
+        inputs_checked: bool,
+    ) -> None:
+        """Take the steps on some samples. penalty_samples divides the penalty; if it is 0, the size of the mini-batch does."""
+        trainer = self._trainer
+        assert trainer is not None
+        alpha = trainer.settings.l2
+        if self._state.function is None:
+            self._state.c.l2_of_batch = penalty_samples == 0
+        trainer.l2 = alpha / (penalty_samples or (len(samples) if self._state.function is not None else 1))
+        trainer.advance(samples, epoch, 1, span=span, inputs_checked=inputs_checked)
 
     # ---- The learning rate ----
 
@@ -150,3 +158,5 @@ class Solver:
         if value > 0:
             self._state.buffer *= self._optimizer.learning_rate / value  # type: ignore[attr-defined]
         self._optimizer = replace(self._optimizer, learning_rate=value)  # type: ignore[call-arg]
+        if self._trainer is not None:
+            self._trainer.set_learning_rate(value)

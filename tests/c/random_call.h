@@ -219,7 +219,7 @@ static void choose_samples(Source *s, RandomCall *c)
 static void choose_options(Source *s, RandomCall *c)
 {
     static const double rates[] = {0.01, 0.5, 1e-30, 1e10, 1e38};
-    NNOptimizer o = {(int)choose(s, NN_SGD, NN_RPROP), rates[choose(s, 0, 4)], 0, 0.99, 1e-8, 0, 0, 0.5, 1.2, 1e-6, 50, 0, 0, 0, NULL,
+    NNOptimizer o = {(int)choose(s, NN_SGD, NN_RPROP), rates[choose(s, 0, 4)], 0, 0.99, 1e-8, 0, 0, 0.5, 1.2, 1e-6, 50, 0, 0, 0, 0, NULL,
                      1, 1};
     size_t num_steps;
     o.beta1 = choose(s, 0, 1) ? 0.9 : 0;
@@ -227,6 +227,7 @@ static void choose_options(Source *s, RandomCall *c)
     o.epsilon_before_correction = (int)choose(s, 0, 1);
     o.weight_decay = choose(s, 0, 3) == 0 ? 0.1 : 0;
     o.l2 = choose(s, 0, 3) == 0 ? 0.01 : 0;
+    o.l2_of_batch = (int)choose(s, 0, 1);
     o.clip_norm = choose(s, 0, 3) == 0 ? 0.1 : 0;
     c->optimizer = o;
     c->options.batch_size = choose(s, 0, 3) == 0 ? SIZE_MAX : choose(s, 1, c->num_samples);

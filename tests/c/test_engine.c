@@ -354,13 +354,13 @@ static float sign_of(float x)
 }
 
 /* The update of one parameter w with gradient g and optimiser state m, v; see NNUpdateConstants. */
-static void oracle_update(const NNOptimizer *o, double learning_rate, int is_bias, float gradient_scale, float g, float *m,
+static void oracle_update(const NNOptimizer *o, double learning_rate, double l2, int is_bias, float gradient_scale, float g, float *m,
                           float *v, float *w)
 {
     float weight_decay_factor = is_bias ? 1 : (float)(1 - learning_rate * o->weight_decay);
     float beta1 = (float)o->beta1, beta2 = (float)o->beta2, update, sign_product, factor, root;
     double epsilon;
-    g = nn_fmaf(is_bias ? 0 : (float)o->l2, *w, gradient_scale * g);
+    g = nn_fmaf(is_bias ? 0 : (float)l2, *w, gradient_scale * g);
     switch (o->kind) {
     case NN_ADAM:
         *m = nn_fmaf((float)(1 - o->beta1), g - *m, *m);
@@ -415,10 +415,10 @@ static double oracle_sum_squares(Matrix m)
 }
 
 /* The parameter update of a whole network. */
-static void oracle_optimizer_step(NeuralNetwork nn, NeuralNetwork grad, NNOptimizer *o, double learning_rate)
+static void oracle_optimizer_step(NeuralNetwork nn, NeuralNetwork grad, NNOptimizer *o, double learning_rate, size_t batch_size)
 {
     size_t num = nn_num_parameters(nn), q = 0;
-    double norm2 = 0;
+    double norm2 = 0, l2 = o->l2_of_batch ? o->l2 / (double)batch_size : o->l2;
     float gradient_scale = 1;
     o->beta1_power *= o->beta1;
     o->beta2_power *= o->beta2;
@@ -432,7 +432,7 @@ static void oracle_optimizer_step(NeuralNetwork nn, NeuralNetwork grad, NNOptimi
     for (size_t l = 0; l < nn.num_layers; l++) {
         size_t num_weights = nn.archi[l] * nn.archi[l + 1];
         for (size_t i = 0; i < num_weights + nn.archi[l + 1]; i++, q++) {
-            oracle_update(o, learning_rate, i >= num_weights, gradient_scale, grad.weights[0].data[q], &o->state[q],
+            oracle_update(o, learning_rate, l2, i >= num_weights, gradient_scale, grad.weights[0].data[q], &o->state[q],
                           &o->state[num + q], &nn.weights[0].data[q]);
         }
     }
@@ -477,7 +477,7 @@ static void oracle_train(const Problem *p, NeuralNetwork nn, NNOptimizer *o, con
                     nn.weights[0].data[q] += grad.weights[0].data[q];
                 }
             } else {
-                oracle_optimizer_step(nn, grad, o, learning_rate);
+                oracle_optimizer_step(nn, grad, o, learning_rate, size);
             }
             num_steps++;
         }
@@ -796,7 +796,8 @@ static void check_trainings(const Problem *p)
     float *moments = (float *)malloc(2 * nn_num_parameters(nn) * sizeof(float));
     NNOptimizer plain = {.kind = NN_SGD, .learning_rate = draw(0, 7) == 0 ? 1e30 : 0.05, .state = moments};
     NNOptimizer other = {kinds[draw(0, 3)], 0.01, 0.9, 0.99, draw(0, 1) ? 1e-8 : 0.1, (int)draw(0, 1), (int)draw(0, 1), 0.5, 1.2,
-                       1e-6, 0.05, draw(0, 1) ? 0.1 : 0, draw(0, 1) ? 0.01 : 0, draw(0, 1) ? 0.2 : 0, moments, 1, 1};
+                       1e-6, 0.05, draw(0, 1) ? 0.1 : 0, draw(0, 1) ? 0.01 : 0, (int)draw(0, 1), draw(0, 1) ? 0.2 : 0, moments,
+                       1, 1};
     NNTrainOptions options = {.batch_size = draw(1, p->num_samples), .num_epochs = 2}, whole = {.batch_size = 70, .num_epochs = 2};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
         rates[i] = 0.01 + 0.1 * (double)fabsf(draw_float());

@@ -1,0 +1,125 @@
+"""Times `nnpy.sklearn` beside scikit-learn's own multilayer perceptrons, with the same parameters, data and number of epochs.
+
+    pip install '.[sklearn]'
+    python benchmarks/estimators.py [--rounds 5] [--write docs/sklearn.md]
+
+Each row is a call of fit or predict. Before it is timed, both results are compared: the last training loss, or the predictions.
+The rounds are interleaved; the table has the medians.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import datasets, neural_network
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
+
+import nnpy.sklearn
+
+MARKS = ("<!-- rows written by benchmarks/estimators.py -->", "<!-- end -->")
+
+
+class Row(NamedTuple):
+    """A row of the table."""
+
+    data: str
+    num_samples: int
+    is_classifier: bool
+    parameters: dict[str, Any]
+    dtype: type = np.float64
+    predicts: bool = False
+
+    def load(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return standardised inputs, and the targets."""
+        if self.data == "digits":
+            x, y = datasets.load_digits(return_X_y=True)
+        elif self.data == "iris":
+            x, y = datasets.load_iris(return_X_y=True)
+        elif self.data == "images":
+            x, y = datasets.make_classification(self.num_samples, 784, n_informative=40, n_classes=10, random_state=0)
+        elif self.is_classifier:
+            x, y = datasets.make_classification(self.num_samples, 20, n_informative=10, n_classes=3, random_state=0)
+        else:
+            x, y = datasets.make_friedman1(self.num_samples, n_features=20, noise=1.0, random_state=0)
+            y = (y - y.mean()) / y.std()
+        return StandardScaler().fit_transform(x).astype(self.dtype), y
+
+
+ROWS = [
+    Row("iris", 150, True, {"max_iter": 200}),
+    Row("digits", 1797, True, {"max_iter": 50}),
+    Row("digits", 1797, True, {"max_iter": 50, "hidden_layer_sizes": (32,), "batch_size": 32}),
+    Row("digits", 1797, True, {"max_iter": 50, "solver": "sgd", "learning_rate_init": 0.05}),
+    Row("digits", 1797, True, {"max_iter": 100, "solver": "lbfgs"}),
+    Row("digits", 1797, True, {"max_iter": 50, "early_stopping": True}),
+    Row("digits", 1797, True, {"max_iter": 50}, np.float32),
+    Row("classes", 20_000, True, {"max_iter": 10, "hidden_layer_sizes": (100, 50)}),
+    Row("classes", 20_000, True, {"max_iter": 10, "hidden_layer_sizes": (16,), "batch_size": 16}),
+    Row("friedman1", 20_000, False, {"max_iter": 10}),
+    Row("friedman1", 20_000, False, {"max_iter": 10, "activation": "tanh", "hidden_layer_sizes": (64, 64)}),
+    Row("friedman1", 2000, False, {"max_iter": 200, "solver": "lbfgs"}),
+    Row("images", 20_000, True, {"max_iter": 5, "hidden_layer_sizes": (256,)}, np.float32),
+    Row("images", 20_000, True, {"max_iter": 5, "hidden_layer_sizes": (256,)}),
+    Row("images", 20_000, True, {"max_iter": 1, "hidden_layer_sizes": (256,)}, np.float32, predicts=True),
+    Row("classes", 200_000, True, {"max_iter": 1}, predicts=True),
+]
+
+
+def prepare(row: Row, module: Any) -> tuple[Callable[[], object], Any]:
+    """Return the call to time, and a result to compare."""
+    x, y = row.load()
+    kind = module.MLPClassifier if row.is_classifier else module.MLPRegressor
+    parameters = {"random_state": 0, "tol": 0.0, "n_iter_no_change": 1000, **row.parameters}
+    estimator = kind(**parameters).fit(x, y)
+    if row.predicts:
+        return lambda: estimator.predict(x), estimator.predict(x)
+    return lambda: kind(**parameters).fit(x, y), estimator.loss_
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--write", type=Path, help="a Markdown file with the marks of this script, to write the rows to"
+    )
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    lines = []
+    for row in ROWS:
+        calls, results = zip(*(prepare(row, module) for module in (neural_network, nnpy.sklearn)), strict=True)
+        if row.predicts:
+            assert np.mean(results[0] == results[1]) > 0.999
+        else:
+            np.testing.assert_allclose(results[1], results[0], rtol=0.05, atol=1e-3)
+        times: tuple[list[float], list[float]] = ([], [])
+        for _ in range(arguments.rounds):
+            for call, seconds in zip(calls, times, strict=True):
+                start = time.perf_counter()
+                call()
+                seconds.append(time.perf_counter() - start)
+        theirs, ours = (1000 * statistics.median(seconds) for seconds in times)
+        settings = ", ".join(f"{name}={value!r}" for name, value in row.parameters.items())
+        what = "predict" if row.predicts else f"fit, {settings}"
+        lines.append(
+            f"| {row.data}, {row.num_samples:,} rows, {row.dtype.__name__} | {what} | {theirs:.1f} | {ours:.1f} | {theirs / ours:.1f} |"
+        )
+        print(lines[-1], flush=True)
+    if arguments.write:
+        text = arguments.write.read_text(encoding="utf-8")
+        before, after = text.split(MARKS[0])[0], text.split(MARKS[1])[1]
+        table = "\n".join([MARKS[0], *lines, MARKS[1]])
+        arguments.write.write_text(before + table + after, encoding="utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
