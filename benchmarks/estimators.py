@@ -3,16 +3,17 @@
     pip install '.[sklearn]'
     python benchmarks/estimators.py [--rounds 5] [--write docs/sklearn.md]
 
-Each row is a call of fit or predict. Before it is timed, both results are compared: the last training loss, or the predictions.
-The rounds are interleaved; the table has the medians.
+Each row is a call of fit or predict. Each library has its own process, which calls once before it is timed. The results of both
+are compared: the last training loss, or the mean of the predictions. The rounds are interleaved; the table has the medians.
 """
 
 import argparse
+import json
 import statistics
+import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,45 +74,53 @@ ROWS = [
 ]
 
 
-def prepare(row: Row, module: Any) -> tuple[Callable[[], object], Any]:
-    """Return the call to time, and a result to compare."""
+def work(number: int, library: str) -> None:
+    """Make the call of a row twice; print the result, and the seconds of the second one, as JSON."""
+    row, module = ROWS[number], neural_network if library == "scikit-learn" else nnpy.sklearn
+    warnings.simplefilter("ignore", ConvergenceWarning)
     x, y = row.load()
     kind = module.MLPClassifier if row.is_classifier else module.MLPRegressor
     parameters = {"random_state": 0, "tol": 0.0, "n_iter_no_change": 1000, **row.parameters}
     estimator = kind(**parameters).fit(x, y)
     if row.predicts:
-        return lambda: estimator.predict(x), estimator.predict(x)
-    return lambda: kind(**parameters).fit(x, y), estimator.loss_
+        estimator.predict(x)
+    start = time.perf_counter()
+    result = estimator.predict(x).mean() if row.predicts else kind(**parameters).fit(x, y).loss_
+    print(json.dumps([float(result), time.perf_counter() - start]))
+
+
+def measure(number: int, library: str) -> tuple[float, float]:
+    """Run a process for a row; return the result and the seconds."""
+    command = [sys.executable, __file__, "--work", str(number), library]
+    result, seconds = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return result, seconds
 
 
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--write", type=Path, help="a Markdown file with the marks of this script, to write the rows to"
-    )
+    parser.add_argument("--write", type=Path, help="a Markdown file with the marks of this script, for the rows")
+    parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore", ConvergenceWarning)
+    if arguments.work:
+        work(int(arguments.work[0]), arguments.work[1])
+        return 0
     lines = []
-    for row in ROWS:
-        calls, results = zip(*(prepare(row, module) for module in (neural_network, nnpy.sklearn)), strict=True)
-        if row.predicts:
-            assert np.mean(results[0] == results[1]) > 0.999
-        else:
-            np.testing.assert_allclose(results[1], results[0], rtol=0.05, atol=1e-3)
-        times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(arguments.rounds):
-            for call, seconds in zip(calls, times, strict=True):
-                start = time.perf_counter()
-                call()
-                seconds.append(time.perf_counter() - start)
-        theirs, ours = (1000 * statistics.median(seconds) for seconds in times)
+    for number, row in enumerate(ROWS):
+        rounds = [[measure(number, library) for library in ("scikit-learn", "nnpy")] for _ in range(arguments.rounds)]
+        for (expected, _), (result, _) in rounds:
+            np.testing.assert_allclose(result, expected, rtol=0.05, atol=1e-3)
+        theirs, ours = (1000 * statistics.median(pair[i][1] for pair in rounds) for i in range(2))
         settings = ", ".join(f"{name}={value!r}" for name, value in row.parameters.items())
-        what = "predict" if row.predicts else f"fit, {settings}"
-        lines.append(
-            f"| {row.data}, {row.num_samples:,} rows, {row.dtype.__name__} | {what} | {theirs:.1f} | {ours:.1f} | {theirs / ours:.1f} |"
-        )
+        cells = [
+            f"{row.data}, {row.num_samples:,} rows, {row.dtype.__name__}",
+            "predict" if row.predicts else f"fit, {settings}",
+            f"{theirs:.1f}",
+            f"{ours:.1f}",
+            f"{theirs / ours:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
     if arguments.write:
         text = arguments.write.read_text(encoding="utf-8")

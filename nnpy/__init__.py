@@ -77,7 +77,7 @@ __all__ = [
     "show_config",
 ]
 
-_SUBMODULES = ("datasets", "plot", "reference", "sklearn")  # imported when they are first used
+_SUBMODULES = ("datasets", "plot", "reference")  # imported when they are first used
 
 for _name in __all__:  # where users find it, not the module that it is defined in
     if hasattr(globals()[_name], "__module__"):

@@ -163,7 +163,7 @@ def test_public_names_say_that_they_are_of_nnpy(name):
 def test_dir_shows_the_public_names_only():
     names = {name for name in dir(nnpy) if not (name.startswith("__") and name.endswith("__"))}
     assert set(nnpy.__all__) <= set(dir(nnpy))
-    assert names <= {*nnpy.__all__, "datasets", "plot", "reference", "sklearn"}
+    assert names <= {*nnpy.__all__, "datasets", "plot", "reference"}
 
 
 # ---- The functions above, on packages made for it ----

@@ -27,6 +27,8 @@ def examples_of(name):
 
 @pytest.mark.parametrize("name", [*MODULES, *PUBLIC])
 def test_examples(name):
+    if name.startswith("nnpy.sklearn"):
+        pytest.importorskip("sklearn", minversion="1.7")
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     for test in examples_of(name):
         runner.run(test)

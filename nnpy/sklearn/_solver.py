@@ -81,8 +81,8 @@ class Solver:
     def begin(self, net: NeuralNetwork, options: FitOptions, *, batch_size: int, alpha: float) -> None:
         """Prepare for epochs with these options and this penalty: alpha / 2 times the sum of the squared weights.
 
-        The penalty belongs to the sum of the losses of a mini-batch. `optimizer`, `l2`, `batch_size` and `shuffle` of the options
-        are not used.
+        The penalty belongs to the sum of the losses of a mini-batch. `optimizer`, `l2`, `batch_size` and `shuffle` of the
+        options are not used.
         """
         options = replace(options, optimizer=self._optimizer, l2=alpha, batch_size="auto", shuffle=False)
         settings = Settings.check(net, options)
