@@ -16,6 +16,7 @@ from scipy import sparse, special
 from sklearn import neural_network
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.utils import compute_class_weight
@@ -533,6 +534,10 @@ n_iter_no_change, max_fun
         self.class_weight = class_weight
         self.dropout = dropout
         self.clip_norm = clip_norm
+
+    def _score(self, X: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> float:
+        """Return the accuracy on validation data. scikit-learn 1.7 looks for NaN, also in labels that are strings."""
+        return float(accuracy_score(y, self._predict(X, check_input=False), sample_weight=sample_weight))
 
 
 class MLPRegressor(_Computed, neural_network.MLPRegressor):  # type: ignore[misc]
