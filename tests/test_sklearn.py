@@ -400,6 +400,8 @@ def test_class_weights_are_sample_weights(solver):
     assert one.predict(X).mean() > few(MLPClassifier, solver=solver).fit(X, BINARY).predict(X).mean()
     with pytest.raises(ValueError, match="^class_weight is not supported for multilabel targets$"):
         few(MLPClassifier, class_weight="balanced").fit(X, SEVERAL)
+    with pytest.raises(ValueError, match="^class_weight and sample_weight give all samples a weight of 0$"):
+        few(MLPClassifier, class_weight=dict.fromkeys("abc", 0), solver=solver).fit(X, LABELS)
     with pytest.raises(ValueError, match="'class_weight' parameter of MLPClassifier must be"):
         few(MLPClassifier, class_weight="heavy").fit(X, LABELS)
 

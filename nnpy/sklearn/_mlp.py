@@ -215,8 +215,10 @@ class _Computed(BaseMultilayerPerceptron):  # type: ignore[misc]
             raise ValueError("class_weight is not supported for multilabel targets")
         index = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(int)
         table = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[index])
-        weights: NDArray[Any] = table[index]
-        return weights if sample_weight is None else weights * sample_weight
+        weights: NDArray[Any] = table[index] if sample_weight is None else table[index] * sample_weight
+        if not weights.any():
+            raise ValueError("class_weight and sample_weight give all samples a weight of 0")
+        return weights
 
     def _fit_lbfgs(self, X: Any, y: NDArray[Any], sample_weight: Any, *rest: Any) -> None:
         if self.dropout is not None or self.clip_norm is not None:
