@@ -543,7 +543,10 @@ def test_ctrl_c_in_cross_validation_changes_nothing():
     np.testing.assert_array_equal(net.parameters, before)
     assert net.activations == ("sigmoid", "sigmoid")
     assert net.scaler is None
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("nnpy")]
+    for thread in threading.enumerate():
+        if thread.name.startswith("nnpy"):  # it may have just ended its work
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 # ---- What it is for ----
