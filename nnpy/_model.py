@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, SupportsIndex, overload
@@ -172,17 +171,16 @@ class Gradient(Parameters):
         self._allocate(sizes, ("linear",) * (len(sizes) - 1))
 
 
-_models: weakref.WeakSet[Model] = weakref.WeakSet()
+_num_forks = 0  # of the processes from the first one to this one
 
 
-def _unlock_after_fork() -> None:
-    """Give every network a new lock: a thread that held the old one is not there in the child process."""
-    for model in _models:
-        model._lock = threading.RLock()
+def _count_fork() -> None:
+    global _num_forks  # noqa: PLW0603
+    _num_forks += 1
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock_after_fork)
+    os.register_at_fork(after_in_child=_count_fork)
 
 
 class Model(Parameters):
@@ -192,7 +190,7 @@ class Model(Parameters):
         "_can_choose_activation",
         "_can_choose_scaler",
         "_feature_names",
-        "_lock",
+        "_locks",
         "_one_call",
         "_one_input",
         "_one_output",
@@ -216,14 +214,22 @@ class Model(Parameters):
 
     def _allocate(self, layer_sizes: tuple[int, ...], activations: tuple[str, ...]) -> None:
         super()._allocate(layer_sizes, activations)
-        self._lock = threading.RLock()  # reentrant: a signal handler may copy the network that its thread is training
-        _models.add(self)
+        self._locks: dict[int, threading.RLock] = {}
         self._one_input, self._one_output = (1, layer_sizes[0]), (1, layer_sizes[-1])
         self._feature_names: tuple[str, ...] | None = None
         self._state: OptimizerState | None = None  # of partial_fit
         # What `fit` may still choose, as long as the parameters are those of the seed.
         self._seed, self._can_choose_activation, self._can_choose_scaler = None, False, False
         self._set_scaler(None)
+
+    @property
+    def _lock(self) -> threading.RLock:
+        """Held while the network is trained. A child process has another one: a thread that held this one is not there.
+
+        It is reentrant: a signal handler may copy the network that its thread is training.
+        """
+        # setdefault is atomic: two threads get the same lock.
+        return self._locks.get(_num_forks) or self._locks.setdefault(_num_forks, threading.RLock())
 
     @property
     def activations(self) -> tuple[str, ...]:
