@@ -1,1 +1,1 @@
-"""The parts of `NeuralNetwork.fit`: options, data, steps, what is monitored, the loop, checkpoints."""
+"""The parts of `NeuralNetwork.fit`: defaults, options, data, steps, what is monitored, the loop, checkpoints."""
