@@ -189,6 +189,7 @@ import nnpy
 
 nnpy.set_num_threads(1)
 net = nnpy.NeuralNetwork([1, 20, 1], ["tanh", "linear"], seed=0)
+net.fit_scaler(None)
 x = np.linspace(-1, 1, 200_000, dtype=np.float32).reshape(-1, 1)
 y = np.sin(5 * x)
 fit = lambda n: net.fit(x[:n], y[:n], optimizer=nnpy.LevenbergMarquardt(), epochs=2).loss[-1]
