@@ -3,6 +3,7 @@
 import copy
 import pickle
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -525,6 +526,7 @@ def test_no_epochs_choose_nothing():
     assert net.scaler is None
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the test uses a timer of Unix")
 def test_ctrl_c_in_cross_validation_changes_nothing():
     net = nnpy.NeuralNetwork([6, 64, 3], seed=3)
     before = net.parameters.copy()
