@@ -297,7 +297,6 @@ def test_cross_validation_chooses_epochs_and_l2():
     by_hand.fit(x, y, epochs=num, l2=l2, seed=1)
     same(whole, by_hand)
     assert net().fit(x, y, seed=1).chosen == history.chosen
-    assert nnpy.get_num_threads() >= 1
     # A given l2 is kept.
     history = net().fit(x, y, l2=0.5, seed=1)
     assert history.chosen.split("; ")[-1].endswith(" epochs by 5-fold cross-validation")
@@ -470,13 +469,25 @@ def test_divergence_in_cross_validation_is_that_of_the_training():
     assert np.isfinite(net.parameters).all()
 
 
-def test_folds_without_weight_hold_samples_out_instead():
+@pytest.mark.parametrize(("num", "text"), [(4, "2000 epochs"), (12, " epochs and l2=0.25 by 5-fold cross-validation")])
+def test_samples_without_weight_are_left_out(num, text):
+    """A fold of them would have no loss."""
+    rows = np.arange(0, 60, 60 // num)
     weights = np.zeros(60)
-    weights[:4] = 1
-    history = nnpy.NeuralNetwork([6, 5, 3], ["tanh", "linear"], seed=3).fit(
-        X, Y, optimizer="adam", seed=3, sample_weight=weights, epochs="auto", validation_data=(X, Y)
-    )
-    assert history.chosen.startswith("up to 1000 epochs")
+    weights[rows] = 1 + np.arange(num)
+    one, other = (nnpy.NeuralNetwork([6, 5, 3], ["tanh", "linear"], seed=3) for _ in range(2))
+    history = one.fit(X, Y, optimizer="adam", seed=3, sample_weight=weights)
+    assert history.chosen.endswith(text)
+    other.fit(X[rows], Y[rows], optimizer="adam", seed=3, sample_weight=weights[rows])
+    same(one, other)
+
+
+def test_a_fold_that_is_refused_has_samples_held_out_instead(monkeypatch):
+    def refuse(*_):
+        raise ValueError("all samples have a weight of 0 or no target")
+
+    monkeypatch.setattr(cross_validation, "_run", refuse)
+    assert epochs_text().chosen.endswith("the loss of 6 samples that are held out")
 
 
 # ---- What is refused, and Ctrl-C ----

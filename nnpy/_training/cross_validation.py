@@ -26,7 +26,7 @@ __all__ = ["Best", "cross_validate"]
 _FOLDS = 5
 _ROWS_FOR_ALL_FOLDS = 2000  # with more samples, one fold is enough to tell
 _PENALTIES = (0.0, 1.0, 3.0, 10.0)  # l2 times the number of samples
-# The number of epochs to train for, divided by the best one in the folds: now the learning rate decreases to 0 on the way.
+# The best epoch of the folds, times this, is the number of epochs to train for: their learning rate decreases to 0.
 _MARGIN = 1.3
 
 
@@ -75,7 +75,7 @@ def cross_validate(model: Model, given: Given, options: FitOptions, *, backend: 
             tasks.append(Task(partial(loop.fit, net, Given(x, y, None), fold_options)))
     try:
         _run(tasks, backend, poll)
-    except (DivergenceError, ValueError):  # a ValueError: all weights of a fold are 0
+    except (DivergenceError, ValueError):  # a ValueError: class weights or missing targets leave a fold without samples
         return None
     curves = [_padded(task.history, options.epochs) for task in tasks]
     means = np.reshape(curves, (len(penalties), num_folds, -1)).mean(axis=1)

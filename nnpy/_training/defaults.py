@@ -70,6 +70,8 @@ def fit(
     history = History() if history is None else history
     try:
         given = Given.read(model, x, y)
+        if _is_auto(options):
+            given, options = _without_weightless_samples(given, options)
         with _undone_unless_trained(model, history):
             options = _choose(model, given, options, history, backend=backend, poll=poll)
             loop.fit(model, given, options, history=history, backend=backend, poll=poll)
@@ -94,23 +96,38 @@ def _undone_unless_trained(model: Model, history: History) -> Iterator[None]:
             model._set_scaler(scaler)
 
 
+def _is_auto(options: FitOptions) -> bool:
+    """Whether the number of epochs is left open."""
+    return isinstance(options.epochs, str) and options.epochs == "auto"
+
+
+def _without_weightless_samples(given: Given, options: FitOptions) -> tuple[Given, FitOptions]:
+    """Leave out samples with a weight of 0, so that folds and held-out samples have weights."""
+    if options.sample_weight is None or given.y is None:
+        return given, options
+    weights, y = check_sample_weight(options.sample_weight, len(given.x)), rows_of(given.y)
+    rows = weights > 0
+    if rows.all() or not rows.any() or len(y) != len(rows):
+        return given, options
+    return given._replace(x=given.x[rows], y=y[rows]), replace(options, sample_weight=weights[rows])
+
+
 def _choose(
     model: Model, given: Given, options: FitOptions, history: History, *, backend: Any, poll: Poll
 ) -> FitOptions:
     """Set activation and scaler of the model; return options that leave nothing open. history.chosen describes all of that."""
     chosen: list[str] = []
-    can_choose = (model._can_choose_activation or model._can_choose_scaler) and model._is_untrained()
-    if can_choose and model._can_choose_activation:
+    is_auto = _is_auto(options)
+    is_untrained = (is_auto or model._can_choose_activation or model._can_choose_scaler) and model._is_untrained()
+    if is_untrained and model._can_choose_activation:
         chosen += _choose_activation(model, given, options)
-    is_auto = isinstance(options.epochs, str) and options.epochs == "auto"
     Settings.check(model, replace(options, epochs=1) if is_auto else options, is_iterable=given.y is None)
-    if can_choose and model._can_choose_scaler and given.y is not None:
+    if is_untrained and model._can_choose_scaler and given.y is not None:
         chosen += _choose_scaler(model, given, options)
     if options.optimizer is None:
         options = replace(options, optimizer=Adam(CosineDecay(_learning_rate(model))))
         chosen.append(f"Adam with a learning rate from {_learning_rate(model):.3g} to 0")
     if is_auto:
-        is_untrained = model._is_untrained()
         plan = _plan_epochs(model, given, options, is_untrained=is_untrained, backend=backend, poll=poll)
         options = replace(options, **plan.options)
         chosen.append(plan.text)
@@ -255,10 +272,8 @@ def _plan_epochs(
 ) -> _Plan:
     if given.y is None:
         return _Plan({"epochs": _EPOCHS_BATCHES}, f"{_EPOCHS_BATCHES} epochs")
-    num, optimizer = (
-        max(1, len(given.x)),
-        check_optimizer(options.optimizer),
-    )  # without any sample, training will be refused
+    num = max(1, len(given.x))  # without any sample, training will be refused
+    optimizer = check_optimizer(options.optimizer)
     num_epochs = _EPOCHS_FULL_BATCH if optimizer._is_full_batch else _max_epochs(num, options.batch_size)
     if options.early_stopping is not None:
         return _Plan({"epochs": num_epochs}, f"up to {num_epochs} epochs")
