@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sklearn import datasets
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
+from tables import write_table
 
 import nnpy
 
@@ -140,10 +141,7 @@ def main() -> int:
         lines.append(f"| {' | '.join(cells)} | {seconds:.2f} |")
         print(lines[-1], flush=True)
     if arguments.write:
-        text = arguments.write.read_text(encoding="utf-8")
-        before, after = text.split(MARKS[0])[0], text.split(MARKS[1])[1]
-        table = "\n".join([MARKS[0], *lines, MARKS[1]])
-        arguments.write.write_text(before + table + after, encoding="utf-8", newline="\n")
+        write_table(arguments.write, MARKS, "\n".join(["", *lines, ""]))
     return 0
 
 

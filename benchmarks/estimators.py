@@ -19,9 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from processes import environment
 from sklearn import datasets, neural_network
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
+from tables import write_table
 
 import nnpy.sklearn
 
@@ -92,7 +94,9 @@ def work(number: int, library: str) -> None:
 def measure(number: int, library: str) -> tuple[float, float]:
     """Run a process for a row; return the result and the seconds."""
     command = [sys.executable, __file__, "--work", str(number), library]
-    result, seconds = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    result, seconds = json.loads(
+        subprocess.run(command, env=environment(), check=True, capture_output=True, text=True).stdout
+    )
     return result, seconds
 
 
@@ -123,10 +127,7 @@ def main() -> int:
         lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
     if arguments.write:
-        text = arguments.write.read_text(encoding="utf-8")
-        before, after = text.split(MARKS[0])[0], text.split(MARKS[1])[1]
-        table = "\n".join([MARKS[0], *lines, MARKS[1]])
-        arguments.write.write_text(before + table + after, encoding="utf-8", newline="\n")
+        write_table(arguments.write, MARKS, "\n".join(["", *lines, ""]))
     return 0
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from processes import environment, measure, time_text
+from tables import write_table
 
 HERE = Path(__file__).resolve().parent
 MARKS = ("<!-- benchmark: written by benchmarks/run.py -->", "<!-- end of benchmark -->")
@@ -164,12 +165,7 @@ def table(results: dict[str, Any]) -> str:
 
 def write_readme(text: str) -> None:
     """Replace the table in README.md."""
-    readme = HERE.parent / "README.md"
-    before, _, rest = readme.read_text().partition(MARKS[0])
-    _, mark, after = rest.partition(MARKS[1])
-    if not mark:
-        sys.exit("README.md has no place for the benchmark")
-    readme.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
+    write_table(HERE.parent / "README.md", MARKS, f"\n\n{text}\n\n")
 
 
 def names_from(known: Iterable[str]) -> Callable[[str], list[str]]:

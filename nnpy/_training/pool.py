@@ -92,7 +92,7 @@ class Pool:
         """Start the threads, in a thread that Ctrl-C does not interrupt."""
         try:
             for number in range(num_threads):
-                threading.Thread(target=self._work, name=f"nnpy.fit_many_{number}", daemon=True).start()
+                threading.Thread(target=self._work, name=f"nnpy.pool_{number}", daemon=True).start()
         except BaseException as error:
             self._errors.append(error)
 
