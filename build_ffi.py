@@ -71,7 +71,10 @@ typedef struct {
 } NNMonitor;
 typedef struct { int isa; int num_threads; } NNBackend;
 typedef struct { const double *x_mean, *x_scale; const double *y_mean, *y_scale; } NNScaler;
-typedef struct { Matrix x; Matrix y; const int32_t *labels; const float *sample_weights; } NNSamples;
+typedef struct {
+    Matrix x; Matrix y; const int32_t *labels; const float *sample_weights; const size_t *rows; size_t num_rows;
+    NNScaler scaler;
+} NNSamples;
 typedef struct {
     int kind; double learning_rate; double beta1, beta2; double epsilon; int epsilon_before_correction; int nesterov;
     double eta_minus, eta_plus; double min_step, max_step; double weight_decay; double l2; int l2_of_batch;

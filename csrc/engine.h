@@ -12,7 +12,7 @@
  *
  *     nn        the network; its loss is nn.loss. Its parameters lie one after another, as nn_alloc places them
  *     scaler    the scaling of inputs and outputs, or NULL for none
- *     samples   inputs and targets of n samples
+ *     samples   inputs and targets of n samples, with the scaling that they need
  *     backend   the instruction set and the number of threads
  *     monitor   lets the caller stop the call, and tells how far the call came
  *
@@ -48,17 +48,24 @@ typedef struct {
 /* Standardisation. The network gets the inputs (x - x_mean) / x_scale, and its outputs a are scaled back to a * y_scale + y_mean;
  * both are computed in double precision. Scales are positive. */
 typedef struct {
-    const double *x_mean, *x_scale; /* (inputs,) each */
+    const double *x_mean, *x_scale; /* (inputs,) each, or NULL where inputs are not scaled */
     const double *y_mean, *y_scale; /* (outputs,) each, or NULL where outputs are not scaled */
 } NNScaler;
 
-/* n samples. The loss of a sample is multiplied by its weight; the sum over the samples is divided by n, so the weights should be 1
- * on average. */
+/* n samples: those in all rows of a table, or in some. They are scaled as they are read, so that nobody needs a copy: neither of a
+ * part of a table nor of scaled numbers.
+ *
+ * The loss of a sample is multiplied by its weight; the sum over the samples is divided by n, so the weights should be 1 on
+ * average. */
 typedef struct {
-    Matrix x;                    /* (n, inputs) */
-    Matrix y;                    /* (n, outputs): the targets; data is NULL if there are labels */
-    const int32_t *labels;       /* (n,): class indices from 0, for NN_CROSS_ENTROPY; or NULL */
-    const float *sample_weights; /* (n,): not negative; or NULL for weights of 1 */
+    Matrix x;                    /* (rows of the table, inputs) */
+    Matrix y;                    /* (rows of the table, outputs): the targets; data is NULL if there are labels */
+    const int32_t *labels;       /* (rows of the table,): class indices from 0, for NN_CROSS_ENTROPY; or NULL */
+    const float *sample_weights; /* (rows of the table,): not negative; or NULL for weights of 1 */
+    const size_t *rows;          /* (num_rows,): sample i is in row rows[i] of the table, and n is num_rows; or NULL: sample i is
+                                    in row i, and n is x.rows */
+    size_t num_rows;
+    NNScaler scaler;             /* scales inputs and targets; labels are not scaled */
 } NNSamples;
 
 /* Optimisers. kernels/kernels.h has the formulas of the parameter updates.
@@ -158,14 +165,15 @@ int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const 
 
 /* Computes the loss, averaged over the samples.
  *
- * out      (n, outputs): the outputs of the network, written; data is NULL if they are not wanted
+ * out      (n, outputs): the outputs of the last layer, not scaled back; written; data is NULL if they are not wanted
  * loss     written */
 int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend, NNMonitor *monitor);
 
 /* Computes the gradient of the loss.
  *
  * grad         a network of the same architecture; its weights and biases are written with the gradient
- * input_grad   (n, inputs): the derivatives of the loss with respect to the inputs, written; data is NULL if they are not wanted
+ * input_grad   (n, inputs): the derivatives of the loss with respect to the scaled inputs, written; data is NULL if they are not
+ *              wanted
  * loss         written: the loss, averaged over the samples
  *
  * After a code other than NN_OK the results are undefined. */

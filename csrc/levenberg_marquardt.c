@@ -12,7 +12,7 @@
 #include "l2_penalty.h"
 #include "monitor.h"
 #include "propagate.h"
-#include "samples.h"
+#include "scaling.h"
 
 #define JACOBIAN_ROWS 256      /* the number of rows of J in a block, about */
 #define MAX_DAMPING 1e10       /* relative to the largest diagonal element of J^T J; with more, no step reduces the loss */
@@ -85,15 +85,38 @@ static void add_to_matrix(Solver *s, size_t num_rows)
     }
 }
 
+/* Sets x_rows to the inputs of the samples first to first + num - 1. Returns whether they are finite. */
+static int read_inputs(const Solver *s, size_t first, size_t num)
+{
+    const NNWorkspace *ws = &s->ws;
+    int all_finite = 1;
+    for (size_t i = 0; i < num; i++) {
+        if (nn_scales_inputs(ws)) {
+            nn_scale_inputs(ws, &s->samples, first + i, i);
+        }
+        ws->x_rows[i] = nn_network_inputs(ws, &s->samples, first + i, i);
+        all_finite = all_finite && ws->kernels->all_finite(ws->x_rows[i], s->samples.x.cols);
+    }
+    return all_finite;
+}
+
+static int has_finite_inputs(const Solver *s)
+{
+    size_t num = nn_num_samples(&s->samples);
+    int all_finite = 1;
+    for (size_t first = 0; first < num && all_finite; first += s->block) {
+        all_finite = read_inputs(s, first, nn_min(num - first, s->block));
+    }
+    return all_finite;
+}
+
 /* Computes the forward pass of the samples first to first + num - 1, and writes f'(z) of the last layer to slopes. */
 static void forward_block(Solver *s, size_t first, size_t num)
 {
     const NNWorkspace *ws = &s->ws;
     const NNLayer *last = &ws->layers[ws->num_layers - 1];
     const NNLoss absolute_error = {NN_MAE, 0}; /* d|a - y|/da is 1 for a > y, so that dC/dz is f'(z) */
-    for (size_t i = 0; i < num; i++) {
-        ws->x_rows[i] = nn_row(s->samples.x, first + i);
-    }
+    read_inputs(s, first, num);
     nn_forward_layers(ws, ws->x_rows, 0, num);
     for (size_t i = 0; i < num; i++) {
         ws->kernels->output_layer_loss(ws->output_activation, absolute_error, last->a + i * last->stride, s->lowest_targets, 0, 1,
@@ -109,6 +132,9 @@ static void add_block(Solver *s, size_t first, size_t num)
     size_t num_rows = 0;
 
     forward_block(s, first, num);
+    for (size_t i = 0; i < num && nn_scales_targets(ws); i++) {
+        nn_scale_targets(ws, &s->samples, first + i, i);
+    }
     for (size_t j = 0; j < last->num_outputs; j++) {
         for (size_t i = 0; i < num; i++) {
             float root_weight = sqrtf(nn_sample_weight(&s->samples, first + i));
@@ -117,7 +143,8 @@ static void add_block(Solver *s, size_t first, size_t num)
         }
         nn_backward_layers(ws, num);
         for (size_t i = 0; i < num; i++) {
-            float root_weight = sqrtf(nn_sample_weight(&s->samples, first + i)), y = nn_targets(&s->samples, first + i)[j];
+            float root_weight = sqrtf(nn_sample_weight(&s->samples, first + i));
+            float y = nn_network_targets(ws, &s->samples, first + i, i)[j];
             if (!isnan(y)) { /* NaN is a missing target */
                 float *row = s->jacobian + num_rows * s->padded_parameters;
                 write_jacobian_row(s, ws->x_rows[i], i, row);
@@ -134,7 +161,7 @@ static void add_block(Solver *s, size_t first, size_t num)
 /* The l2 penalty: adds its second derivative to the diagonal of matrix and its gradient to gradient, for the weights. */
 static void add_l2_penalty(Solver *s)
 {
-    double scaled_l2 = s->l2 * (double)s->samples.x.rows / 2; /* the objective is n/2 times the loss */
+    double scaled_l2 = s->l2 * (double)nn_num_samples(&s->samples) / 2; /* the objective is n/2 times the loss */
     for (size_t l = 0, p = 0; l < s->nn.num_layers; l++) {
         size_t end_of_weights = p + s->nn.archi[l] * s->nn.archi[l + 1];
         for (; p < end_of_weights; p++) {
@@ -148,7 +175,7 @@ static void add_l2_penalty(Solver *s)
 /* Computes matrix, gradient and max_diagonal at the parameters of the network. Returns a code. */
 static int linearize(Solver *s)
 {
-    size_t num = s->samples.x.rows, n = s->num_parameters, num_outputs = s->nn.archi[s->nn.num_layers];
+    size_t num = nn_num_samples(&s->samples), n = s->num_parameters, num_outputs = s->nn.archi[s->nn.num_layers];
     nn_pack(&s->ws, NN_PACK_PARAMETERS, s->nn.weights[0].data);
     nn_transpose_weights(&s->ws, 0, 1);
     memset(s->matrix, 0, n * n * sizeof(double));
@@ -238,7 +265,7 @@ static int evaluate_objective(Solver *s, double *value)
     NNMonitor monitor = *s->monitor; /* nn_evaluate polls, but only iterations count as done */
     int code = nn_evaluate(s->nn, s->samples, none, &s->loss, s->backend, &monitor);
     s->monitor->work = monitor.work;
-    *value = (double)s->samples.x.rows / 2 * (s->loss + nn_l2_penalty(s->nn, s->l2));
+    *value = (double)nn_num_samples(&s->samples) / 2 * (s->loss + nn_l2_penalty(s->nn, s->l2));
     return code;
 }
 
@@ -314,7 +341,7 @@ static int allocate(Solver *s)
         !nn_multiply(num_elements, 2 * sizeof(double), &matrix_size)) {
         return NN_NO_MEMORY;
     }
-    s->ws = nn_workspace_alloc(s->nn, nn_kernels_available(s->backend.isa), s->block, 1, NN_WORKSPACE_DELTAS);
+    s->ws = nn_workspace_alloc(s->nn, nn_kernels_available(s->backend.isa), s->block, 1, NN_WORKSPACE_DELTAS, s->samples.scaler, 0);
     s->jacobian = (float *)calloc(num_rows, s->padded_parameters * sizeof(float));
     s->jacobian_rows = (const float **)malloc(num_rows * sizeof(float *));
     s->product = (float *)malloc(s->num_parameters * NN_PANEL * sizeof(float));
@@ -357,7 +384,7 @@ static NN_NOINLINE int minimize(NeuralNetwork nn, NNSamples samples, NNLevenberg
     Solver s = {.nn = nn, .samples = samples, .backend = backend, .monitor = monitor, .l2 = state->l2};
     int code = allocate(&s), moved = 1;
 
-    if (code == NN_OK && !nn_all_finite(samples.x)) {
+    if (code == NN_OK && !has_finite_inputs(&s)) {
         code = NN_NOT_FINITE;
     }
     while (code == NN_OK && moved && monitor->done < num_iterations) {

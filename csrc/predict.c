@@ -7,7 +7,7 @@
 #include "ieee754.h"
 #include "monitor.h"
 #include "propagate.h"
-#include "samples.h"
+#include "scaling.h"
 #include "team.h"
 
 #define BLOCK 96           /* samples, a multiple of NN_TILE_ROWS. Losses are summed by blocks: another size would change the sum */
@@ -19,8 +19,6 @@ typedef struct {
     NNSamples samples;
     Matrix out;             /* (n, outputs): written; data is NULL if the outputs are not wanted */
     const Matrix *layers;   /* nn_layer_outputs: layers[l] is (n, archi[l + 1]), written; else NULL */
-    const NNScaler *scaler; /* of the inputs, or NULL */
-    float *scaled;          /* (threads * BLOCK, inputs): the scaled inputs; NULL without a scaler */
     double *block_losses;   /* nn_evaluate: (blocks,), the sum of the losses of each block; else NULL */
     NNMonitor *monitor;
     int stop_code;          /* NN_OK, or the code with which to stop; set by any thread, read by all after each block */
@@ -31,29 +29,19 @@ static size_t num_blocks(size_t num_samples)
     return nn_divide_up(num_samples, BLOCK);
 }
 
-/* Returns the inputs of a sample, (inputs,). With a scaler they are written to `scaled`, (inputs,), else they are not copied. */
-static const float *scaled_inputs(const Prediction *p, size_t sample, float *scaled)
-{
-    const float *x = nn_row(p->samples.x, sample);
-    if (p->scaler == NULL) {
-        return x;
-    }
-    for (size_t k = 0; k < p->samples.x.cols; k++) {
-        scaled[k] = (float)(((double)x[k] - p->scaler->x_mean[k]) / p->scaler->x_scale[k]);
-    }
-    return scaled;
-}
-
 /* The output layer of one sample: turns z, (outputs,) padded, into the outputs, copies them to p->out, and returns the weighted
- * loss of the sample if p computes losses, else 0. */
-static double finish_sample(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, float *z, size_t sample)
+ * loss of the sample if p computes losses, else 0.
+ *
+ * targets   (outputs,), scaled; NULL if the sample has a label, or if p computes no losses */
+static double finish_sample(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, float *z, const float *targets,
+                            size_t sample)
 {
     int activation = nn.activation_functions[nn.num_layers - 1];
     size_t num_outputs = nn.archi[nn.num_layers];
     float weighted_loss = 0;
     if (p->block_losses != NULL) {
-        float loss = kernels->output_layer_loss(activation, nn.loss, z, nn_targets(&p->samples, sample),
-                                                nn_label(&p->samples, sample), 0, NULL, num_outputs);
+        float loss = kernels->output_layer_loss(activation, nn.loss, z, targets, nn_label(&p->samples, sample), 0, NULL,
+                                                num_outputs);
         weighted_loss = nn_weighted_loss(nn_sample_weight(&p->samples, sample), loss);
     } else {
         kernels->activate_row(activation, z, num_outputs);
@@ -91,14 +79,21 @@ static int predict_block(const Prediction *p, size_t first, size_t num, int thre
     double sum_losses = 0;
 
     for (size_t i = 0; i < num; i++) {
-        x[i] = scaled_inputs(p, first + i, p->scaled == NULL ? NULL : p->scaled + (first_row + i) * p->samples.x.cols);
+        if (nn_scales_inputs(ws)) {
+            nn_scale_inputs(ws, &p->samples, first + i, first_row + i);
+        }
+        x[i] = nn_network_inputs(ws, &p->samples, first + i, first_row + i);
         if (!ws->kernels->all_finite(x[i], p->samples.x.cols)) {
             return NN_NOT_FINITE;
         }
     }
     nn_forward_layers(ws, x, first_row, num);
     for (size_t i = 0; i < num; i++) {
-        sum_losses += finish_sample(p, ws->nn, ws->kernels, last->a + (first_row + i) * last->stride, first + i);
+        if (nn_scales_targets(ws)) {
+            nn_scale_targets(ws, &p->samples, first + i, first_row + i);
+        }
+        sum_losses += finish_sample(p, ws->nn, ws->kernels, last->a + (first_row + i) * last->stride,
+                                    nn_network_targets(ws, &p->samples, first + i, first_row + i), first + i);
     }
     if (p->layers != NULL) {
         copy_layer_outputs(p, first, first_row, num);
@@ -113,7 +108,7 @@ static int predict_block(const Prediction *p, size_t first, size_t num, int thre
 static void predict_blocks(void *context, NNTeam *team, int thread_index)
 {
     Prediction *p = (Prediction *)context;
-    size_t num_samples = p->samples.x.rows;
+    size_t num_samples = nn_num_samples(&p->samples);
     NNRange share = nn_share(num_blocks(num_samples), thread_index, team->size);
     for (size_t i = share.first; i < share.last; i++) {
         size_t first = i * BLOCK, num = nn_min(num_samples - first, BLOCK);
@@ -134,27 +129,18 @@ static void predict_blocks(void *context, NNTeam *team, int thread_index)
 static int predict_packed(Prediction *p, NeuralNetwork nn, NNBackend backend)
 {
     const NNKernels *kernels = nn_kernels_available(backend.isa);
-    size_t num = p->samples.x.rows, num_rows;
+    size_t num = nn_num_samples(&p->samples), num_rows;
     int num_threads = nn_worthwhile_threads(nn_work_per_sample(nn), BLOCK, num, backend.num_threads);
 
     num_threads = (int)nn_min((size_t)num_threads, num_blocks(num));
     num_rows = BLOCK * (size_t)num_threads;
-    if (p->scaler != NULL) {
-        size_t count, size;
-        int fits = nn_multiply(num_rows, nn.archi[0], &count) && nn_multiply(count, sizeof(float), &size);
-        p->scaled = fits ? (float *)malloc(size) : NULL;
-        if (p->scaled == NULL) {
-            return NN_NO_MEMORY;
-        }
-    }
-    p->ws = nn_workspace_alloc(nn, kernels, num_rows, 1, 0); /* one array of rows for all threads */
+    p->ws = nn_workspace_alloc(nn, kernels, num_rows, 1, 0, p->samples.scaler, 0); /* one array of rows for all threads */
     if (p->ws.memory == NULL) {
         p->stop_code = NN_NO_MEMORY;
     } else {
         nn_team_run(num_threads, predict_blocks, p);
     }
     nn_workspace_free(&p->ws);
-    free(p->scaled);
     return p->stop_code;
 }
 
@@ -163,7 +149,7 @@ static int predict_packed(Prediction *p, NeuralNetwork nn, NNBackend backend)
 /* Returns the number of floats that a layer of scratch memory needs. */
 static size_t scratch_stride(const Prediction *p, NeuralNetwork nn)
 {
-    size_t widest = p->scaler == NULL ? 0 : nn.archi[0];
+    size_t widest = p->samples.scaler.x_mean == NULL ? 0 : nn.archi[0];
     for (size_t l = 1; l <= nn.num_layers; l++) {
         widest = nn.archi[l] > widest ? nn.archi[l] : widest;
     }
@@ -175,25 +161,36 @@ static size_t scratch_stride(const Prediction *p, NeuralNetwork nn)
  * scaled_out   (outputs,), written: the outputs of the only sample, scaled back in double precision, for nn_predict_one; or NULL */
 static NN_NOINLINE int predict_unpacked(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, double *scaled_out)
 {
+    const NNScaler *scaler = &p->samples.scaler;
     size_t num_inputs = p->samples.x.cols, num_outputs = nn.archi[nn.num_layers], stride = scratch_stride(p, nn);
-    float stack[3 * STACK_LAYER], *scratch = stack; /* (3, stride): two layers and the scaled inputs */
+    float stack[3 * STACK_LAYER], *scratch = stack; /* (3, stride): two layers; the scaled inputs, then the scaled targets */
+    float *scaled;
     double sum_losses = 0;
     int code = NN_OK;
 
     if (stride > STACK_LAYER && (scratch = (float *)malloc(3 * stride * sizeof(float))) == NULL) {
         return NN_NO_MEMORY;
     }
-    for (size_t i = 0; i < p->samples.x.rows; i++) {
-        const float *x = scaled_inputs(p, i, scratch + 2 * stride);
+    scaled = scratch + 2 * stride;
+    for (size_t i = 0; i < nn_num_samples(&p->samples); i++) {
+        const float *x = nn_inputs(&p->samples, i), *targets = nn_targets(&p->samples, i);
         float *z;
+        if (scaler->x_mean != NULL) {
+            nn_scale_few(x, scaler->x_mean, scaler->x_scale, scaled, num_inputs);
+            x = scaled;
+        }
         if (!kernels->all_finite(x, num_inputs)) {
             code = NN_NOT_FINITE;
             break;
         }
         z = kernels->forward_unpacked(nn, x, scratch, stride);
-        sum_losses += finish_sample(p, nn, kernels, z, i);
+        if (targets != NULL && scaler->y_mean != NULL) {
+            nn_scale_few(targets, scaler->y_mean, scaler->y_scale, scaled, num_outputs);
+            targets = scaled;
+        }
+        sum_losses += finish_sample(p, nn, kernels, z, targets, i);
         for (size_t j = 0; scaled_out != NULL && j < num_outputs; j++) {
-            scaled_out[j] = nn_canonical((double)z[j] * p->scaler->y_scale[j] + p->scaler->y_mean[j]);
+            scaled_out[j] = nn_canonical((double)z[j] * scaler->y_scale[j] + scaler->y_mean[j]);
         }
     }
     if (p->block_losses != NULL) {
@@ -209,7 +206,7 @@ static NN_NOINLINE int predict_unpacked(const Prediction *p, NeuralNetwork nn, c
 
 static NN_NOINLINE int predict(Prediction *p, NeuralNetwork nn, NNBackend backend)
 {
-    if (p->samples.x.rows <= MAX_UNPACKED && p->layers == NULL) {
+    if (nn_num_samples(&p->samples) <= MAX_UNPACKED && p->layers == NULL) {
         return predict_unpacked(p, nn, nn_kernels_available(backend.isa), NULL);
     }
     return predict_packed(p, nn, backend);
@@ -223,9 +220,20 @@ static int predict_in_environment(Prediction *p, NeuralNetwork nn, NNBackend bac
     return code;
 }
 
+/* Returns the x part of a scaler, which may be NULL. */
+static NNScaler inputs_only(const NNScaler *scaler)
+{
+    NNScaler x_part = {NULL, NULL, NULL, NULL};
+    if (scaler != NULL) {
+        x_part.x_mean = scaler->x_mean;
+        x_part.x_scale = scaler->x_scale;
+    }
+    return x_part;
+}
+
 int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, NNBackend backend, NNMonitor *monitor)
 {
-    Prediction p = {.samples = {.x = in}, .out = out, .scaler = scaler, .monitor = monitor};
+    Prediction p = {.samples = {.x = in, .scaler = inputs_only(scaler)}, .out = out, .monitor = monitor};
     return predict_in_environment(&p, nn, backend);
 }
 
@@ -236,9 +244,12 @@ int nn_predict_one(const NNPredictor *predictor, const void *x, void *out)
     int scales_outputs = scaler != NULL && scaler->y_scale != NULL;
     Matrix in = {1, num_inputs, num_inputs, (float *)(uintptr_t)x}; /* the cast removes const; x is only read */
     Matrix float_out = {1, num_outputs, num_outputs, scales_outputs ? NULL : (float *)out};
-    Prediction p = {.samples = {.x = in}, .out = float_out, .scaler = scaler};
+    Prediction p = {.samples = {.x = in}, .out = float_out};
     NNFloatEnvironment caller;
     int code;
+    if (scaler != NULL) {
+        p.samples.scaler = *scaler;
+    }
     if ((uintptr_t)x % sizeof(float) != 0) {
         return NN_NOT_FINITE; /* C does not allow to read unaligned floats */
     }
@@ -251,7 +262,7 @@ int nn_predict_one(const NNPredictor *predictor, const void *x, void *out)
 int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const Matrix *layers, NNBackend backend,
                      NNMonitor *monitor)
 {
-    Prediction p = {.samples = {.x = in}, .layers = layers, .scaler = scaler, .monitor = monitor};
+    Prediction p = {.samples = {.x = in, .scaler = inputs_only(scaler)}, .layers = layers, .monitor = monitor};
     return predict_in_environment(&p, nn, backend);
 }
 
@@ -259,7 +270,7 @@ static NN_NOINLINE int evaluate(NeuralNetwork nn, NNSamples samples, Matrix out,
                                 NNMonitor *monitor)
 {
     Prediction p = {.samples = samples, .out = out, .monitor = monitor};
-    size_t num = samples.x.rows;
+    size_t num = nn_num_samples(&samples);
     double sum = 0;
     int code;
 

@@ -1,4 +1,4 @@
-/* samples.h: reads one sample of an NNSamples: its row, targets, label and weight. samples.c has the functions of engine.h that
+/* samples.h: reads one sample of an NNSamples: its inputs, targets, label and weight, without scaling. samples.c has the functions of engine.h that
  * need no network: the check of ranges, the moments of columns, the shuffle. */
 #ifndef NN_SAMPLES_H_
 #define NN_SAMPLES_H_
@@ -19,21 +19,38 @@ static inline int nn_all_finite(Matrix m)
     return nn_first_outside(m, -FLT_MAX, FLT_MAX, 0) == m.rows * m.cols;
 }
 
+static inline size_t nn_num_samples(const NNSamples *samples)
+{
+    return samples->rows == NULL ? samples->x.rows : samples->num_rows;
+}
+
+/* Returns the row of the table that a sample is in. */
+static inline size_t nn_row_of_sample(const NNSamples *samples, size_t sample)
+{
+    return samples->rows == NULL ? sample : samples->rows[sample];
+}
+
+/* Returns the inputs of a sample, (inputs,). */
+static inline const float *nn_inputs(const NNSamples *samples, size_t sample)
+{
+    return nn_row(samples->x, nn_row_of_sample(samples, sample));
+}
+
 /* Returns the targets of a sample, (outputs,); NULL if the samples have labels instead. */
 static inline const float *nn_targets(const NNSamples *samples, size_t sample)
 {
-    return samples->y.data == NULL ? NULL : nn_row(samples->y, sample);
+    return samples->y.data == NULL ? NULL : nn_row(samples->y, nn_row_of_sample(samples, sample));
 }
 
 /* Returns the class index of a sample; 0 if the samples have no labels, and then nothing uses it. */
 static inline size_t nn_label(const NNSamples *samples, size_t sample)
 {
-    return samples->y.data == NULL ? (size_t)samples->labels[sample] : 0;
+    return samples->y.data == NULL ? (size_t)samples->labels[nn_row_of_sample(samples, sample)] : 0;
 }
 
 static inline float nn_sample_weight(const NNSamples *samples, size_t sample)
 {
-    return samples->sample_weights == NULL ? 1.0f : samples->sample_weights[sample];
+    return samples->sample_weights == NULL ? 1.0f : samples->sample_weights[nn_row_of_sample(samples, sample)];
 }
 
 /* Returns weight * loss; 0 for a weight of 0, even if the loss is infinite or NaN. */

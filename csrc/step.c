@@ -7,7 +7,7 @@
 
 #include "monitor.h"
 #include "propagate.h"
-#include "samples.h"
+#include "scaling.h"
 
 #define FLOATS_PER_CACHE_LINE 16
 #define ROWS_PER_PREFETCH 48 /* rows of weights that are updated between two prefetches */
@@ -79,10 +79,13 @@ static void output_phase(NNStepContext *c, Block block, float delta_scale, int t
     NNRange share = nn_share(block.num, thread_index, num_threads);
     for (size_t i = share.first; i < share.last; i++) {
         size_t sample = sample_at(c, block.first + i);
-        float weight = nn_sample_weight(&c->samples, sample);
-        float loss = ws->kernels->output_layer_loss(ws->output_activation, ws->nn.loss, layer->a + i * layer->stride,
-                                                    nn_targets(&c->samples, sample), nn_label(&c->samples, sample),
-                                                    delta_scale * weight, layer->delta + i * layer->stride, layer->num_outputs);
+        float weight = nn_sample_weight(&c->samples, sample), loss;
+        if (nn_scales_targets(ws)) {
+            nn_scale_targets(ws, &c->samples, sample, i);
+        }
+        loss = ws->kernels->output_layer_loss(ws->output_activation, ws->nn.loss, layer->a + i * layer->stride,
+                                              nn_network_targets(ws, &c->samples, sample, i), nn_label(&c->samples, sample),
+                                              delta_scale * weight, layer->delta + i * layer->stride, layer->num_outputs);
         ws->losses[i] = nn_weighted_loss(weight, loss);
         if (!(fabsf(ws->losses[i]) <= FLT_MAX)) {
             nn_flag_set(&c->has_diverged, 1); /* read after a barrier */
@@ -135,7 +138,7 @@ static void prefetch_inputs(const NNStepContext *c, size_t first, size_t last)
 {
 #ifdef __GNUC__
     for (size_t i = first; i < last; i++) {
-        const float *row = nn_row(c->samples.x, sample_at(c, i));
+        const float *row = nn_inputs(&c->samples, sample_at(c, i));
         for (size_t k = 0; k < c->samples.x.cols; k += FLOATS_PER_CACHE_LINE) {
             __builtin_prefetch(row + k, 0, 2);
         }
@@ -286,16 +289,26 @@ static void clipped_update_phase(NNStepContext *c, NNTeam *team, int thread_inde
 
 /* ---- The step ---- */
 
-/* Sets has_nonfinite_input if an input in this thread's share of x is NaN or infinite.
- *
- * x    row pointers of (num, inputs) */
-static void check_inputs(NNStepContext *c, const float *const *x, size_t num, int thread_index, int num_threads)
+/* Sets x to row pointers of the inputs of a block, (block.num, inputs). The threads divide the scaling and the check for NaN and
+ * infinity; has_nonfinite_input says whether that found any. */
+static void read_inputs(NNStepContext *c, const float **x, Block block, NNTeam *team, int thread_index)
 {
-    NNRange share = nn_share(num, thread_index, num_threads);
-    for (size_t i = share.first; i < share.last; i++) {
-        if (!c->ws.kernels->all_finite(x[i], c->samples.x.cols)) {
+    const NNWorkspace *ws = &c->ws;
+    const NNSamples samples = c->samples; /* nothing changes it while x is written */
+    NNRange share = nn_share(block.num, thread_index, team->size);
+    for (size_t i = 0; i < block.num; i++) {
+        x[i] = nn_network_inputs(ws, &samples, sample_at(c, block.first + i), i);
+    }
+    for (size_t i = share.first; i < share.last && nn_scales_inputs(ws); i++) {
+        nn_scale_inputs(ws, &samples, sample_at(c, block.first + i), i);
+    }
+    for (size_t i = share.first; i < share.last && c->checks_inputs; i++) {
+        if (!ws->kernels->all_finite(x[i], samples.x.cols)) {
             nn_flag_set(&c->has_nonfinite_input, 1); /* read after a barrier */
         }
+    }
+    if (nn_scales_inputs(ws)) {
+        nn_team_barrier(team);
     }
 }
 
@@ -305,9 +318,6 @@ static void check_inputs(NNStepContext *c, const float *const *x, size_t num, in
 static int forward_block(NNStepContext *c, const float *const *x, Block block, float delta_scale, NNTeam *team, int thread_index)
 {
     NNWorkspace *ws = &c->ws;
-    if (c->checks_inputs) {
-        check_inputs(c, x, block.num, thread_index, team->size);
-    }
     for (size_t l = 0; l < ws->num_layers; l++) {
         forward_phase(c, l, x, block, thread_index, team->size);
         nn_team_barrier(team);
@@ -354,10 +364,8 @@ int nn_take_step(NNStepContext *c, NNMiniBatch batch, double *sum_losses, NNTeam
         num = nn_min(batch.size - done, ws->block);
         end = first + num;
         Block block = {first, num, done == 0, done + num == batch.size};
-        NNRange next = {end, nn_min(end + ws->block, c->samples.x.rows)};
-        for (size_t i = 0; i < num; i++) {
-            x[i] = nn_row(c->samples.x, sample_at(c, first + i));
-        }
+        NNRange next = {end, nn_min(end + ws->block, nn_num_samples(&c->samples))};
+        read_inputs(c, x, block, team, thread_index);
         if (forward_block(c, x, block, batch.delta_scale, team, thread_index)) {
             return 1;
         }

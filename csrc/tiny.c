@@ -2,11 +2,13 @@
  * monitor. */
 #include "tiny.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
 #include "monitor.h"
-#include "samples.h"
+#include "scaling.h"
 #include "step.h"
 
 #define MAX_WEIGHTS 256                    /* of the network; also the most neurons of a layer */
@@ -39,30 +41,43 @@ static int has_tiny_layers(NeuralNetwork nn)
     return num_weights <= MAX_WEIGHTS;
 }
 
+/* Whether all targets are there, and finite in float32 after scaling. */
+static int has_finite_targets(const NNSamples *samples)
+{
+    const NNScaler *scaler = &samples->scaler;
+    int is_finite = 1;
+    for (size_t i = 0; i < nn_num_samples(samples); i++) {
+        const float *y = nn_targets(samples, i);
+        for (size_t j = 0; j < samples->y.cols; j++) {
+            float target = scaler->y_mean == NULL ? y[j] : nn_scaled(y[j], scaler->y_mean[j], scaler->y_scale[j]);
+            is_finite &= fabsf(target) <= FLT_MAX;
+        }
+    }
+    return is_finite;
+}
+
 int nn_is_tiny(const NNTrainCall *call)
 {
     const NNSamples *samples = &call->samples;
     return has_tiny_layers(call->nn) && call->nn.loss.kind == NN_MSE && samples->sample_weights == NULL &&
-           samples->x.rows <= MAX_SAMPLES && call->options.batch_size >= samples->x.rows &&
-           nn_can_update_in_place(call->optimizer) && has_plain_options(&call->options) &&
-           nn_all_finite(samples->y); /* no missing targets */
+           nn_num_samples(samples) <= MAX_SAMPLES && call->options.batch_size >= nn_num_samples(samples) &&
+           nn_can_update_in_place(call->optimizer) && has_plain_options(&call->options) && has_finite_targets(samples);
 }
 
-/* to[j][i] = from[i][j].
+/* Writes row i of a table, scaled if mean is not NULL, to column i of `to`.
  *
- * from   (samples, neurons)
- * to     (neurons, samples), rows `stride` apart */
-static void transpose_samples(Matrix from, float *to, size_t stride)
+ * row           (neurons,)
+ * mean, scale   (neurons,), or NULL
+ * to            (neurons, samples), rows `stride` apart */
+static void write_column(const float *row, size_t num, const double *mean, const double *scale, float *to, size_t i, size_t stride)
 {
-    for (size_t i = 0; i < from.rows; i++) {
-        for (size_t j = 0; j < from.cols; j++) {
-            to[j * stride + i] = MAT_AT(from, i, j);
-        }
+    for (size_t j = 0; j < num; j++) {
+        to[j * stride + i] = mean == NULL ? row[j] : nn_scaled(row[j], mean[j], scale[j]);
     }
 }
 
 /* Allocates one block of memory for activations, deltas and targets, with rows padded to a multiple of vector_length, points
- * `training` into it and copies the samples. Returns the block, or NULL if memory ran out. */
+ * `training` into it and copies the samples, scaled. Returns the block, or NULL if memory ran out. */
 static float *allocate(NNTinyTraining *training, const NNTrainCall *call, size_t vector_length)
 {
     NeuralNetwork nn = call->nn;
@@ -81,8 +96,11 @@ static float *allocate(NNTinyTraining *training, const NNTrainCall *call, size_t
         training->deltas[l] = place + nn.archi[l] * training->stride;
         place += 2 * nn.archi[l] * training->stride;
     }
-    transpose_samples(call->samples.x, training->activations[0], training->stride);
-    transpose_samples(call->samples.y, place, training->stride);
+    for (size_t i = 0; i < training->num_samples; i++) {
+        const NNSamples *s = &call->samples;
+        write_column(nn_inputs(s, i), s->x.cols, s->scaler.x_mean, s->scaler.x_scale, training->activations[0], i, training->stride);
+        write_column(nn_targets(s, i), s->y.cols, s->scaler.y_mean, s->scaler.y_scale, place, i, training->stride);
+    }
     training->targets = place;
     return memory;
 }
@@ -109,7 +127,7 @@ int nn_train_tiny(const NNTrainCall *call, NNAttempt *attempt, NNMonitor *monito
     const NNKernels *kernels = nn_kernels_available(call->backend.isa);
     void (*train)(const NNTinyTraining *training, size_t iterations) = kernels->train_tiny;
     NeuralNetwork nn = call->nn;
-    size_t num_samples = call->samples.x.rows, num_parameters = nn_num_parameters(nn), vector_length = LONGEST_VECTOR;
+    size_t num_samples = nn_num_samples(&call->samples), num_parameters = nn_num_parameters(nn), vector_length = LONGEST_VECTOR;
     NNTinyTraining training = {.nn = nn, .num_samples = num_samples,
                                .delta_scale = (float)(-2 * call->optimizer->learning_rate / (double)num_samples)};
     float *parameters = nn.weights[0].data, *memory, before[(NN_TINY_MAX_LAYERS + 1) * MAX_WEIGHTS];
@@ -122,12 +140,13 @@ int nn_train_tiny(const NNTrainCall *call, NNAttempt *attempt, NNMonitor *monito
         vector_length = 4;
     }
 #endif
-    if (!nn_all_finite(call->samples.x)) {
-        return NN_NOT_FINITE;
-    }
     memory = allocate(&training, call, vector_length);
     if (memory == NULL) {
         return NN_NO_MEMORY;
+    }
+    if (!kernels->all_finite(training.activations[0], nn.archi[0] * training.stride)) {
+        free(memory);
+        return NN_NOT_FINITE;
     }
     memcpy(before, parameters, num_parameters * sizeof(float));
     code = run_iterations(&training, train, kernels, nn_min(call->options.num_epochs, attempt->max_steps), monitor);

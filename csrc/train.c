@@ -5,6 +5,7 @@
 
 #include "ieee754.h"
 #include "monitor.h"
+#include "scaling.h"
 #include "step.h"
 #include "tiny.h"
 
@@ -43,7 +44,7 @@ typedef struct {
 static void compute_gradient(void *context, NNTeam *team, int thread_index)
 {
     GradientCall *call = (GradientCall *)context;
-    size_t num = call->step.samples.x.rows;
+    size_t num = nn_num_samples(&call->step.samples);
     NNMiniBatch all = {0, num, delta_scale(&call->step, num, 0)};
     nn_take_step(&call->step, all, &call->sum_losses, team, thread_index);
 }
@@ -52,13 +53,13 @@ static NN_NOINLINE int gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix inp
                                 NNBackend backend, NNMonitor *monitor)
 {
     GradientCall call = {.step = {.samples = samples, .monitor = monitor, .checks_inputs = 1, .input_grad = input_grad}};
-    size_t num = samples.x.rows;
+    size_t num = nn_num_samples(&samples);
     const NNKernels *kernels = nn_kernels_available(backend.isa);
     size_t block = choose_block(nn, num, kernels);
     int num_threads = nn_worthwhile_threads(nn_work_per_sample(nn), block, num, backend.num_threads);
     int contents = NN_WORKSPACE_DELTAS | NN_WORKSPACE_GRADIENT | (input_grad.data != NULL ? NN_WORKSPACE_INPUT_DELTA : 0);
 
-    call.step.ws = nn_workspace_alloc(nn, kernels, block, num_threads, contents);
+    call.step.ws = nn_workspace_alloc(nn, kernels, block, num_threads, contents, samples.scaler, 0);
     if (call.step.ws.memory == NULL) {
         return NN_NO_MEMORY;
     }
@@ -133,7 +134,7 @@ static void begin_epoch(TrainingLoop *loop, size_t epoch)
 {
     const NNTrainOptions *options = &loop->options;
     if (loop->step.order != NULL) {
-        nn_shuffle(loop->step.order, loop->step.samples.x.rows, options->seed, options->first_epoch + epoch);
+        nn_shuffle(loop->step.order, nn_num_samples(&loop->step.samples), options->seed, options->first_epoch + epoch);
     }
     loop->step.dropout_seed = nn_random(~options->seed, options->first_epoch + epoch);
 }
@@ -144,7 +145,7 @@ static void end_epoch(TrainingLoop *loop, size_t epoch, double sum_losses)
     loop->step.checks_inputs = 0;
     loop->step.monitor->done++;
     if (loop->options.losses != NULL) {
-        loop->options.losses[epoch] = (float)nn_canonical(sum_losses / (double)loop->step.samples.x.rows);
+        loop->options.losses[epoch] = (float)nn_canonical(sum_losses / (double)nn_num_samples(&loop->step.samples));
     }
 }
 
@@ -155,7 +156,7 @@ static int train_step(TrainingLoop *loop, size_t first, size_t num_steps, double
     NNOptimizer *o = loop->optimizer;
     double learning_rate = loop->options.learning_rates == NULL ? o->learning_rate : loop->options.learning_rates[num_steps];
     double beta1_power = thread_index == 0 ? o->beta1_power : 0, beta2_power = thread_index == 0 ? o->beta2_power : 0;
-    NNMiniBatch batch = {first, nn_min(loop->step.samples.x.rows - first, loop->options.batch_size), 0};
+    NNMiniBatch batch = {first, nn_min(nn_num_samples(&loop->step.samples) - first, loop->options.batch_size), 0};
 
     batch.delta_scale = delta_scale(&loop->step, batch.size, learning_rate);
     if (thread_index == 0 && !loop->step.updates_in_place) {
@@ -178,7 +179,7 @@ static int train_step(TrainingLoop *loop, size_t first, size_t num_steps, double
 static void run_training_loop(void *context, NNTeam *team, int thread_index)
 {
     TrainingLoop *loop = (TrainingLoop *)context;
-    size_t num_samples = loop->step.samples.x.rows, num_steps = 0;
+    size_t num_samples = nn_num_samples(&loop->step.samples), num_steps = 0;
 
     for (size_t epoch = 0; epoch < loop->options.num_epochs; epoch++) {
         double sum_losses = 0;
@@ -201,18 +202,19 @@ static void run_training_loop(void *context, NNTeam *team, int thread_index)
 
 /* ---- A run of the training loop, and the runs of a call that diverges (see NNAttempt) ---- */
 
-/* Allocates the workspace and, for shuffling, the order of the samples; packs the optimiser's state. Returns NN_OK or
- * NN_NO_MEMORY. */
+/* Allocates the workspace and, for shuffling, the order of the samples; packs the optimiser's state, and scales the samples if they
+ * are few. Returns NN_OK or NN_NO_MEMORY. */
 static int allocate(TrainingLoop *loop, NeuralNetwork nn, NNBackend backend)
 {
     NNStepContext *c = &loop->step;
     const NNOptimizer *o = loop->optimizer;
-    size_t num = c->samples.x.rows, batch_size = nn_min(loop->options.batch_size, num);
+    size_t num = nn_num_samples(&c->samples), batch_size = nn_min(loop->options.batch_size, num);
     const NNKernels *kernels = nn_kernels_available(backend.isa);
     size_t block = choose_block(nn, batch_size, kernels);
     size_t num_epochs = nn_min(loop->options.num_epochs, EPOCHS_WORTH_THREADS);
     int num_threads = nn_worthwhile_threads(nn_work_per_sample(nn), block, num * num_epochs, backend.num_threads);
-    int contents = NN_WORKSPACE_DELTAS;
+    int contents = NN_WORKSPACE_DELTAS, is_scaled = c->samples.scaler.x_mean != NULL || c->samples.scaler.y_mean != NULL;
+    size_t num_kept = is_scaled && num_epochs > 1 ? nn_num_kept(nn, &c->samples) : 0;
 
     if (!c->updates_in_place) {
         contents |= NN_WORKSPACE_GRADIENT | NN_WORKSPACE_STATE;
@@ -221,7 +223,7 @@ static int allocate(TrainingLoop *loop, NeuralNetwork nn, NNBackend backend)
     }
     contents |= c->dropout != NULL ? NN_WORKSPACE_DROPOUT : 0;
     contents |= c->clip_norm > 0 ? NN_WORKSPACE_NORM : 0;
-    c->ws = nn_workspace_alloc(nn, kernels, block, num_threads, contents);
+    c->ws = nn_workspace_alloc(nn, kernels, block, num_threads, contents, c->samples.scaler, num_kept);
     if (loop->options.shuffle) {
         c->order = (size_t *)malloc(num * sizeof(size_t));
     }
@@ -230,6 +232,7 @@ static int allocate(TrainingLoop *loop, NeuralNetwork nn, NNBackend backend)
         free(c->order);
         return NN_NO_MEMORY;
     }
+    nn_scale_kept(&c->ws, &c->samples);
     if (!c->updates_in_place) {
         nn_pack(&c->ws, NN_PACK_M, o->state);
         nn_pack(&c->ws, NN_PACK_V, o->state + nn_num_parameters(nn));

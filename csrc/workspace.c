@@ -1,6 +1,7 @@
 /* workspace.c: see workspace.h. */
 #include "workspace.h"
 
+#include <math.h>
 #include <string.h>
 
 #define CACHE_LINE 64 /* bytes */
@@ -75,6 +76,21 @@ static void lay_out_layer(Arena *arena, const NNWorkspace *ws, NNLayer *layer, s
     }
 }
 
+static void lay_out_scaling(Arena *arena, NNWorkspace *ws)
+{
+    size_t num_inputs = ws->nn.archi[0], num_outputs = ws->nn.archi[ws->num_layers];
+    if (ws->scaler.x_mean != NULL) {
+        ws->scaled_x_stride = odd_stride(nn_padded(num_inputs));
+        ws->scaled_x = arena_floats(arena, ws->num_scaled, ws->scaled_x_stride);
+        ws->x_reciprocals = (double *)arena_place(arena, 1, num_inputs, sizeof(double));
+    }
+    if (ws->scaler.y_mean != NULL) {
+        ws->scaled_y_stride = num_outputs;
+        ws->scaled_y = arena_floats(arena, ws->num_scaled, ws->scaled_y_stride);
+        ws->y_reciprocals = (double *)arena_place(arena, 1, num_outputs, sizeof(double));
+    }
+}
+
 static void lay_out(Arena *arena, NNWorkspace *ws, int contents)
 {
     NNLayer measured, *layers = (NNLayer *)arena_place(arena, 1, ws->num_layers, sizeof(NNLayer));
@@ -87,6 +103,7 @@ static void lay_out(Arena *arena, NNWorkspace *ws, int contents)
     }
     ws->losses = arena_floats(arena, 1, ws->block);
     ws->x_rows = arena_row_pointers(arena, (size_t)ws->num_threads, ws->block);
+    lay_out_scaling(arena, ws);
     if (contents & NN_WORKSPACE_INPUT_DELTA) {
         ws->input_stride = odd_stride(nn_padded(ws->nn.archi[0]));
         ws->input_delta = arena_floats(arena, ws->block, ws->input_stride);
@@ -109,9 +126,20 @@ static void set_row_pointers(NNWorkspace *ws)
     }
 }
 
-NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int contents)
+/* Computes the reciprocals of num scales; NaN where a reciprocal does not have the full precision of a double. */
+static void compute_reciprocals(double *reciprocals, const double *scale, size_t num)
 {
-    NNWorkspace ws = {.nn = nn, .kernels = kernels, .num_layers = nn.num_layers, .block = block, .num_threads = num_threads};
+    for (size_t i = 0; reciprocals != NULL && i < num; i++) {
+        double reciprocal = 1 / scale[i];
+        reciprocals[i] = DBL_MIN <= reciprocal && reciprocal <= DBL_MAX ? reciprocal : (double)NAN;
+    }
+}
+
+NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int contents,
+                               NNScaler scaler, size_t num_kept)
+{
+    NNWorkspace ws = {.nn = nn, .kernels = kernels, .num_layers = nn.num_layers, .block = block, .num_threads = num_threads,
+                      .scaler = scaler, .num_scaled = num_kept > 0 ? num_kept : block, .keeps_scaled = num_kept > 0};
     Arena arena = {NULL, 0, 0};
     ws.output_activation = nn.activation_functions[nn.num_layers - 1];
     lay_out(&arena, &ws, contents);
@@ -124,6 +152,8 @@ NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_
     arena.used = 0;
     lay_out(&arena, &ws, contents);
     set_row_pointers(&ws);
+    compute_reciprocals(ws.x_reciprocals, scaler.x_scale, nn.archi[0]);
+    compute_reciprocals(ws.y_reciprocals, scaler.y_scale, nn.archi[nn.num_layers]);
     nn_pack(&ws, NN_PACK_PARAMETERS, nn.weights[0].data);
     return ws;
 }

@@ -1,6 +1,6 @@
 /* workspace.h: the memory of one call of the engine, in one allocation: the parameters of the network, the gradient and the
- * optimiser state, packed in panels (see kernels/kernels.h), and the activations and deltas of a block of samples. propagate.c,
- * step.c and the methods compute with it. */
+ * optimiser state, packed in panels (see kernels/kernels.h), and the scaled inputs and targets, the activations and the deltas of a
+ * block of samples. propagate.c, scaling.c, step.c and the methods compute with it. */
 #ifndef NN_WORKSPACE_H_
 #define NN_WORKSPACE_H_
 
@@ -36,6 +36,13 @@ typedef struct {
     int output_activation;   /* the activation function of the last layer */
     float *losses;           /* (block,): the loss of each sample */
     const float **x_rows;    /* (num_threads, block): pointers to the inputs of the samples, a row for each thread */
+    NNScaler scaler;         /* of the samples; see scaling.h */
+    size_t num_scaled;       /* the samples for which there is room in scaled_x and scaled_y */
+    float *scaled_x;         /* (num_scaled, padded inputs), rows scaled_x_stride apart; NULL if inputs are not scaled */
+    float *scaled_y;         /* (num_scaled, outputs), rows scaled_y_stride apart; NULL if targets are not scaled */
+    size_t scaled_x_stride, scaled_y_stride;
+    double *x_reciprocals, *y_reciprocals; /* (inputs,), (outputs,): those of the scales, for the kernel */
+    int keeps_scaled;        /* whether scaled_x and scaled_y have a row for each sample, and not for each row of a block */
     float *input_delta;      /* (block, padded inputs), rows input_stride apart: dC/dx */
     size_t input_stride;
     double *norm_parts;      /* sums of squares of the gradient, one for each NN_NORM_PART_SIZE numbers */
@@ -52,9 +59,13 @@ enum {
     NN_WORKSPACE_NORM = 32        /* norm_parts; with NN_WORKSPACE_GRADIENT */
 };
 
-/* Allocates a workspace and packs the parameters of nn into it. ws.memory is NULL if memory ran out. `contents` is a sum of
- * NN_WORKSPACE_... flags. */
-NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int contents);
+/* Allocates a workspace and packs the parameters of nn into it. ws.memory is NULL if memory ran out.
+ *
+ * contents   a sum of NN_WORKSPACE_... flags
+ * scaler     the scaler of the samples
+ * num_kept   the number of samples if all of them are to be kept scaled, or 0 */
+NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int contents,
+                               NNScaler scaler, size_t num_kept);
 void nn_workspace_free(NNWorkspace *ws);
 
 /* The squared norm of the gradient is summed in parts, so that threads can share them without changing the order of the sum. Each

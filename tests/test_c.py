@@ -173,7 +173,7 @@ def test_fused_multiply_add_nan_and_environment(tmp_path, library_objects):
 def test_engine_test_program_notices_a_wrong_bit(tmp_path, library_objects):
     """The scaled inputs of a copy of predict.c are wrong in the last digits."""
     text = (CSRC / "predict.c").read_text()
-    right, wrong = "- p->scaler->x_mean[k]) /", "- p->scaler->x_mean[k]) * (1 + 1e-7) /"
+    right, wrong = "            x = scaled;\n", "            x = scaled;\n            scaled[0] *= 1 + 2e-7f;\n"
     assert text.count(right) == 1
     source = tmp_path / "wrong_predict.c"
     source.write_text(text.replace(right, wrong))

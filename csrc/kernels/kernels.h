@@ -121,6 +121,13 @@ typedef struct {
      * x                  (n,); any n */
     int (*all_finite)(const float *x, size_t n);
 
+    /* out[i] = (x[i] - mean[i]) / scale[i], in double precision, then rounded to float.
+     *
+     * x, mean, scale     (n,) each; any n
+     * reciprocal         (n,): 1 / scale[i]; NaN where that is no normal number
+     * out                (n,); written; not x */
+    void (*scale)(const float *x, const double *mean, const double *scale, const double *reciprocal, float *out, size_t n);
+
     /* One panel of the forward pass of a layer: a = f(bias + x w).
      *
      * x                  (num_rows, depth), row pointers: (samples, inputs of the layer)

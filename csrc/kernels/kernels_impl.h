@@ -5,6 +5,7 @@
 #include "kernels.h"
 
 #include <math.h>
+#include <string.h>
 
 #ifndef DEPTH_BLOCK /* rows of a panel that stay in the cache while all rows of x pass: 512 x 64 floats, 128 KiB */
 #define DEPTH_BLOCK 512
@@ -47,6 +48,64 @@ static int all_finite(const float *x, size_t n)
         sum += lanes[l];
     }
     return sum == 0.0f;
+}
+
+/* ---- Scaling ---- */
+
+#define SCALE_WIDTH 16 /* the most numbers that are scaled together */
+
+/* A division takes several times as long as a product with the reciprocal. The product is not the quotient, but both are within
+ * 4e-16 of each other, relatively. So if all numbers within twice that of the product round to the same float, the quotient does as
+ * well, which is nearly always so.
+ *
+ * Scales n numbers by their reciprocals, `width` at a time; sets elements of uncertain, (width,), where a quotient may round to
+ * another float. */
+NN_INLINE void scale_by_reciprocals(size_t width, const float *x, const double *mean, const double *reciprocal, float *out,
+                                    int *uncertain)
+{
+    float low[SCALE_WIDTH], high[SCALE_WIDTH];
+    for (size_t i = 0; i < width; i++) {
+        double product = ((double)x[i] - mean[i]) * reciprocal[i];
+        low[i] = (float)(product * (1 - 1e-15));
+        high[i] = (float)(product * (1 + 1e-15));
+    }
+    for (size_t i = 0; i < width; i++) {
+        uncertain[i] |= !(low[i] == high[i]); /* NaN is uncertain */
+    }
+    memcpy(out, low, width * sizeof(float));
+}
+
+/* Does so for a row of n >= width numbers; the last group overlaps the one before. Returns whether a quotient is uncertain. */
+NN_INLINE int scale_row_in_groups(size_t width, const float *x, const double *mean, const double *reciprocal, float *out, size_t n)
+{
+    int uncertain[SCALE_WIDTH] = {0}, any = 0;
+    size_t i = 0;
+    for (; i + width <= n; i += width) {
+        scale_by_reciprocals(width, x + i, mean + i, reciprocal + i, out + i, uncertain);
+    }
+    if (i < n) {
+        i = n - width;
+        scale_by_reciprocals(width, x + i, mean + i, reciprocal + i, out + i, uncertain);
+    }
+    for (i = 0; i < width; i++) {
+        any |= uncertain[i];
+    }
+    return any;
+}
+
+static void scale_row(const float *x, const double *mean, const double *scale, const double *reciprocal, float *out, size_t n)
+{
+    int uncertain = 1;
+    if (n >= 16) {
+        uncertain = scale_row_in_groups(16, x, mean, reciprocal, out, n);
+    } else if (n >= 8) {
+        uncertain = scale_row_in_groups(8, x, mean, reciprocal, out, n);
+    } else if (n >= 4) {
+        uncertain = scale_row_in_groups(4, x, mean, reciprocal, out, n);
+    }
+    for (size_t i = 0; uncertain && i < n; i++) {
+        out[i] = (float)(((double)x[i] - mean[i]) / scale[i]);
+    }
 }
 
 /* ---- Activation functions over rows ---- */
@@ -609,6 +668,7 @@ const NNKernels KERNELS = {
     .evaluate_math = evaluate_math,
 #endif
     .all_finite = all_finite,
+    .scale = scale_row,
     .forward = forward,
     .backward = backward,
     .accumulate_weight_gradient = accumulate_weight_gradient,

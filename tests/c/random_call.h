@@ -37,6 +37,7 @@ typedef struct {
 typedef struct {
     int call;
     size_t archi[MAX_LAYERS + 1], num_layers, num_samples, num_parameters;
+    size_t num_rows;         /* the samples of calls with NNSamples: num_samples, or fewer that `rows` chooses */
     int activations[MAX_LAYERS];
     NNLoss loss;
     Matrix x, y;             /* they may overlap, and their strides may be negative or 0 */
@@ -45,8 +46,9 @@ typedef struct {
     int32_t *labels;
     float *sample_weights;
     double *scaler_numbers;
+    size_t *rows;
     NNScaler scaler;
-    int has_scaler, has_labels, has_weights, wants_more; /* wants_more: input gradients, outputs of nn_evaluate, losses */
+    int has_scaler, has_rows, has_labels, has_weights, wants_more; /* wants_more: input gradients, outputs of nn_evaluate, losses */
     NNOptimizer optimizer;
     NNTrainOptions options;
     double *learning_rates, *dropout;
@@ -214,6 +216,12 @@ static void choose_samples(Source *s, RandomCall *c)
     c->scaler.x_scale = c->scaler_numbers + inputs;
     c->scaler.y_mean = choose(s, 0, 1) ? c->scaler_numbers + 2 * inputs : NULL;
     c->scaler.y_scale = c->scaler.y_mean == NULL ? NULL : c->scaler_numbers + 2 * inputs + outputs;
+    c->has_rows = choose(s, 0, 2) == 0;
+    c->num_rows = c->has_rows ? choose(s, 1, n) : n;
+    c->rows = (size_t *)new_array(c->num_rows * sizeof(size_t));
+    for (size_t i = 0; i < c->num_rows; i++) {
+        c->rows[i] = nn_random(n, i) % n;
+    }
 }
 
 static void choose_options(Source *s, RandomCall *c)
@@ -263,7 +271,8 @@ static RandomCall choose_call(Source *s)
 
 static void free_call(RandomCall *c)
 {
-    void *arrays[] = {c->parameters, c->table, c->labels, c->sample_weights, c->scaler_numbers, c->learning_rates, c->dropout};
+    void *arrays[] = {c->parameters, c->table, c->labels, c->sample_weights, c->scaler_numbers, c->rows, c->learning_rates,
+                      c->dropout};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         free_array(arrays[i]);
     }
@@ -325,7 +334,8 @@ static Result predict(const RandomCall *c, NeuralNetwork nn, NNSamples samples, 
     Result r = {0, 1};
     const NNScaler *scaler = c->has_scaler ? &c->scaler : NULL;
     size_t outputs = c->archi[c->num_layers];
-    Matrix none = {0, 0, 0, NULL}, out = new_matrix(c->num_samples, outputs, c->iterations), layers[MAX_LAYERS];
+    size_t num_out = c->call == CALL_EVALUATE ? c->num_rows : c->num_samples;
+    Matrix none = {0, 0, 0, NULL}, out = new_matrix(num_out, outputs, c->iterations), layers[MAX_LAYERS];
     Matrix *placed = (Matrix *)new_array(c->num_layers * sizeof(Matrix));
     NNPredictor predictor = {nn, scaler, backend.isa};
     double loss = 0, *one = new_doubles(outputs);
@@ -371,7 +381,7 @@ static Result gradient(const RandomCall *c, NeuralNetwork nn, NNSamples samples,
 {
     Result r = {0, 2};
     NeuralNetwork grad = new_network(c);
-    Matrix none = {0, 0, 0, NULL}, input_grad = new_matrix(c->num_samples, c->archi[0], c->iterations);
+    Matrix none = {0, 0, 0, NULL}, input_grad = new_matrix(c->num_rows, c->archi[0], c->iterations);
     double loss;
     if (c->call == CALL_FINITE_DIFF) {
         r.code = nn_finite_diff_gradient(nn, grad, 0.1f, c->x, c->y, monitor);
@@ -490,6 +500,13 @@ static Result make_call(const RandomCall *c, NNBackend backend)
     if (c->has_labels) {
         samples.y.data = NULL;
         samples.labels = c->labels;
+    }
+    if (c->has_rows) {
+        samples.rows = c->rows;
+        samples.num_rows = c->num_rows;
+    }
+    if (c->has_scaler) {
+        samples.scaler = c->scaler;
     }
     if (c->call <= CALL_EVALUATE) {
         r = predict(c, nn, samples, backend, &monitor);

@@ -858,6 +858,212 @@ static void check_gradient(const Problem *p)
     nn_free(nn);
 }
 
+/* ---- Rows and scalers: the same bits as on a copy of the rows that is scaled beforehand ---- */
+
+/* Doubles for a scaler of p's inputs and outputs: means, then positive scales, of the inputs and of the outputs. */
+static NNScaler make_scaler(const Problem *p, double *numbers)
+{
+    size_t inputs = p->archi[0], outputs = p->archi[p->num_layers];
+    NNScaler scaler = {numbers, numbers + inputs, numbers + 2 * inputs, numbers + 2 * inputs + outputs};
+    for (size_t i = 0; i < 2 * (inputs + outputs); i++) {
+        numbers[i] = 0.2 + fabs((double)draw_float()) / 3;
+    }
+    return scaler;
+}
+
+/* Copies `num` rows of p's samples, those in `rows`, and scales them. */
+static NNSamples copy_rows(const Problem *p, const size_t *rows, size_t num, NNScaler scaler)
+{
+    size_t inputs = p->archi[0], outputs = p->archi[p->num_layers];
+    NNSamples copy = {.x = mat_alloc(num, inputs), .y = mat_alloc(num, outputs)};
+    int32_t *labels = (int32_t *)malloc(num * sizeof(int32_t));
+    float *weights = (float *)malloc(num * sizeof(float));
+    for (size_t i = 0; i < num; i++) {
+        for (size_t k = 0; k < inputs; k++) {
+            float x = MAT_AT(p->samples.x, rows[i], k);
+            MAT_AT(copy.x, i, k) = scaler.x_mean == NULL ? x : (float)(((double)x - scaler.x_mean[k]) / scaler.x_scale[k]);
+        }
+        for (size_t j = 0; j < outputs && p->samples.labels == NULL; j++) {
+            float y = MAT_AT(p->samples.y, rows[i], j);
+            MAT_AT(copy.y, i, j) = scaler.y_mean == NULL ? y : (float)(((double)y - scaler.y_mean[j]) / scaler.y_scale[j]);
+        }
+        labels[i] = p->labels[rows[i]];
+        weights[i] = p->weights[rows[i]];
+    }
+    copy.labels = labels;
+    copy.sample_weights = weights;
+    return copy;
+}
+
+/* What the functions that take samples compute: one array for each. */
+typedef struct {
+    NeuralNetwork trained, descended, grad, lbfgs, levenberg;
+    Matrix input_grad, out;
+    float *losses;  /* (3,) */
+    double values[2];
+} Results;
+
+static Results results_of(const Problem *p, NNSamples samples, size_t num, NNTrainOptions options, NNBackend backend)
+{
+    Results r = {make_network(p), make_network(p), make_network(p), make_network(p), make_network(p),
+                 mat_alloc(num, p->archi[0]), mat_alloc(num, p->archi[p->num_layers]), (float *)calloc(3, sizeof(float)), {0, 0}};
+    size_t num_parameters = nn_num_parameters(r.trained);
+    float *state = (float *)calloc(2 * num_parameters, sizeof(float));
+    NNOptimizer adam = {.kind = NN_ADAM, .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .state = state,
+                        .beta1_power = 1, .beta2_power = 1}, descent = {.kind = NN_SGD, .learning_rate = 0.05, .state = state};
+    NNTrainOptions full_batch = {.batch_size = num, .num_epochs = 2};
+    NNLbfgs lbfgs = {.history_size = 2, .memory = (double *)calloc(nn_lbfgs_size(num_parameters, 2), sizeof(double))};
+    NNLevenbergMarquardt levenberg = {.damping = 1e-3};
+    NNMonitor monitors[6] = {{.poll = stop_never}, {.poll = stop_never}, {.poll = stop_never}, {.poll = stop_never},
+                             {.poll = stop_never}, {.poll = stop_never}};
+    options.losses = r.losses;
+    nn_train(r.trained, samples, &adam, options, backend, &monitors[0]);
+    nn_train(r.descended, samples, &descent, full_batch, backend, &monitors[1]);
+    nn_gradient(r.descended, r.grad, r.input_grad, samples, &r.values[0], backend, &monitors[2]);
+    nn_evaluate(r.descended, samples, r.out, &r.values[1], backend, &monitors[3]);
+    nn_lbfgs(r.lbfgs, samples, &lbfgs, 2, NULL, backend, &monitors[4]);
+    if (p->loss.kind == NN_MSE && p->activations[p->num_layers - 1] != NN_SOFTMAX && num_parameters < 500) {
+        nn_levenberg_marquardt(r.levenberg, samples, &levenberg, 2, NULL, backend, &monitors[5]);
+    }
+    free(state);
+    free(lbfgs.memory);
+    return r;
+}
+
+static void free_results(Results *r)
+{
+    nn_free(r->trained);
+    nn_free(r->descended);
+    nn_free(r->grad);
+    nn_free(r->lbfgs);
+    nn_free(r->levenberg);
+    mat_free(r->input_grad);
+    mat_free(r->out);
+    free(r->losses);
+}
+
+static void expect_same_results(const Results *a, const Results *b, size_t num, const Problem *p, const char *isa, int threads)
+{
+    size_t num_parameters = nn_num_parameters(a->trained);
+    expect_same(a->trained.weights[0].data, b->trained.weights[0].data, num_parameters, "rows: train", p, isa, threads);
+    expect_same(a->losses, b->losses, 3, "rows: losses", p, isa, threads);
+    expect_same(a->descended.weights[0].data, b->descended.weights[0].data, num_parameters, "rows: descent", p, isa, threads);
+    expect_same(a->grad.weights[0].data, b->grad.weights[0].data, num_parameters, "rows: gradient", p, isa, threads);
+    expect_same(a->input_grad.data, b->input_grad.data, num * p->archi[0], "rows: input gradient", p, isa, threads);
+    expect_same(a->out.data, b->out.data, num * p->archi[p->num_layers], "rows: evaluate", p, isa, threads);
+    expect_same(a->lbfgs.weights[0].data, b->lbfgs.weights[0].data, num_parameters, "rows: lbfgs", p, isa, threads);
+    expect_same(a->levenberg.weights[0].data, b->levenberg.weights[0].data, num_parameters, "rows: levenberg", p, isa, threads);
+    for (int i = 0; i < 2; i++) {
+        if (memcmp(&a->values[i], &b->values[i], sizeof(double)) != 0) {
+            printf("rows: loss %.17g instead of %.17g\n", a->values[i], b->values[i]);
+            num_failed++;
+        }
+    }
+}
+
+/* Draws rows, some of them several times, and a scaler for inputs, targets or both, or none of these. With one epoch the samples are
+ * scaled in each block, with more they are kept. */
+static void check_rows(const Problem *p)
+{
+    size_t num = draw(0, 3) == 0 ? p->num_samples : draw(1, 120), rows[120];
+    int has_rows = num != p->num_samples || draw(0, 1), is_regression = p->loss.kind < NN_BINARY_CROSS_ENTROPY;
+    double *numbers = (double *)malloc(2 * (p->archi[0] + p->archi[p->num_layers]) * sizeof(double)), dropout[MAX_LAYERS];
+    NNScaler scaler = make_scaler(p, numbers);
+    NNSamples samples = p->samples, copy;
+    NNTrainOptions options = {.batch_size = draw(1, num), .num_epochs = draw(1, 3), .shuffle = (int)draw(0, 1), .seed = draw(0, 99)};
+    for (size_t i = 0; i < num; i++) {
+        rows[i] = has_rows ? draw(0, p->num_samples - 1) : i;
+    }
+    for (size_t l = 0; l < MAX_LAYERS; l++) {
+        dropout[l] = 0.3;
+    }
+    options.dropout = draw(0, 1) ? dropout : NULL;
+    if (draw(0, 2) == 0) {
+        scaler.x_mean = scaler.x_scale = NULL;
+    }
+    if (draw(0, 2) == 0 || !is_regression) {
+        scaler.y_mean = scaler.y_scale = NULL;
+    }
+    copy = copy_rows(p, rows, num, scaler);
+    samples.scaler = scaler;
+    if (has_rows) {
+        samples.rows = rows;
+        samples.num_rows = num;
+    }
+    for (int isa = 0; nn_isa_name(isa) != NULL; isa++) {
+        for (int threads = 1; threads <= 3; threads++) {
+            NNBackend backend = {isa, -threads};
+            NNSamples expected = copy;
+            Results a, b;
+            expected.labels = samples.labels == NULL ? NULL : copy.labels;
+            expected.y.data = samples.labels == NULL ? copy.y.data : NULL;
+            expected.sample_weights = samples.sample_weights == NULL ? NULL : copy.sample_weights;
+            a = results_of(p, samples, num, options, backend);
+            b = results_of(p, expected, num, options, backend);
+            expect_same_results(&a, &b, num, p, nn_isa_name(isa), threads);
+            free_results(&a);
+            free_results(&b);
+        }
+    }
+    expect_same(p->table, p->table_before, p->table_size, "input", p, "", 0);
+    mat_free(copy.x);
+    mat_free(copy.y);
+    free((void *)(uintptr_t)copy.labels); /* the casts remove const */
+    free((void *)(uintptr_t)copy.sample_weights);
+    free(numbers);
+}
+
+/* Draws a number to scale: often one whose quotient lies within a few units in the last place of a double beside the middle of two
+ * floats, where the slightest error of the quotient gives another float. */
+static void draw_to_scale(float *x, double *mean, double *scale)
+{
+    static const double odd[] = {0, -0.0, 1e300, -1e300, 1e-300, 5e-324, 2e-308, 1, 0.5, 255};
+    static const float odd_x[] = {0, -0.0f, NAN, INFINITY, -INFINITY, 1e-45f, 3e38f, 16777215, 1};
+    double middle = (double)draw_float() + (double)draw_float();
+    *x = draw_float() * 100;
+    *mean = (double)draw_float() * 100;
+    *scale = 0.01 + fabs((double)draw_float());
+    if (draw(0, 1)) { /* mean = x - middle scale */
+        float low = (float)middle;
+        middle = ((double)low + (double)nextafterf(low, 9)) / 2;
+        *mean = (double)*x - middle * *scale;
+    }
+    if (draw(0, 9) == 0) {
+        *x = odd_x[draw(0, sizeof odd_x / sizeof *odd_x - 1)];
+    }
+    if (draw(0, 9) == 0) {
+        *mean = odd[draw(0, sizeof odd / sizeof *odd - 1)];
+    }
+    if (draw(0, 9) == 0) {
+        double drawn = fabs(odd[draw(0, sizeof odd / sizeof *odd - 1)]);
+        *scale = drawn > 0 ? drawn : 1;
+    }
+}
+
+/* Checks the kernel `scale`, which avoids divisions, against divisions: bit for bit, with the sign of zeros. */
+static void check_scaling(void)
+{
+    for (int isa = 0; nn_isa_name(isa) != NULL; isa++) {
+        size_t num = draw(1, 70);
+        float x[70], out[70];
+        double mean[70], scale[70], reciprocals[70];
+        for (size_t i = 0; i < num; i++) {
+            draw_to_scale(&x[i], &mean[i], &scale[i]);
+            reciprocals[i] = 1 / scale[i];
+            reciprocals[i] = DBL_MIN <= reciprocals[i] && reciprocals[i] <= DBL_MAX ? reciprocals[i] : (double)NAN;
+        }
+        nn_kernels_available(isa)->scale(x, mean, scale, reciprocals, out, num);
+        for (size_t i = 0; i < num; i++) {
+            float expected = (float)(((double)x[i] - mean[i]) / scale[i]);
+            if (memcmp(&out[i], &expected, sizeof expected) != 0 && !(isnan(out[i]) && isnan(expected))) {
+                printf("(%.9g - %.17g) / %.17g is %.9g instead of %.9g (%s)\n", (double)x[i], mean[i], scale[i], (double)out[i],
+                       (double)expected, nn_isa_name(isa));
+                num_failed++;
+            }
+        }
+    }
+}
+
 /* ---- Several threads call the engine ---- */
 
 #define NUM_CALLERS 8
@@ -954,7 +1160,7 @@ void *__wrap_calloc(size_t count, size_t size)
 }
 
 enum {
-    TRAIN_SGD, TRAIN_ADAM, TRAIN_SHUFFLED, TRAIN_CLIPPED_WITH_DROPOUT, GRADIENT, PREDICT, PREDICT_SCALED, PREDICT_ONE,
+    TRAIN_SGD, TRAIN_ADAM, TRAIN_SHUFFLED, TRAIN_SCALED, TRAIN_CLIPPED_WITH_DROPOUT, GRADIENT, PREDICT, PREDICT_SCALED, PREDICT_ONE,
     LAYER_OUTPUTS, LAYER_OUTPUTS_SCALED, EVALUATE, FINITE_DIFF, LBFGS_STEP, LEVENBERG_STEP, NUM_CALLS
 };
 
@@ -975,13 +1181,17 @@ static int train_once(const MemoryTest *t, int call, NNBackend backend, NNMonito
     NNOptimizer sgd = {.kind = NN_SGD, .learning_rate = 0.1, .state = t->state};
     NNOptimizer adam = {.kind = NN_ADAM, .learning_rate = 0.1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .state = t->state,
                         .beta1_power = 1, .beta2_power = 1};
-    NNOptimizer optimizer = call == TRAIN_ADAM ? adam : sgd;
+    NNOptimizer optimizer = call == TRAIN_ADAM || call == TRAIN_SCALED ? adam : sgd;
+    NNSamples samples = t->samples;
     NNTrainOptions options = {.batch_size = 64, .num_epochs = 2, .shuffle = call == TRAIN_SHUFFLED};
     if (call == TRAIN_CLIPPED_WITH_DROPOUT) {
         options.dropout = dropout;
         optimizer.clip_norm = 0.1;
     }
-    return nn_train(t->nn, t->samples, &optimizer, options, backend, monitor);
+    if (call == TRAIN_SCALED) {
+        samples.scaler = t->scaler;
+    }
+    return nn_train(t->nn, samples, &optimizer, options, backend, monitor);
 }
 
 static int call_engine(const MemoryTest *t, int call)
@@ -1201,6 +1411,10 @@ int main(int argc, char **argv)
         check_predictions(&p);
         check_trainings(&p);
         check_gradient(&p);
+        check_rows(&p);
+        for (int k = 0; k < 30; k++) {
+            check_scaling();
+        }
         check_column_moments();
         check_finite_differences();
         free_problem(&p);
