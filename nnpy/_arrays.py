@@ -5,7 +5,7 @@ Every array of a caller comes through `to_array`. What inputs and targets mean i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,14 @@ __all__ = [
     "is_within",
     "matrix_fields",
     "row_blocks",
+    "row_numbers",
+    "take_rows",
     "to_array",
     "to_float32",
 ]
 
 _ELEMENTS_PER_BLOCK = 1 << 22  # elements that are processed between two points at which Ctrl-C can interrupt
+_ELEMENTS_PER_COPY = 1 << 16  # the same where each block is copied: the copy stays in the cache
 _FLOATS = ffi.typeof("float[]")
 _SIZE_MAX = 2 ** (8 * ffi.sizeof("size_t")) - 1
 
@@ -75,33 +78,81 @@ def _has_matrix_layout(array: NDArray[Any]) -> bool:
     )
 
 
-def row_blocks(array: NDArray[Any], elements: int = _ELEMENTS_PER_BLOCK) -> Iterator[slice]:
-    """Yield slices of consecutive rows, each with about that number of elements, so that Ctrl-C can interrupt between them."""
+def row_blocks(
+    array: NDArray[Any], elements: int = _ELEMENTS_PER_BLOCK, *, rows: NDArray[np.uintp] | None = None
+) -> Iterator[slice]:
+    """Yield slices of consecutive rows, each with about that number of elements, so that Ctrl-C can interrupt between them.
+
+    With `rows`, the numbers of some rows, they are slices of `rows`.
+    """
     step = max(1, elements // max(1, array.shape[1]))
-    for start in range(0, len(array), step):
+    for start in range(0, len(array if rows is None else rows), step):
         yield slice(start, start + step)
 
 
-def is_within(array: NDArray[np.float32], low: float, high: float, *, allow_nan: bool = False) -> bool:
-    """Whether all elements are from low to high. With `allow_nan`, NaN counts as inside."""
-    if array.size <= _ELEMENTS_PER_BLOCK:
+def row_numbers(mask: NDArray[np.bool_]) -> NDArray[np.uintp]:
+    """Return the numbers of the rows where the mask is True, as C reads them."""
+    return np.flatnonzero(mask).astype(np.uintp)
+
+
+def take_rows(array: NDArray[Any], rows: NDArray[np.uintp] | None, block: slice | None = None) -> NDArray[Any]:
+    """Return some rows of an array, as a copy; all of them, without a copy, if rows is None. block: a slice of these rows."""
+    block = slice(None) if block is None else block
+    return array[block] if rows is None else array[rows[block]]
+
+
+def is_within(
+    array: NDArray[np.float32],
+    low: float,
+    high: float,
+    *,
+    allow_nan: bool = False,
+    rows: NDArray[np.uintp] | None = None,
+) -> bool:
+    """Whether all elements, or those in some rows, are from low to high. With `allow_nan`, NaN counts as inside."""
+    if rows is None and array.size <= _ELEMENTS_PER_BLOCK:
         return _first_outside(array, low, high, allow_nan) == array.size
-    return all(_first_outside(array[rows], low, high, allow_nan) == array[rows].size for rows in row_blocks(array))
+    elements = _ELEMENTS_PER_BLOCK if rows is None else _ELEMENTS_PER_COPY
+    parts = (take_rows(array, rows, block) for block in row_blocks(array, elements, rows=rows))
+    return all(_first_outside(part, low, high, allow_nan) == part.size for part in parts)
 
 
 def _first_outside(array: NDArray[np.float32], low: float, high: float, allow_nan: bool) -> int:
     return int(lib.nn_first_outside(as_matrix(array), low, high, allow_nan))
 
 
-def check_finite(array: NDArray[np.float32], name: str, *, allow_nan: bool = False) -> None:
-    """Raise a ValueError that names the first element that is NaN, infinite, or was too large for float32."""
-    for rows in row_blocks(array):
-        part = array[rows]
+def check_finite(
+    array: NDArray[Any],
+    name: str,
+    *,
+    allow_nan: bool = False,
+    rows: NDArray[np.uintp] | None = None,
+    convert: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None,
+) -> None:
+    """Raise a ValueError that names the first element that is NaN, infinite, or too large for float32.
+
+    Parameters
+    ----------
+    array : ndarray, shape (n, columns)
+        Of any real dtype.
+    name : str
+        Of the argument, for the message.
+    allow_nan : bool
+    rows : ndarray, optional
+        The numbers of the rows to look at; all by default.
+    convert : callable, optional
+        The conversion of some rows to float32. The default is `to_float32`.
+    """
+    convert = to_float32 if convert is None else convert
+    is_copied = rows is not None or convert is not to_float32 or array.dtype != np.float32
+    for block in row_blocks(array, _ELEMENTS_PER_COPY if is_copied else _ELEMENTS_PER_BLOCK, rows=rows):
+        part = convert(take_rows(array, rows, block))
         place = _first_outside(part, -FLOAT_MAX, FLOAT_MAX, allow_nan)
         if place < part.size:
             row, column = divmod(place, array.shape[1])
+            number = block.start + row if rows is None else rows[block.start + row]
             raise ValueError(
-                f"{name} must be finite in float32, got {name}[{rows.start + row}, {column}] = {part[row, column]}; NaN, "
+                f"{name} must be finite in float32, got {name}[{number}, {column}] = {part[row, column]}; NaN, "
                 "infinity and numbers beyond 3.4e38 are refused"
             )
 

@@ -99,6 +99,7 @@ class _Float64Loss:
 
     def __init__(self, model: Model, samples: Samples, loss: Loss) -> None:
         self._sizes, self._names, self._loss = model.layer_sizes, model.activations, loss
+        samples = samples.scaled()
         self._x = samples.x.astype(np.float64)
         y: NDArray[Any] = samples.y
         self._y = np.eye(model.layer_sizes[-1])[y] if y.ndim == 1 else y.astype(np.float64)

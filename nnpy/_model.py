@@ -20,7 +20,7 @@ from nnpy._backend import backend
 from nnpy._ffi import call, ffi, lib
 from nnpy._losses import LOSSES, Loss, check_loss
 from nnpy._optimizers import OptimizerState
-from nnpy._samples import Samples, as_samples
+from nnpy._samples import Inputs, Samples, as_samples
 from nnpy._scaler import Scaler
 from nnpy._validation import FLOAT_MAX, check_layer_sizes, check_seed, positive, real
 
@@ -73,8 +73,7 @@ class _Scaling(NamedTuple):
     def of(cls, nn: Any, scaler: Scaler | None) -> _Scaling:
         c, arrays = ffi.NULL, []
         if scaler is not None:
-            arrays = [None if a is None else np.ascontiguousarray(a, dtype=np.float64) for a in scaler]
-            arrays = [ffi.NULL if a is None else ffi.from_buffer("double[]", a) for a in arrays]
+            arrays = scaler.pointers()
             c = ffi.new("NNScaler *", arrays)
         dtype = _FLOAT32 if scaler is None or scaler.y_mean is None else _FLOAT64
         return cls(ffi.new("NNPredictor *", (nn, c, backend.isa)), dtype, scaler, c, arrays)
@@ -416,9 +415,8 @@ class Model(Parameters):
     @staticmethod
     def _refuse_inputs(inputs: NDArray[np.float32], scaling: _Scaling) -> None:
         """Raise a ValueError that names the first input that is not finite, before or after scaling."""
-        if scaling.scaler is not None and scaling.c != ffi.NULL:  # C scales as it reads
-            inputs = scaling.scaler.scale_x(inputs)
-        check_finite(inputs, "x")
+        scaler = None if scaling.c == ffi.NULL else scaling.scaler  # C scales as it reads
+        check_finite(inputs, "x", convert=None if scaler is None else scaler.scale_x)
 
     @staticmethod
     def _in_units(out: NDArray[np.float32], scaling: _Scaling) -> NDArray[Any]:
@@ -724,22 +722,24 @@ class Model(Parameters):
         nn.loss = loss._fields()
         return nn[0]
 
-    def _samples(self, x: ArrayLike, y: ArrayLike, loss: Loss, *, scaler: Scaler | None, **options: Any) -> Samples:
-        """Check inputs and targets, and scale them; options are those of `as_samples`."""
+    def _samples(
+        self, x: ArrayLike | Inputs, y: ArrayLike, loss: Loss, *, scaler: Scaler | None, **options: Any
+    ) -> Samples:
+        """Check inputs and targets; options are those of `as_samples`."""
         self._check_feature_names(x)
         return as_samples(x, y, self._layer_sizes, self._activations[-1], loss=loss, scaler=scaler, **options)
 
-    def _training_samples(self, x: ArrayLike, y: ArrayLike, loss: Loss, **options: Any) -> Samples:
+    def _training_samples(self, x: ArrayLike | Inputs, y: ArrayLike, loss: Loss, **options: Any) -> Samples:
         """Do the same as `_samples` for training: check the range of the targets, and copy views of the parameters."""
         return self._samples(x, y, loss, scaler=self.scaler, check_range=True, copy_if_in=self._parameters, **options)
 
     def _unlabelled_samples(self, x: ArrayLike, y: ArrayLike, loss: Loss, *, for_training: bool = False) -> Samples:
-        """Return samples for the functions of nn.h, which take no labels and do not check for NaN."""
+        """Return samples for the functions of nn.h, which take no labels, do not scale and do not check for NaN."""
         samples = self._training_samples(x, y, loss) if for_training else self._samples(x, y, loss, scaler=self.scaler)
         if samples.y.dtype != np.float32:
             raise ValueError("finite differences need y as rows of probabilities, got labels")
         samples.check_inputs()
-        return samples
+        return samples.scaled()
 
     def _evaluate(self, samples: Samples, loss: Loss, *, out: NDArray[np.float32] | None = None) -> float:
         """Return the loss of samples, and write the outputs of the last layer to out, shape (n, n_outputs), if it is given."""

@@ -264,7 +264,8 @@ class NeuralNetwork(Model):
         Notes
         -----
         A column that never changes has the deviation 1. All is computed and stored in float64, and rounded to float32 only
-        after scaling: large numbers that differ by little, such as timestamps, stay apart.
+        after scaling: large numbers that differ by little, such as timestamps, stay apart. Nothing is copied: float32 arrays
+        are scaled as they are read, in training a mini-batch at a time.
 
         The loss in training (`History.loss`, `History.val_loss`, `backpropagation`) is that of the scaled targets. `loss`,
         `mse`, `evaluate`, `score` and `input_gradient` are in the units of y, and the outputs are float64.
@@ -533,8 +534,7 @@ class NeuralNetwork(Model):
         validation_data : (x, y) or (x, y, sample_weight), optional
             Data whose loss is computed after each epoch.
         validation_split : float, optional
-            The proportion of the samples to set aside as validation data, chosen at random; between 0 and 1. Both parts are
-            copies.
+            The proportion of the samples to set aside as validation data, chosen at random; between 0 and 1.
         early_stopping : int or EarlyStopping, optional
             Stop after this number of epochs without an improvement of the validation loss (without validation data, of the
             training loss). The network gets the parameters of the best epoch.

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy._arrays import row_blocks
+from nnpy._arrays import row_blocks, take_rows
 from nnpy._ffi import ffi, lib
 
-__all__ = ["Scaler"]
+__all__ = ["Scaler", "mean_and_scale"]
 
 _ELEMENTS_IN_CACHE = 1 << 15  # of intermediate results in float64: they stay in the cache
 
@@ -52,11 +52,21 @@ class Scaler(NamedTuple):
     @classmethod
     def fit(cls, x: NDArray[Any], y: NDArray[Any] | None = None) -> Scaler:
         """Compute mean and standard deviation of each column; a column that never changes gets the scale 1."""
-        return cls(*_mean_and_scale(x), *((None, None) if y is None else _mean_and_scale(y)))
+        return cls(*mean_and_scale(x), *((None, None) if y is None else mean_and_scale(y)))
+
+    @property
+    def changes_x(self) -> bool:
+        """Whether scaled inputs are other numbers than the inputs."""
+        return bool(self.x_mean.any() or (self.x_scale != 1).any())
+
+    def pointers(self) -> list[Any]:
+        """Return the fields of an NNScaler, which point into the arrays; they keep them alive."""
+        arrays = [None if a is None else np.ascontiguousarray(a, dtype=np.float64) for a in self]
+        return [ffi.NULL if a is None else ffi.from_buffer("double[]", a) for a in arrays]
 
 
 def _scale(array: NDArray[Any], mean: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return (array - mean) / scale, computed in float64 and rounded to float32 once. nn_predict does the same in C."""
+    """Return (array - mean) / scale, computed in float64 and rounded to float32 once. C does the same as it reads float32."""
     scaled = np.empty(array.shape, dtype=np.float32)
     with np.errstate(invalid="ignore", over="ignore"):  # the caller checks for infinity and NaN
         for rows in row_blocks(array, _ELEMENTS_IN_CACHE):
@@ -66,24 +76,29 @@ def _scale(array: NDArray[Any], mean: NDArray[np.float64], scale: NDArray[np.flo
     return scaled
 
 
-def _mean_and_scale(array: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean and standard deviation of each column, with the same bits on every machine; NaN is left out."""
+def mean_and_scale(
+    array: NDArray[Any], rows: NDArray[np.uintp] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and standard deviation of each column, with the same bits on every machine; NaN is left out.
+
+    A deviation of 0 is replaced by 1. rows: the numbers of the rows to look at; all by default.
+    """
 
     def moments(center: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return, for each column, the sums of the differences to the center and of their squares, and their number."""
         result = np.zeros((3, array.shape[1]))
         pointers = [ffi.from_buffer("double[]", row) for row in (center, *result)]
-        for rows in row_blocks(array, _ELEMENTS_IN_CACHE):
-            block = np.ascontiguousarray(array[rows], dtype=np.float64)
+        for block_rows in row_blocks(array, _ELEMENTS_IN_CACHE, rows=rows):
+            block = np.ascontiguousarray(take_rows(array, rows, block_rows), dtype=np.float64)
             lib.nn_column_moments(ffi.from_buffer("double[]", block), *block.shape, *pointers)
         return result
 
     # The first number of each column is subtracted first, so that a constant column has a deviation of exactly 0.
-    start = array[0].astype(np.float64)
-    for rows in row_blocks(array, _ELEMENTS_IN_CACHE):
+    start = array[0 if rows is None else rows[0]].astype(np.float64)
+    for block_rows in row_blocks(array, _ELEMENTS_IN_CACHE, rows=rows):
         if not np.isnan(start).any():
             break
-        block = array[rows]
+        block = take_rows(array, rows, block_rows)
         first = np.argmax(~np.isnan(block), axis=0)
         start = np.where(np.isnan(start), block[first, np.arange(array.shape[1])], start)
     start = np.nan_to_num(start)

@@ -186,6 +186,83 @@ def test_columns_that_do_not_change_and_missing_targets():
     np.testing.assert_array_equal(net.scaler.y_scale, [1, 0.5])
 
 
+# ---- Nothing is copied: the same bits as with a copy ----
+
+
+def wide_problem(num, dtype=np.float32):
+    """Inputs of 21 columns and targets, in rows of one table; with many rows, they are not kept scaled between epochs."""
+    rng = np.random.default_rng(2)
+    table = (rng.normal(size=(num, 40)) * rng.uniform(0.1, 9, 40) + rng.uniform(-5, 5, 40)).astype(dtype)
+    return table[:, 3:24], table[:, 24:26]
+
+
+@pytest.mark.parametrize("last", ["linear", "leaky_relu"])
+@pytest.mark.parametrize("num", [50, 13_000])
+@pytest.mark.parametrize(
+    ("options", "scales_y"),
+    [
+        ({"optimizer": "adam", "batch_size": 100}, False),
+        ({"optimizer": "sgd", "batch_size": 64, "dropout": 0.3}, True),
+        ({"optimizer": nnpy.SGD(0.01), "batch_size": None, "shuffle": False}, True),
+        ({"optimizer": "rprop", "loss": "mae"}, True),
+        ({"optimizer": "lbfgs"}, True),
+        ({"optimizer": "levenberg_marquardt", "loss": "mse"}, True),
+    ],
+    ids=str,
+)
+def test_training_has_the_bits_of_training_on_a_scaled_copy(options, scales_y, num, last):
+    x, y = wide_problem(num)
+    net, other = (nnpy.NeuralNetwork([21, 3, 2], ["tanh", last], seed=3) for _ in range(2))
+    net.fit_scaler(x, y if scales_y else None)
+    copied, targets = net.scaler.scale_x(x), net.scaler.scale_y(y) if scales_y else y.copy()
+    assert np.abs(copied - x).max() > 1
+    other.fit_scaler(None)
+    histories = [
+        n.fit(a, b, epochs=3, seed=1, validation_data=(a[:30], b[:30]), **{"loss": "huber", **options})
+        for n, a, b in ((net, x, y), (other, copied, targets))
+    ]
+    np.testing.assert_array_equal(histories[0].loss, histories[1].loss)
+    np.testing.assert_array_equal(histories[0].val_loss, histories[1].val_loss)
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+    assert np.abs(net.parameters - nnpy.NeuralNetwork([21, 3, 2], ["tanh", last], seed=3).parameters).max() > 1e-5
+    np.testing.assert_array_equal(
+        net.backpropagation(x, y).parameters, other.backpropagation(copied, targets).parameters
+    )
+
+
+def test_a_tiny_network_partial_fit_and_batches_have_the_bits_of_a_scaled_copy():
+    x, y = X[:9], Y[:9]
+    nets = [nnpy.NeuralNetwork([3, 4, 2], ["tanh", "linear"], seed=1) for _ in range(2)]
+    nets[0].fit_scaler(X, Y)
+    scaler = nets[0].scaler
+    nets[1].fit_scaler(None)
+    for net, a, b in ((nets[0], x, y), (nets[1], scaler.scale_x(x), scaler.scale_y(y))):
+        net.gradient_descent(a, b, rate=0.01, iterations=100)
+        net.gradient_descent(a, b, rate=0.01, iterations=2, eps=0.01)
+        net.partial_fit(a, b, optimizer=nnpy.Adam(0.01))
+        net.fit([(a, b), (a[:4], b[:4])], epochs=2, seed=0, optimizer="adam")
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+    assert nets[0].mse(x, y) < 30
+
+
+def test_float64_is_scaled_as_it_is_converted():
+    x, y = wide_problem(500, np.float64)
+    nets = [nnpy.NeuralNetwork([21, 3, 2], ["tanh", "linear"], seed=3) for _ in range(2)]
+    nets[0].fit_scaler(x, y)
+    scaler = nets[0].scaler
+    nets[0].fit(x, y.astype(np.float32), epochs=2, seed=1, validation_split=0.2, optimizer="adam")
+    nets[1].fit_scaler(None)
+    nets[1].fit(
+        scaler.scale_x(x),
+        scaler.scale_y(y.astype(np.float32)),
+        epochs=2,
+        seed=1,
+        validation_split=0.2,
+        optimizer="adam",
+    )
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
 # ---- The units of the targets ----
 
 UNITS = [(("linear"), None), ("leaky_relu", None), ("linear", "mae"), ("linear", nnpy.Huber(0.7))]

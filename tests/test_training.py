@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import nnpy
+from nnpy._training.data import shuffled
 
 RNG = np.random.default_rng(3)
 X = RNG.random((60, 6), dtype=np.float32)
@@ -86,6 +87,63 @@ def test_validation_split_holds_samples_out_by_the_seed():
 
     assert len(held_out(0)) == 10
     assert held_out(0) == held_out(0) != held_out(1)
+
+
+def split_by_hand(num, share, seed):
+    """The rows that validation_split keeps, and those that it holds out."""
+    order = shuffled(num, seed).astype(int)
+    return np.sort(order[round(share * num) :]), np.sort(order[: round(share * num)])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", nnpy.SGD(0.1)], ids=str)
+@pytest.mark.parametrize(
+    ("last", "y", "options"),
+    [
+        ("softmax", LABELS, {"class_weight": "balanced"}),
+        ("softmax", LABELS, {"sample_weight": np.arange(60.0)}),
+        ("softmax", np.eye(3, dtype=np.float32)[LABELS], {}),
+        ("linear", Y, {"sample_weight": np.arange(60.0) ** 2, "metrics": "r2"}),
+        ("linear", np.where(Y > 0.7, np.nan, Y), {"missing": "ignore"}),
+        ("linear", Y.astype(np.float32)[:, ::-1], {"loss": "mae"}),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_validation_split_has_the_bits_of_two_copies(optimizer, last, y, options, dtype):
+    x = X.astype(dtype)
+    kept, held_out = split_by_hand(60, 0.3, 5)
+    parts = [[x[rows], y[rows]] for rows in (kept, held_out)]
+    weight = options.get("sample_weight")
+    if weight is not None:
+        parts[1].append(weight[held_out])
+    by_hand = options if weight is None else {**options, "sample_weight": weight[kept]}
+    nets = [make(last) for _ in range(2)]
+    for net in nets:
+        net.fit_scaler(x * 1.5)
+    how = {"epochs": 4, "seed": 5, "optimizer": optimizer}
+    one = nets[0].fit(x, y, validation_split=0.3, **options, **how)
+    two = nets[1].fit(*parts[0], validation_data=tuple(parts[1]), **by_hand, **how)
+    for a, b in zip(one.to_dict().items(), two.to_dict().items(), strict=True):
+        assert a == b or a[0] == "seconds"
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+    assert not np.array_equal(nets[0].parameters, make(last).parameters)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("is_held_out", [False, True])
+@pytest.mark.parametrize("scales", [False, True])
+def test_an_error_names_the_row_of_the_whole_array(dtype, is_held_out, scales):
+    row = split_by_hand(60, 0.3, 5)[is_held_out][7]
+    x, y = X.astype(dtype), Y.astype(dtype)
+    net = make("linear")
+    if scales:
+        net.fit_scaler(x, y)
+    x[row, 2] = np.nan
+    with pytest.raises(ValueError, match=rf"^x must be finite in float32, got x\[{row}, 2\] = nan; "):
+        net.fit(x, y, epochs=3, validation_split=0.3, seed=5)
+    x[row, 2], y[row, 1] = 0, np.inf
+    with pytest.raises(ValueError, match=rf"^y must be finite in float32, got y\[{row}, 1\] = inf; "):
+        net.fit(x, y, epochs=3, validation_split=0.3, seed=5)
+    np.testing.assert_array_equal(net.parameters, make("linear").parameters)
 
 
 # ---- Dropout, l2, clipping ----

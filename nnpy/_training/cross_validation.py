@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nnpy._history import DivergenceError, History
 from nnpy._model import Model
-from nnpy._samples import check_sample_weight, rows_of
+from nnpy._samples import rows_of
 from nnpy._training import loop
 from nnpy._training.data import Given, shuffled
 from nnpy._training.options import FitOptions
@@ -53,26 +53,16 @@ def cross_validate(model: Model, given: Given, options: FitOptions, *, backend: 
     nothing = replace(options, epochs=0, early_stopping=None, progress=False)
     loop.fit(_untrained_copy(model, 0), given, nothing, history=History())  # which refuses what is wrong
 
-    num, targets, seed = len(given.x), rows_of(given.y), check_seed(options.seed)
-    weights = None if options.sample_weight is None else check_sample_weight(options.sample_weight, num)
-    folds = _folds(targets, seed, is_classifier=model.activations[-1] in {"softmax", "sigmoid"})
+    given, num, seed = given.converted(model), given.num_samples, check_seed(options.seed)
+    folds = _folds(rows_of(given.targets()), seed, is_classifier=model.activations[-1] in {"softmax", "sigmoid"})
     options = replace(options, seed=seed, metrics=(), callbacks=(), progress=False, verbose=0)
     penalties = [factor / num for factor in _PENALTIES] if options.l2 is None else [options.l2]
     num_folds = _FOLDS if num <= _ROWS_FOR_ALL_FOLDS else 1
     tasks = []
     for l2 in penalties:
         for fold in range(num_folds):
-            kept, held_out = folds != fold, folds == fold
-            parts = [
-                (given.x[rows], targets[rows], *([] if weights is None else [weights[rows]]))
-                for rows in (kept, held_out)
-            ]
-            x, y, *weight = parts[0]
-            fold_options = replace(
-                options, l2=l2, validation_data=parts[1], sample_weight=weight[0] if weight else None
-            )
-            net = _untrained_copy(model, 1 + fold)
-            tasks.append(Task(partial(loop.fit, net, Given(x, y, None), fold_options)))
+            net, part = _untrained_copy(model, 1 + fold), given.split(folds == fold)
+            tasks.append(Task(partial(loop.fit, net, part._replace(feature_names=None), replace(options, l2=l2))))
     try:
         _run(tasks, backend, poll)
     except (DivergenceError, ValueError):  # a ValueError: class weights or missing targets leave a fold without samples

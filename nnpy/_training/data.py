@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnpy._arrays import as_table, feature_names
+from nnpy._arrays import as_table, feature_names, row_numbers, take_rows
 from nnpy._ffi import ffi, lib
 from nnpy._model import Model
-from nnpy._samples import Samples, check_sample_weight, rows_of, to_targets
+from nnpy._samples import Inputs, Samples, as_inputs, rows_of, to_targets
 from nnpy._training.options import FitOptions, Settings
 from nnpy._training.trainer import Trainer
 from nnpy._validation import real
@@ -20,20 +20,26 @@ __all__ = ["ArrayData", "BatchData", "Given", "TrainingData", "prepare_data", "s
 
 
 class Given(NamedTuple):
-    """The arguments x and y of `fit`, each converted to an array once.
+    """The arguments x and y of `fit`, each converted to an array once, and the rows of them to use.
 
     Attributes
     ----------
-    x : ndarray, shape (n, n_inputs)
+    x : ndarray or Inputs, shape (num_rows, n_inputs)
         Or an iterable of batches; y is None then.
-    y : ndarray or categories, with n rows
+    y : ndarray or categories, with num_rows rows
     feature_names : tuple of str, or None
         The names of the columns, if x was a data frame.
+    rows : ndarray, shape (n,), or None
+        The rows of the samples to train on; None for all.
+    held_out : ndarray or None
+        The rows of the validation samples, if they are not the caller's own.
     """
 
     x: Any
     y: Any
     feature_names: tuple[str, ...] | None
+    rows: NDArray[np.uintp] | None = None
+    held_out: NDArray[np.uintp] | None = None
 
     @classmethod
     def read(cls, model: Model, x: Any, y: ArrayLike | None) -> Given:
@@ -44,6 +50,26 @@ class Given(NamedTuple):
             return cls(x, None, None)
         names = model._check_feature_names(x)
         return cls(as_table(x, "x", model.layer_sizes[0], what="input"), to_targets(y), names)
+
+    @property
+    def num_samples(self) -> int:
+        """The number of samples to train on."""
+        return len(self.x if self.rows is None else self.rows)
+
+    def targets(self) -> Any:
+        """Return the targets of the samples: y as it is, or an array of some of its rows."""
+        return self.y if self.rows is None else take_rows(rows_of(self.y), self.rows)
+
+    def converted(self, model: Model) -> Given:
+        """Return the same with x as C reads it for the model, so that it is converted once, however often it is used."""
+        return self if isinstance(self.x, Inputs) else self._replace(x=as_inputs(self.x, model.scaler))
+
+    def split(self, is_held_out: NDArray[np.bool_]) -> Given:
+        """Return the same with some of the samples held out. Nothing is copied but the numbers of the rows."""
+        held_out, kept = row_numbers(is_held_out), row_numbers(~is_held_out)
+        if self.rows is not None:
+            held_out, kept = self.rows[held_out], self.rows[kept]
+        return self._replace(rows=kept, held_out=held_out)
 
 
 class ArrayData:
@@ -107,28 +133,36 @@ class TrainingData(NamedTuple):
 
 
 def prepare_data(model: Model, settings: Settings, given: Given, options: FitOptions) -> TrainingData:
-    """Check the training data and the validation data; with `validation_split`, split the validation data off first."""
-    x, y, names = given
+    """Check the training data and the validation data; with `validation_split`, hold the validation data out first."""
     validation_data, weight = options.validation_data, options.sample_weight
     if options.validation_split is not None:
         if validation_data is not None:
             raise ValueError("validation_data and validation_split exclude each other")
-        if y is None:
+        if given.y is None:
             raise ValueError("validation_split needs x and y, not batches")
-        x, y, weight, validation_data = _split(x, y, weight, share=options.validation_split, seed=settings.seed)
+        given = _split(given, share=options.validation_split, seed=settings.seed)
     validation = None
-    if validation_data is not None:
-        validation = _check_validation(model, settings, validation_data, names=names)
-    if y is None:
+    if given.held_out is not None:
+        given = given.converted(model)
+        validation = _validation_samples(model, settings, given.x, given.y, sample_weight=weight, rows=given.held_out)
+    elif validation_data is not None:
+        validation = _check_validation(model, settings, validation_data, names=given.feature_names)
+    if given.y is None:
         if weight is not None or isinstance(options.class_weight, str):
             raise ValueError("with batches pass (x, y, sample_weight), and class_weight as a mapping")
         if options.metrics and validation is None:
             raise ValueError("with batches metrics need validation_data")
         if settings.optimizer._is_full_batch:
             raise ValueError(f"{type(settings.optimizer).__name__} needs all samples at once, not batches")
-        return TrainingData(BatchData(x, model, settings, options), validation)
+        return TrainingData(BatchData(given.x, model, settings, options), validation)
     samples = model._training_samples(
-        x, y, settings.loss, missing=settings.missing, sample_weight=weight, class_weight=options.class_weight
+        given.x,
+        given.y,
+        settings.loss,
+        missing=settings.missing,
+        sample_weight=weight,
+        class_weight=options.class_weight,
+        rows=given.rows,
     )
     return TrainingData(ArrayData(samples), validation)
 
@@ -138,14 +172,29 @@ def _check_validation(model: Model, settings: Settings, data: Any, *, names: tup
     if not isinstance(data, (tuple, list)) or len(data) not in {2, 3}:
         raise TypeError("validation_data must be (x, y) or (x, y, sample_weight)")
     model._check_feature_names(data[0], known=names)
+    return _validation_samples(
+        model, settings, data[0], data[1], sample_weight=data[2] if len(data) == 3 else None, rows=None
+    )
+
+
+def _validation_samples(
+    model: Model,
+    settings: Settings,
+    x: ArrayLike | Inputs,
+    y: Any,
+    *,
+    sample_weight: ArrayLike | None,
+    rows: NDArray[np.uintp] | None,
+) -> Samples:
     samples = model._samples(
-        data[0],
-        data[1],
+        x,
+        y,
         settings.loss,
         scaler=model.scaler,
         missing=settings.missing,
-        sample_weight=data[2] if len(data) == 3 else None,
+        sample_weight=sample_weight,
         copy_if_in=model.parameters,
+        rows=rows,
     )
     samples.check_inputs()
     return samples
@@ -158,27 +207,17 @@ def shuffled(num: int, seed: int) -> NDArray[np.uintp]:
     return order
 
 
-def _split(
-    x: NDArray[Any], y: Any, weight: ArrayLike | None, *, share: float, seed: int
-) -> tuple[Any, Any, Any, tuple[Any, ...]]:
-    """Split a random part off for validation; return x, y, weight, (x, y[, weight]). Both parts are copies in the old order."""
-    share = real(share, "validation_split")
-    targets = rows_of(y)
+def _split(given: Given, *, share: float, seed: int) -> Given:
+    """Hold a random part of the samples out for validation."""
+    share, num = real(share, "validation_split"), given.num_samples
     if not 0 < share < 1:
         raise ValueError(f"validation_split must be between 0 and 1, got {share}")
-    if len(targets) != len(x):
-        raise ValueError(f"x and y must have the same number of rows, got {len(x)} and {len(targets)}")
-    num = round(share * len(x))
-    if not 0 < num < len(x):
-        raise ValueError(f"validation_split={share} of {len(x)} samples leaves an empty part")
-    order = shuffled(len(x), seed)
-    held_out, kept = np.sort(order[:num]), np.sort(order[num:])
-    if weight is None:
-        return x[kept], targets[kept], None, (x[held_out], targets[held_out])
-    weights = check_sample_weight(weight, len(x))
-    return (
-        x[kept],
-        targets[kept],
-        weights[kept],
-        (x[held_out], targets[held_out], weights[held_out]),
-    )
+    num_targets = len(rows_of(given.y))
+    if num_targets != len(given.x):
+        raise ValueError(f"x and y must have the same number of rows, got {len(given.x)} and {num_targets}")
+    num_held_out = round(share * num)
+    if not 0 < num_held_out < num:
+        raise ValueError(f"validation_split={share} of {num} samples leaves an empty part")
+    is_held_out = np.zeros(num, dtype=np.bool_)
+    is_held_out[shuffled(num, seed)[:num_held_out]] = True
+    return given.split(is_held_out)

@@ -10,20 +10,20 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._activations import ACTIVATIONS
-from nnpy._arrays import check_finite, to_float32
+from nnpy._arrays import check_finite, row_blocks, row_numbers, take_rows
 from nnpy._backend import backend
 from nnpy._history import History
 from nnpy._losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, find_loss
 from nnpy._model import Model
 from nnpy._optimizers import Adam, check_optimizer
 from nnpy._samples import check_sample_weight, is_categorical, rows_of
-from nnpy._scaler import Scaler
+from nnpy._scaler import Scaler, mean_and_scale
 from nnpy._schedules import CosineDecay, ReduceOnPlateau
 from nnpy._training import loop
 from nnpy._training.cross_validation import cross_validate
@@ -51,6 +51,7 @@ _HELD_OUT, _HELD_OUT_MAX = 0.1, 10_000
 _ROWS_MIN = 10  # with fewer, none is held out
 
 _ROWS_LOOKED_AT = 10_000  # to decide on scaling
+_ELEMENTS_LOOKED_AT = 1 << 16  # at a time
 
 
 def fit(
@@ -71,7 +72,7 @@ def fit(
     try:
         given = Given.read(model, x, y)
         if _is_auto(options):
-            given, options = _without_weightless_samples(given, options)
+            given = _without_weightless_samples(given, options)
         with _undone_unless_trained(model, history):
             options = _choose(model, given, options, history, backend=backend, poll=poll)
             loop.fit(model, given, options, history=history, backend=backend, poll=poll)
@@ -101,15 +102,15 @@ def _is_auto(options: FitOptions) -> bool:
     return isinstance(options.epochs, str) and options.epochs == "auto"
 
 
-def _without_weightless_samples(given: Given, options: FitOptions) -> tuple[Given, FitOptions]:
+def _without_weightless_samples(given: Given, options: FitOptions) -> Given:
     """Leave out samples with a weight of 0, so that folds and held-out samples have weights."""
     if options.sample_weight is None or given.y is None:
-        return given, options
+        return given
     weights, y = check_sample_weight(options.sample_weight, len(given.x)), rows_of(given.y)
-    rows = weights > 0
-    if rows.all() or not rows.any() or len(y) != len(rows):
-        return given, options
-    return given._replace(x=given.x[rows], y=y[rows]), replace(options, sample_weight=weights[rows])
+    has_weight = weights > 0
+    if has_weight.all() or not has_weight.any() or len(y) != len(weights):
+        return given
+    return given._replace(rows=row_numbers(has_weight))
 
 
 def _choose(
@@ -142,7 +143,7 @@ def _choose(
 
 def _choose_activation(model: Model, given: Given, options: FitOptions) -> list[str]:
     """Set the activation of the last layer by the loss or the targets."""
-    name = _last_activation(find_loss(options.loss), given.y, model.layer_sizes[-1])
+    name = _last_activation(find_loss(options.loss), given.targets(), model.layer_sizes[-1])
     if name is None or name == model.activations[-1]:
         return []
     model._set_last_activation(name)
@@ -182,69 +183,96 @@ def _choose_scaler(model: Model, given: Given, options: FitOptions) -> list[str]
     data = _for_scaler(model, given, options)
     if data is None:
         return []
-    x, y = data
-    divides_bytes = _are_bytes(_some_rows(x))
-    scales_x = divides_bytes or _are_far_from_standard(_some_rows(x))
-    scales_y = y is not None and _are_targets_far_from_standard(_some_rows(y))
+    x, y, rows = data
+    divides_bytes = _are_bytes(_Sample.of(x, rows))
+    scales_x = divides_bytes or _are_far_from_standard(_Sample.of(x, rows))
+    scales_y = y is not None and _are_targets_far_from_standard(_Sample.of(y, rows))
     if not scales_x and not scales_y:
         return []
-    check_finite(to_float32(x), "x")
+    check_finite(x, "x", rows=rows)
     if y is not None:
-        check_finite(to_float32(y), "y", allow_nan=True)
-    scaler = Scaler.fit(x if scales_x else x[:1], y if scales_y else None)
-    if divides_bytes or not scales_x:
-        num = x.shape[1]
-        scaler = scaler._replace(x_mean=np.zeros(num), x_scale=np.full(num, 255.0 if divides_bytes else 1.0))
-    model._set_scaler(scaler)
+        check_finite(y, "y", allow_nan=True, rows=rows)
+    if scales_x and not divides_bytes:
+        of_x = mean_and_scale(x, rows)
+    else:
+        of_x = np.zeros(x.shape[1]), np.full(x.shape[1], 255.0 if divides_bytes else 1.0)
+    of_y = mean_and_scale(y, rows) if y is not None and scales_y else (None, None)
+    model._set_scaler(Scaler(*of_x, *of_y))
     text = ["inputs divided by 255" if divides_bytes else "inputs standardised"] if scales_x else []
     return text + ["targets standardised"] * scales_y
 
 
-def _for_scaler(model: Model, given: Given, options: FitOptions) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """Return the inputs, and the targets if they may be scaled, of the samples that have a weight. None if they are no data."""
+class _ForScaler(NamedTuple):
+    """The inputs, the targets if they may be scaled, and the rows of the samples that have a weight, None for all."""
+
+    x: NDArray[Any]
+    y: NDArray[Any] | None
+    rows: NDArray[np.uintp] | None
+
+
+def _for_scaler(model: Model, given: Given, options: FitOptions) -> _ForScaler | None:
+    """Return what decides on the scaler; None if it is no data."""
     x, y = given.x, rows_of(given.y)
     if len(x) != len(y) or not len(x):
         return None
-    rows: Any = slice(None)
+    rows = None
     if options.sample_weight is not None:
         has_weight = check_sample_weight(options.sample_weight, len(x)) > 0
         if not has_weight.any():
             return None
-        rows = rows if has_weight.all() else has_weight
+        rows = None if has_weight.all() else row_numbers(has_weight)
     can_scale = ACTIVATIONS[model.activations[-1]].is_homogeneous
     if not can_scale or isinstance(find_loss(options.loss), (BinaryCrossEntropy, Huber)):
-        return x[rows], None
+        return _ForScaler(x, None, rows)
     y = y[:, np.newaxis] if y.ndim == 1 else y
     if y.ndim != 2 or y.shape[1] != model.layer_sizes[-1] or y.dtype.kind not in "fiub":
         return None
-    return x[rows], y[rows]
+    return _ForScaler(x, y, rows)
 
 
-def _some_rows(array: NDArray[Any]) -> NDArray[Any]:
-    """Return evenly spaced rows, if there are very many."""
-    return array[:: max(1, len(array) // _ROWS_LOOKED_AT)]
+class _Sample(NamedTuple):
+    """The rows of an array that are looked at: all of them, or those in `rows`."""
+
+    array: NDArray[Any]
+    rows: NDArray[np.uintp] | None
+
+    @classmethod
+    def of(cls, array: NDArray[Any], rows: NDArray[np.uintp] | None) -> _Sample:
+        """Choose from the given rows: evenly spaced ones, if there are very many."""
+        step = max(1, len(array if rows is None else rows) // _ROWS_LOOKED_AT)
+        return cls(array[::step], None) if rows is None else cls(array, rows[::step])
+
+    def parts(self) -> Iterator[NDArray[Any]]:
+        """Yield the rows, a few at a time: what is computed from them is as small."""
+        for block in row_blocks(self.array, _ELEMENTS_LOOKED_AT, rows=self.rows):
+            yield take_rows(self.array, self.rows, block)
 
 
-def _are_bytes(x: NDArray[Any]) -> bool:
+def _are_bytes(x: _Sample) -> bool:
     """Whether the inputs look like the pixels of an image, whole numbers from 0 to 255."""
-    if x.shape[1] < 64 or not 127 < x.max() <= 255 or x.min() < 0:
+    if x.array.shape[1] < 64:
         return False
-    return x.dtype.kind in "iu" or bool((x == np.floor(x)).all())
+    largest = 0
+    for part in x.parts():
+        if not (part.min() >= 0 and part.max() <= 255 and (part.dtype.kind in "iu" or (part == np.floor(part)).all())):
+            return False
+        largest = max(largest, part.max())
+    return largest > 127
 
 
-def _are_far_from_standard(x: NDArray[Any]) -> bool:
+def _are_far_from_standard(x: _Sample) -> bool:
     """Whether inputs should be standardised. Images from 0 to 1 and data that is standardised need not be."""
-    scaler = Scaler.fit(x)
-    deviation = np.where((x == x[0]).all(axis=0), 0.0, scaler.x_scale)
-    return bool(
-        (np.abs(scaler.x_mean) > 3).any() or (deviation > 3).any() or (deviation.any() and (deviation < 0.1).all())
-    )
+    mean, deviation = mean_and_scale(*x)
+    first = next(x.parts())[0]
+    is_constant = np.logical_and.reduce([(part == first).all(axis=0) for part in x.parts()])
+    deviation = np.where(is_constant, 0.0, deviation)
+    return bool((np.abs(mean) > 3).any() or (deviation > 3).any() or (deviation.any() and (deviation < 0.1).all()))
 
 
-def _are_targets_far_from_standard(y: NDArray[Any]) -> bool:
+def _are_targets_far_from_standard(y: _Sample) -> bool:
     """Whether targets should be standardised. Those from 0 to 1 need not be."""
-    scaler = Scaler.fit(y)
-    return bool((np.abs(scaler.x_mean) > 2).any() or (scaler.x_scale > 2).any() or (scaler.x_scale < 0.2).any())
+    mean, deviation = mean_and_scale(*y)
+    return bool((np.abs(mean) > 2).any() or (deviation > 2).any() or (deviation < 0.2).any())
 
 
 # ---- The learning rate ----
@@ -272,7 +300,7 @@ def _plan_epochs(
 ) -> _Plan:
     if given.y is None:
         return _Plan({"epochs": _EPOCHS_BATCHES}, f"{_EPOCHS_BATCHES} epochs")
-    num = max(1, len(given.x))  # without any sample, training will be refused
+    num = max(1, given.num_samples)  # without any sample, training will be refused
     optimizer = check_optimizer(options.optimizer)
     num_epochs = _EPOCHS_FULL_BATCH if optimizer._is_full_batch else _max_epochs(num, options.batch_size)
     if options.early_stopping is not None:
