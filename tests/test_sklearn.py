@@ -169,6 +169,14 @@ def test_inputs(problem, form):
     assert_same(theirs, ours, x=x, tolerance=1e-4)
 
 
+@pytest.mark.parametrize("form", [sparse.csc_matrix, np.asfortranarray])
+@pytest.mark.parametrize("parameters", [{"solver": "lbfgs"}, {"shuffle": False}], ids=str)
+def test_inputs_in_the_order_of_columns(form, parameters):
+    x = form(np.where(np.abs(X) > 0.5, X, 0))
+    theirs, ours = fit_both("classes", x=x, **parameters)
+    assert_same(theirs, ours, x=x, tolerance=1e-2 if "solver" in parameters else 1e-4)
+
+
 def test_data_frames():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcdef"))

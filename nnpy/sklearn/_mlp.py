@@ -188,7 +188,7 @@ class _Computed(BaseMultilayerPerceptron):  # type: ignore[misc]
 
     def _data(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None) -> Data:
         """Convert what scikit-learn has checked, once."""
-        x = X.astype(np.float32).toarray() if sparse.issparse(X) else to_float32(X)
+        x = X.astype(np.float32).toarray(order="C") if sparse.issparse(X) else to_float32(X)
         if self.out_activation_ == "softmax":
             targets = y.argmax(axis=1).astype(np.int32)
         else:
@@ -289,7 +289,7 @@ class _Computed(BaseMultilayerPerceptron):  # type: ignore[misc]
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
         targets = self._label_binarizer.inverse_transform(y[held_out]) if is_classifier(self) else y[held_out]
-        return data.part(kept), (data.part(held_out), targets)
+        return data.part(kept), (data.part(held_out).copied(), targets)
 
     def _validation(self, X: Any, y: Any) -> tuple[Data, Any]:
         """Check validation data that the caller passed."""
@@ -310,7 +310,7 @@ class _Computed(BaseMultilayerPerceptron):  # type: ignore[misc]
 
     def _run(self, net: NeuralNetwork, data: Data, validation: tuple[Data, Any] | None, *, incremental: bool) -> None:
         """Train until the loss, or the score of the validation data, does not improve any more."""
-        num, order = len(data.x), np.arange(len(data.x))
+        num, order = data.num_samples, np.arange(data.num_samples)
         batch_size, loss_function = self._batch_size(num), self._loss_object()
         held_out, targets = (None, None) if validation is None else validation
         x, weights = (None, None) if held_out is None else (held_out.x, held_out.weights)

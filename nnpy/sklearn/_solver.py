@@ -19,20 +19,36 @@ __all__ = ["Data", "EpsilonAdam", "MomentumSGD", "Solver"]
 
 
 class Data(NamedTuple):
-    """Samples for the network: x of shape (n, inputs); y is labels, int32 of shape (n,), or float32 of shape (n, outputs)."""
+    """Samples for the network, in the rows of arrays.
+
+    x has the shape (num_rows, inputs); y is labels, int32 of shape (num_rows,), or float32 of shape (num_rows, outputs). `rows`
+    are those of the samples, in their order; None for all.
+    """
 
     x: NDArray[np.float32]
     y: NDArray[np.float32] | NDArray[np.int32]
     weights: NDArray[np.float64] | None = None
+    rows: NDArray[np.uintp] | None = None
 
-    def part(self, rows: Any) -> Data:
-        """Return the samples in these rows."""
+    @property
+    def num_samples(self) -> int:
+        """The number of samples."""
+        return len(self.x if self.rows is None else self.rows)
+
+    def part(self, numbers: NDArray[np.intp]) -> Data:
+        """Return the samples with these numbers, in this order, without a copy of x and y."""
+        rows = numbers.astype(np.uintp) if self.rows is None else self.rows[numbers]
+        return self._replace(rows=rows)
+
+    def copied(self, numbers: slice = slice(None)) -> Data:
+        """Return some samples in arrays of their own."""
+        rows = numbers if self.rows is None else self.rows[numbers]
         return Data(self.x[rows], self.y[rows], None if self.weights is None else self.weights[rows])
 
     def samples(self, scale: float = 1.0) -> Samples:
         """Describe the samples to C. scale: a factor of their weights."""
         weights = None if self.weights is None else (self.weights * scale).astype(np.float32)
-        return Samples.of(self.x, self.y, self.y, weights)
+        return Samples.of(self.x, self.y, self.y, weights, rows=self.rows)
 
 
 @dataclass(frozen=True)
@@ -103,10 +119,10 @@ class Solver:
         if data.weights is None:
             self._advance(data.samples(), epoch, penalty_samples=0, inputs_checked=inputs_checked)
             return self._trainer.losses[0]
-        num, total = len(data.x), 0.0
+        num, total = data.num_samples, 0.0
         size = self._trainer.batch_size(num)
         for start in range(0, num, size):
-            part = data.part(slice(start, start + size))
+            part = data.copied(slice(start, start + size))
             weight_sum = float(part.weights.sum())  # type: ignore[union-attr]
             if weight_sum > 0:
                 samples = part.samples(len(part.x) / weight_sum)
