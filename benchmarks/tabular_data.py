@@ -4,8 +4,8 @@
     python benchmarks/tabular_data.py [--sets ames,letter]
 
 Nothing is downloaded at run time. The command loads and checks the sets, and prints a Markdown table of them. It checks that a
-set has the rows that it should have, that its columns are numbers or categories, that the target is complete, and that no column
-gives it away: a decision tree that sees this column alone must not reach an R^2 or an accuracy of 0.999.
+set has the rows that it should have, that its columns are numbers or categories, that the target is complete, and that no
+column gives it away: a decision tree that sees one column alone must not reach an R^2 or an accuracy of 0.999.
 
 Columns that number or name a row are left out, and so are those that are known only after the target is, and other forms of the
 target. Tables of more than 50,000 rows are sampled. Text becomes a category; the targets of a classification are strings.
