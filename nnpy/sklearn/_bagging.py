@@ -204,10 +204,14 @@ class Bag:
     def predict(self, x: NDArray[np.float32], num_plain: int) -> NDArray[np.float64]:
         """Return the mean prediction of the networks, shape (n, outputs). x: an encoded table."""
         x = x if self.recipe.uses_bins else x[:, :num_plain]
-        total = np.zeros((len(x), self.held_out.shape[1]))
+        total = np.zeros((len(x), self.networks[0].layer_sizes[-1]))
         for net in self.networks:
             total += net.predict(x)
         return total / len(self.networks)
+
+    def forget_held_out(self) -> None:
+        """Free the memory of the predictions for the samples of the training, which are needed no more."""
+        self.held_out = self.held_out[:0].copy()
 
 
 def make_folds(y: NDArray[Any], num_folds: int, random: np.random.Generator) -> NDArray[np.intp]:
@@ -283,7 +287,7 @@ def mean_loss(prediction: NDArray[np.float64], y: NDArray[Any], sample_weight: N
 
 
 def choose_weights(problem: Problem, bags: Sequence[Bag]) -> None:
-    """Set the weights of the bags: add the one that makes the loss smallest, again and again, and stop where it gets worse.
+    """Set the weights of the bags: add the one that makes the loss smallest, again and again; the best sum of all counts.
 
     R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, "Ensemble selection from libraries of models", ICML 2004.
     """

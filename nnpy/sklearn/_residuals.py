@@ -66,6 +66,7 @@ class Residuals(NamedTuple):
         bag = Bag(own, _RECIPE)
         fit_bags(own, [bag], range(problem.num_folds), Plan(1, _EPOCHS, Plan.make(own, 1.0).batch_size))
         probabilities = bag.held_out
+        bag.forget_held_out()
         before = np.cumsum(probabilities, axis=1) - probabilities
         rows = np.arange(num)
         share = (residuals - edges[labels]) / np.diff(edges)[labels]

@@ -8,6 +8,7 @@ Rubachev and A. Babenko, "On embeddings for numerical features in tabular deep l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -50,6 +51,12 @@ class Table:
             values = _values(column)
             self.columns.append(_levels(values) if is_category else _numbers(values, number))
             self.is_category.append(is_category)
+
+    def take(self, rows: NDArray[np.intp]) -> Table:
+        """Return a table of some of the rows."""
+        table = copy(self)
+        table.num_rows, table.columns = len(rows), [column[rows] for column in self.columns]
+        return table
 
 
 def _values(column: Any) -> NDArray[Any]:

@@ -32,6 +32,7 @@ __all__ = ["TabularClassifier", "TabularRegressor"]
 
 _SCREENING_FOLDS = 2
 _TEMPERATURES = (0.2, 5.0)
+_TEMPERATURE_PRIOR = 4.0  # a few samples that are all right are no reason for a temperature far from 1
 
 
 class _Tabular(BaseEstimator):  # type: ignore[misc]
@@ -115,8 +116,11 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
 
     def _train(
         self, table: Table, y: NDArray[Any], num_outputs: int, sample_weight: NDArray[np.float64] | None
-    ) -> Problem:
-        """Train the ensemble; return what it was trained on. y: labels, or scaled targets of shape (n, 1)."""
+    ) -> tuple[Problem, NDArray[np.float64]]:
+        """Train the ensemble; return what it was trained on, and the outputs for the samples while they were left out.
+
+        y: labels, or scaled targets of shape (n, 1).
+        """
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
         num = len(y)
@@ -142,25 +146,27 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
             fit_bags(problem, bags, rest, plan)
         choose_weights(problem, bags)
         self._bags = [bag for bag in bags if bag.weight]
-        self._held_out = np.sum([bag.weight * bag.held_out for bag in self._bags], axis=0)
+        held_out = np.sum([bag.weight * bag.held_out for bag in self._bags], axis=0)
         for bag in self._bags:
             self._say(f"weight {bag.weight:.2f}, loss {mean_loss(bag.held_out, y, sample_weight):.4g}: {bag.recipe}")
-        self._say(
-            f"loss of the ensemble on the folds that were left out: {mean_loss(self._held_out, y, sample_weight):.4g}"
-        )
-        return problem
+            bag.forget_held_out()
+        self._say(f"loss of the ensemble on the folds that were left out: {mean_loss(held_out, y, sample_weight):.4g}")
+        return problem, held_out
 
     def _outputs(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the outputs of the ensemble for an encoded table."""
         outputs = [bag.weight * bag.predict(x, self._encoder.num_plain) for bag in self._bags]
         return np.asarray(np.sum(outputs, axis=0))
 
-    def _weights(self, sample_weight: Any, num: int) -> NDArray[np.float64] | None:
+    def _with_weight(
+        self, table: Table, y: NDArray[Any], sample_weight: Any
+    ) -> tuple[Table, NDArray[Any], NDArray[np.float64] | None]:
+        """Return the samples whose weight is not 0, and their weights."""
         if sample_weight is None:
-            return None
-        return np.asarray(
-            _check_sample_weight(sample_weight, np.empty((num, 1)), ensure_non_negative=True), dtype=np.float64
-        )
+            return table, y, None
+        weights = _check_sample_weight(sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True)
+        chosen = np.flatnonzero(weights)
+        return table.take(chosen), y[chosen], weights[chosen]
 
     def _say(self, line: str) -> None:
         if self.verbose:
@@ -275,21 +281,20 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            If an argument or a parameter is not of that form. The estimator is not changed by training then.
+            If an argument or a parameter is not of that form.
         """
         table = self._table(X, reset=True)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
+        table, y, weights = self._with_weight(table, y, sample_weight)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y must have at least 2 classes, got 1 class: {self.classes_[0]!r}")
-        weights = self._weights(sample_weight, len(y))
-        problem = self._train(table, labels.astype(np.int32), len(self.classes_), weights)
-        self._temperature = _best_temperature(self._held_out, problem.y, weights)
+        problem, held_out = self._train(table, labels.astype(np.int32), len(self.classes_), weights)
+        self._temperature = _best_temperature(held_out, problem.y, weights)
         self._say(f"temperature of the probabilities: {self._temperature:.3f}")
-        del self._held_out
         self._trained = True
         return self
 
@@ -314,7 +319,8 @@ def _best_temperature(p: NDArray[np.float64], labels: NDArray[Any], sample_weigh
     """Return the temperature with the smallest cross-entropy."""
 
     def loss(log_temperature: float) -> float:
-        return mean_loss(_tempered(p, float(np.exp(log_temperature))), labels, sample_weight)
+        prior = _TEMPERATURE_PRIOR * log_temperature**2 / len(p)
+        return mean_loss(_tempered(p, float(np.exp(log_temperature))), labels, sample_weight) + prior
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded").x))
 
@@ -395,19 +401,18 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            If an argument or a parameter is not of that form. The estimator is not changed by training then.
+            If an argument or a parameter is not of that form.
         """
         table = self._table(X, reset=True)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         y = np.asarray(y, dtype=np.float64)
         assert_all_finite(y, input_name="y")
-        weights = self._weights(sample_weight, len(y))
+        table, y, weights = self._with_weight(table, y, sample_weight)
         self._mean, self._scale = float(np.average(y, weights=weights)), float(y.std()) or 1.0
         self._range = float(y.min()), float(y.max())
-        problem = self._train(table, ((y - self._mean) / self._scale).astype(np.float32)[:, None], 1, weights)
-        self._residuals = Residuals.fit(problem, y - self._in_units(self._held_out))
-        del self._held_out
+        problem, held_out = self._train(table, ((y - self._mean) / self._scale).astype(np.float32)[:, None], 1, weights)
+        self._residuals = Residuals.fit(problem, y - self._in_units(held_out))
         self._trained = True
         return self
 
