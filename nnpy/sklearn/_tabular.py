@@ -316,7 +316,7 @@ def _tempered(p: NDArray[np.float64], temperature: float) -> NDArray[np.float64]
 
 
 def _best_temperature(p: NDArray[np.float64], labels: NDArray[Any], sample_weight: NDArray[np.float64] | None) -> float:
-    """Return the temperature with the smallest cross-entropy."""
+    """Return the temperature with the smallest cross-entropy, if there are enough samples to tell: 1 has a prior."""
 
     def loss(log_temperature: float) -> float:
         prior = _TEMPERATURE_PRIOR * log_temperature**2 / len(p)
