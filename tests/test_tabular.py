@@ -32,7 +32,8 @@ from nnpy.sklearn import TabularClassifier, TabularRegressor
 from nnpy.sklearn import _bagging as bagging
 from nnpy.sklearn import _residuals as residuals
 from nnpy.sklearn import _tabular as tabular
-from nnpy.sklearn._bagging import Bag, Plan, Problem, Recipe
+from nnpy.sklearn._bagging import Bag, LogTarget, Plan, Problem
+from nnpy.sklearn._recipes import Recipe, draw_recipes
 from nnpy.sklearn._table import NumberColumn, Table, TableEncoder
 
 KINDS = [TabularClassifier, TabularRegressor]
@@ -945,11 +946,11 @@ def test_the_plan():
 
 @pytest.mark.parametrize("is_classifier", [True, False])
 def test_recipes(is_classifier):
-    recipes = bagging.draw_recipes(12, 0, is_classifier=is_classifier)
+    recipes = draw_recipes(12, 0, is_classifier=is_classifier, is_skewed=False)
     assert len(set(recipes)) == len(recipes) == 12
-    assert recipes == bagging.draw_recipes(12, 0, is_classifier=is_classifier)
-    assert recipes[:3] == bagging.draw_recipes(3, 1, is_classifier=is_classifier)
-    other = bagging.draw_recipes(12, 1, is_classifier=is_classifier)
+    assert recipes == draw_recipes(12, 0, is_classifier=is_classifier, is_skewed=False)
+    assert recipes[:3] == draw_recipes(3, 1, is_classifier=is_classifier, is_skewed=False)
+    other = draw_recipes(12, 1, is_classifier=is_classifier, is_skewed=False)
     assert recipes[:4] == other[:4]
     assert set(recipes[4:]).isdisjoint(other[4:])
     x = RNG.normal(size=(50, 6)).astype(np.float32) + 3
@@ -959,6 +960,49 @@ def test_recipes(is_classifier):
         np.testing.assert_allclose(
             net.predict(x), recipe._replace(input_scale=7.0).network(x, 4, "softmax", 0).predict(x), rtol=1e-4
         )
+
+
+def test_skewed_targets_have_a_recipe_that_learns_logarithms():
+    assert any(recipe.uses_log for recipe in draw_recipes(2, 0, is_classifier=False, is_skewed=True))
+    assert not any(recipe.uses_log for recipe in draw_recipes(12, 0, is_classifier=False, is_skewed=False))
+
+
+def test_log_target():
+    y = np.exp(np.random.default_rng(0).normal(2, 1, size=1000))
+    target = LogTarget.of(y, y.mean(), y.std())
+    np.testing.assert_allclose(target.y.mean(), 0, atol=1e-6)
+    np.testing.assert_allclose(target.y.std(), 1, rtol=1e-5)
+    large = y > np.quantile(y, 0.01)  # smaller ones count as that quantile
+    np.testing.assert_allclose(
+        target.standardised(target.y, 1.0)[large, 0], ((y - y.mean()) / y.std())[large], rtol=1e-4, atol=1e-5
+    )
+    # The same output for all: the factor makes it the mean.
+    outputs = np.zeros((1000, 1))
+    outputs[::2] = np.nan
+    factor = target.factor(outputs)
+    floored = np.maximum(y, np.quantile(y, 0.01))
+    np.testing.assert_allclose(
+        target.standardised(np.zeros((1, 1)), factor) * y.std() + y.mean(), floored[1::2].mean(), rtol=1e-5
+    )
+    assert target.positive(np.array([[1e9]])) == pytest.approx(y.max())
+
+
+def test_targets_without_logarithms():
+    skewed = np.exp(np.random.default_rng(0).normal(size=1000))
+    assert LogTarget.of(skewed - skewed.min(), skewed.mean(), skewed.std()) is None
+    even = np.linspace(1, 2, 1000)
+    assert LogTarget.of(even, even.mean(), even.std()) is None
+    assert LogTarget.of(np.ones(10), 1.0, 1.0) is None
+
+
+def test_logarithms_help_where_effects_multiply():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 3))
+    y = np.exp(x.sum(axis=1) + 0.1 * rng.normal(size=600))
+    regressor = TabularRegressor(effort=0.05, random_state=0).fit(x[:400], y[:400])
+    assert any(bag.recipe.uses_log for bag in regressor._bags)
+    assert regressor.score(x[400:], y[400:]) > 0.8
+    assert (regressor.predict(x) > 0).all()
 
 
 def test_networks_do_not_see_the_fold_that_they_predict():

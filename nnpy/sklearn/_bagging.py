@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,105 +17,78 @@ from numpy.typing import NDArray
 
 from nnpy._network import NeuralNetwork
 from nnpy._optimizers import AdamW
-from nnpy._scaler import Scaler
 from nnpy._training import loop
 from nnpy._training.data import Given
 from nnpy._training.early_stopping import EarlyStopping
 from nnpy._training.options import FitOptions
 from nnpy._training.pool import Pool, Task
+from nnpy.sklearn._recipes import Recipe
 
-__all__ = ["Bag", "Plan", "Problem", "Recipe", "choose_weights", "draw_recipes", "fit_bags", "make_folds", "mean_loss"]
+__all__ = ["Bag", "LogTarget", "Plan", "Problem", "choose_weights", "fit_bags", "make_folds", "mean_loss"]
 
 _WORK = 1e12  # multiply-adds of a training with effort=1
 _MIN_EPOCHS, _MAX_EPOCHS = 24, 64
 _MIN_RECIPES, _MAX_RECIPES = 2, 8
 _CYCLES = 4  # of the learning rate
 _FULL_DECAY_ROWS = 4000
+_SKEWED = 1.0  # the skewness of targets from which on their logarithms are worth a try
+_LOG_FLOOR = (
+    0.01  # targets below this quantile count as the quantile: the logarithm of a small number would be an outlier
+)
 _GREEDY_ROUNDS = 20
 _ADAM_BETAS = (0.9, 0.95)
 
 
-class Recipe(NamedTuple):
-    """The hyperparameters of a network.
+class LogTarget(NamedTuple):
+    """The logarithms of targets that are positive and skewed.
 
     Attributes
     ----------
-    width, depth : int
-        Of the hidden layers.
-    activation : str
-        Of the hidden layers.
-    learning_rate : float
-        The highest learning rate, times the root of the width.
-    input_scale : float
-        Factor of the inputs. The first layer learns faster by it, and its initial outputs do not change.
-    uses_bins : bool
-        Whether the inputs include the piecewise linear encoding of numbers.
-    dropout, label_smoothing : float
-    weight_decay : float
-        For up to 4,000 samples; less for more of them, because there are more steps.
+    y : ndarray of float32, shape (n, 1)
+        The logarithms, standardised.
+    mean, scale : float
+        Of the logarithms, before they are standardised.
+    low, high : float
+        Their range.
+    shift, unit : float
+        Mean and scale of the targets themselves.
     """
 
-    width: int = 128
-    depth: int = 3
-    activation: str = "silu"
-    learning_rate: float = 0.04
-    input_scale: float = 2.0
-    uses_bins: bool = True
-    dropout: float = 0.0
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
+    y: NDArray[np.float32]
+    mean: float
+    scale: float
+    low: float
+    high: float
+    shift: float
+    unit: float
 
-    def num_parameters(self, num_inputs: int, num_outputs: int) -> int:
-        """Return the number of weights and biases."""
-        sizes = [num_inputs, *[self.width] * self.depth, num_outputs]
-        return sum((rows + 1) * columns for rows, columns in pairwise(sizes))
+    @classmethod
+    def of(cls, y: NDArray[np.float64], shift: float, unit: float) -> LogTarget | None:
+        """Return the logarithms of targets, shape (n,); None if some are not positive, or they are not skewed."""
+        if y.min() <= 0 or np.mean(((y - y.mean()) / unit) ** 3) < _SKEWED:
+            return None
+        logarithms = np.log(np.maximum(y, np.quantile(y, _LOG_FLOOR)))
+        mean, scale = float(logarithms.mean()), float(logarithms.std()) or 1.0
+        standardised = ((logarithms - mean) / scale).astype(np.float32)[:, None]
+        return cls(standardised, mean, scale, float(logarithms.min()), float(logarithms.max()), shift, unit)
 
-    def network(self, x: NDArray[np.float32], num_outputs: int, last: str, seed: int) -> NeuralNetwork:
-        """Return a network that is not trained. x: the inputs of all samples; last: the last activation."""
-        num_inputs = x.shape[1]
-        sizes = [num_inputs, *[self.width] * self.depth, num_outputs]
-        net = NeuralNetwork(sizes, [*[self.activation] * self.depth, last], seed=seed)
-        factor = self.input_scale * math.sqrt(self.width / num_inputs)
-        net.weights[0][...] /= factor
-        net.weights[-1][...] *= 0.1
-        net._set_scaler(Scaler(x.mean(axis=0, dtype=np.float64), np.full(num_inputs, 1 / factor)))
-        return net
+    def positive(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the targets that outputs stand for."""
+        return np.asarray(np.exp(np.clip(outputs * self.scale + self.mean, self.low, self.high)), dtype=np.float64)
 
+    def factor(self, outputs: NDArray[Any]) -> float:
+        """Return the factor of `positive` that makes the squared error smallest.
 
-# The first recipes: different from each other, and each good on many tables. benchmarks/recipes.py compares them.
-_FOR_CLASSES = (
-    Recipe(weight_decay=1.0),
-    Recipe(uses_bins=False, weight_decay=0.5),
-    Recipe(activation="relu", input_scale=4.0, dropout=0.15, weight_decay=1.0, label_smoothing=0.05),
-    Recipe(uses_bins=False, activation="relu", input_scale=4.0),
-)
-_FOR_NUMBERS = (
-    Recipe(),
-    Recipe(uses_bins=False, learning_rate=0.08),
-    Recipe(activation="relu", input_scale=4.0, weight_decay=0.5),
-    Recipe(uses_bins=False, activation="relu", input_scale=8.0),
-)
+        A mean is above the exponential of the mean logarithm. outputs: shape (n, 1), NaN where they are unknown.
+        """
+        known = ~np.isnan(outputs)
+        predicted = self.positive(outputs[known])
+        targets = np.exp(self.y[known].astype(np.float64) * self.scale + self.mean)
+        return float(predicted @ targets / (predicted @ predicted))
 
-
-def draw_recipes(number: int, seed: int, *, is_classifier: bool) -> list[Recipe]:
-    """Return that many recipes: at first those above, then others at random."""
-    random = np.random.default_rng(seed)
-    recipes = list(_FOR_CLASSES if is_classifier else _FOR_NUMBERS)
-    while len(recipes) < number:
-        recipes.append(
-            Recipe(
-                width=int(random.choice([64, 128, 192])),
-                depth=int(random.choice([2, 3])),
-                activation=str(random.choice(["silu", "relu", "gelu"])),
-                learning_rate=float(np.exp(random.uniform(np.log(0.02), np.log(0.08)))),
-                input_scale=float(random.choice([1.0, 2.0, 4.0])),
-                uses_bins=bool(random.random() < 0.5),
-                dropout=float(random.choice([0.0, 0.15, 0.3])),
-                weight_decay=float(random.choice([0.0, 1.0, 2.0])),
-                label_smoothing=float(random.choice([0.0, 0.05])),
-            )
-        )
-    return recipes[:number]
+    def standardised(self, outputs: NDArray[Any], factor: float) -> NDArray[np.float64]:
+        """Return the targets that outputs stand for, standardised."""
+        return (factor * self.positive(outputs) - self.shift) / self.unit
 
 
 class Problem(NamedTuple):
@@ -135,6 +107,8 @@ class Problem(NamedTuple):
     folds : ndarray of int, shape (n,)
         The fold of each sample.
     seed : int
+    log_target : LogTarget or None
+        The same targets as logarithms, if they are positive and skewed.
     """
 
     x: NDArray[np.float32]
@@ -144,6 +118,7 @@ class Problem(NamedTuple):
     sample_weight: NDArray[np.float64] | None
     folds: NDArray[np.intp]
     seed: int
+    log_target: LogTarget | None = None
 
     @property
     def is_classifier(self) -> bool:
@@ -200,18 +175,34 @@ class Bag:
         self.networks: list[NeuralNetwork] = []
         self.held_out = np.full((len(problem.x), problem.num_outputs), np.nan)
         self.weight = 0.0
+        self._log_target = problem.log_target if recipe.uses_log else None
+        self._log_factor = 1.0
+        self._outputs = self.held_out.copy()
 
     def predict(self, x: NDArray[np.float32], num_plain: int) -> NDArray[np.float64]:
         """Return the mean prediction of the networks, shape (n, outputs). x: an encoded table."""
         x = x if self.recipe.uses_bins else x[:, :num_plain]
         total = np.zeros((len(x), self.networks[0].layer_sizes[-1]))
         for net in self.networks:
-            total += net.predict(x)
+            outputs = net.predict(x)
+            total += outputs if self._log_target is None else self._log_target.standardised(outputs, self._log_factor)
         return total / len(self.networks)
+
+    def add(self, net: NeuralNetwork, x: NDArray[np.float32], held_out: NDArray[np.bool_]) -> None:
+        """Add a network. x: the inputs of all samples; held_out: those that it was not trained on, shape (n,)."""
+        self.networks.append(net)
+        self._outputs[held_out] = net.predict(x[held_out])
+        if self._log_target is None:
+            self.held_out = self._outputs
+        else:
+            self._log_factor = self._log_target.factor(self._outputs)
+            self.held_out = self._log_target.standardised(self._outputs, self._log_factor)
 
     def forget_held_out(self) -> None:
         """Free the memory of the predictions for the samples of the training, which are needed no more."""
-        self.held_out = self.held_out[:0].copy()
+        self.held_out = self._outputs = self.held_out[:0].copy()
+        if self._log_target is not None:
+            self._log_target = self._log_target._replace(y=self._log_target.y[:0].copy())
 
 
 def make_folds(y: NDArray[Any], num_folds: int, random: np.random.Generator) -> NDArray[np.intp]:
@@ -233,6 +224,8 @@ def fit_bags(problem: Problem, bags: Sequence[Bag], folds: Sequence[int], plan: 
     for bag in bags:
         recipe, x = bag.recipe, problem.inputs(bag.recipe)
         y = _smoothed(problem.y, problem.num_outputs, recipe.label_smoothing)
+        if recipe.uses_log and problem.log_target is not None:
+            y = problem.log_target.y
         decay = recipe.weight_decay * min(1.0, _FULL_DECAY_ROWS / len(x))
         rate = partial(_rate, peak=recipe.learning_rate / math.sqrt(recipe.width))
         for fold in folds:
@@ -256,9 +249,7 @@ def fit_bags(problem: Problem, bags: Sequence[Bag], folds: Sequence[int], plan: 
     if any(history.stopped == "interrupt" for history in histories):
         raise KeyboardInterrupt
     for bag, fold, net in trained:
-        held_out = problem.folds == fold
-        bag.networks.append(net)
-        bag.held_out[held_out] = net.predict(problem.inputs(bag.recipe)[held_out])
+        bag.add(net, problem.inputs(bag.recipe), problem.folds == fold)
 
 
 def _smoothed(y: NDArray[Any], num_classes: int, smoothing: float) -> NDArray[Any]:

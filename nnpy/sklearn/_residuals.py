@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy.sklearn._bagging import Bag, Plan, Problem, Recipe, fit_bags
+from nnpy.sklearn._bagging import Bag, Plan, Problem, fit_bags
+from nnpy.sklearn._recipes import Recipe
 
 __all__ = ["Residuals"]
 

@@ -21,7 +21,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from nnpy.sklearn._bagging import Bag, Plan, Problem, choose_weights, draw_recipes, fit_bags, make_folds, mean_loss
+from nnpy.sklearn._bagging import Bag, LogTarget, Plan, Problem, choose_weights, fit_bags, make_folds, mean_loss
+from nnpy.sklearn._recipes import draw_recipes
 from nnpy.sklearn._residuals import Residuals
 from nnpy.sklearn._table import Table, TableEncoder
 
@@ -115,7 +116,12 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
     # ---- Training ----
 
     def _train(
-        self, table: Table, y: NDArray[Any], num_outputs: int, sample_weight: NDArray[np.float64] | None
+        self,
+        table: Table,
+        y: NDArray[Any],
+        num_outputs: int,
+        sample_weight: NDArray[np.float64] | None,
+        log_target: LogTarget | None = None,
     ) -> tuple[Problem, NDArray[np.float64]]:
         """Train the ensemble; return what it was trained on, and the outputs for the samples while they were left out.
 
@@ -129,12 +135,20 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         folds = make_folds(np.ravel(y), min(self.n_folds, num // 2), np.random.default_rng(seed))
         self._encoder = TableEncoder.fit(table)
         problem = Problem(
-            self._encoder.encode(table), self._encoder.num_plain, y, num_outputs, sample_weight, folds, seed
+            self._encoder.encode(table),
+            self._encoder.num_plain,
+            y,
+            num_outputs,
+            sample_weight,
+            folds,
+            seed,
+            log_target,
         )
         plan = Plan.make(problem, self.effort)
-        bags = [
-            Bag(problem, recipe) for recipe in draw_recipes(plan.num_recipes, seed, is_classifier=problem.is_classifier)
-        ]
+        recipes = draw_recipes(
+            plan.num_recipes, seed, is_classifier=problem.is_classifier, is_skewed=log_target is not None
+        )
+        bags = [Bag(problem, recipe) for recipe in recipes]
         first = list(range(min(_SCREENING_FOLDS, problem.num_folds) if len(bags) > 2 else problem.num_folds))
         self._say(f"{len(bags)} recipes, {len(first)} of {problem.num_folds} folds, {plan.num_epochs} epochs")
         fit_bags(problem, bags, first, plan)
@@ -353,8 +367,8 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
 
     Notes
     -----
-    The networks minimise the squared error of the standardised targets. A prediction is never outside the range of the targets
-    of the training.
+    The networks minimise the squared error of the standardised targets. If the targets are positive and their skewness is above
+    1, one recipe learns their logarithms. A prediction is never outside the range of the targets of the training.
 
     For quantiles and standard deviations, further networks learn how the residuals are distributed, given the inputs: which of
     up to 32 bins a residual falls into. The residuals are those of the cross-validation, so they include what the networks do
@@ -411,7 +425,9 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         table, y, weights = self._with_weight(table, y, sample_weight)
         self._mean, self._scale = float(np.average(y, weights=weights)), float(y.std()) or 1.0
         self._range = float(y.min()), float(y.max())
-        problem, held_out = self._train(table, ((y - self._mean) / self._scale).astype(np.float32)[:, None], 1, weights)
+        log_target = LogTarget.of(y, self._mean, self._scale)
+        scaled = ((y - self._mean) / self._scale).astype(np.float32)[:, None]
+        problem, held_out = self._train(table, scaled, 1, weights, log_target)
         self._residuals = Residuals.fit(problem, y - self._in_units(held_out))
         self._trained = True
         return self
