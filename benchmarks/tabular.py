@@ -197,12 +197,17 @@ def fit_realmlp(problem: Problem) -> Any:
     return Prepared(model.fit(prepare(problem.x), problem.y), prepare)
 
 
-def fit_nnpy(problem: Problem) -> Any:
+def fit_nnpy(problem: Problem, effort: float = 1.0) -> Any:
     """Train nnpy's estimators of tables."""
     from nnpy.sklearn import TabularClassifier, TabularRegressor
 
     kind = TabularClassifier if problem.is_classifier else TabularRegressor
-    return kind(random_state=0).fit(problem.x, problem.y)
+    return kind(effort=effort, random_state=0).fit(problem.x, problem.y)
+
+
+def fit_nnpy_quickly(problem: Problem) -> Any:
+    """Train them for a quick look."""
+    return fit_nnpy(problem, effort=0.1)
 
 
 class Method(NamedTuple):
@@ -216,6 +221,7 @@ class Method(NamedTuple):
 
 METHODS = {
     "nnpy": Method("nnpy", "nnpy", fit_nnpy),
+    "nnpy_quick": Method("nnpy, effort=0.1", "nnpy", fit_nnpy_quickly),
     "sklearn_mlp": Method("scikit-learn MLP", "scikit-learn", fit_sklearn_mlp),
     "realmlp": Method("RealMLP-TD-S", "pytabkit", fit_realmlp, is_slow=True),
     "hist_gradient_boosting": Method("scikit-learn HGB", "scikit-learn", fit_hist_gradient_boosting),

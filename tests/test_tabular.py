@@ -936,10 +936,13 @@ def test_the_plan():
     cost = 3 * 1000 * (11 * 128 + 2 * 129 * 128 + 129) * 4
     assert Recipe().num_parameters(10, 1) == 11 * 128 + 2 * 129 * 128 + 129
     assert Plan.make(one, 1e9) == (8, 64, 64)
-    assert Plan.make(one, 1e-9) == (2, 24, 64)
+    assert Plan.make(one, 1e-9) == (2, 4, 64)
     assert Plan.make(one, 160 * cost / 1e12 * 1.0001) == (4, 40, 64)
-    assert Plan.make(one, 70 * cost / 1e12 * 1.0001) == (2, 24, 64)
+    assert Plan.make(one, 70 * cost / 1e12 * 1.0001) == (4, 17, 64)
     assert Plan.make(one, 400 * cost / 1e12 * 1.0001) == (6, 64, 64)
+    for num, epochs in ((50_000, 24), (400_000, 4)):
+        large = problem(np.zeros((num, 1), np.float32), x=np.zeros((num, 10), np.float32), folds=np.arange(num) % 5)
+        assert Plan.make(large, 1.0)[:2] == (2, epochs)
     sizes = [Plan.make(problem(np.zeros((num, 1), np.float32)), 1).batch_size for num in (1000, 10_000, 100_000)]
     assert 64 == sizes[0] <= sizes[1] <= sizes[2] > 64
 

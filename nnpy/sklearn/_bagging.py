@@ -28,6 +28,8 @@ __all__ = ["Bag", "LogTarget", "Plan", "Problem", "choose_weights", "fit_bags", 
 
 _WORK = 1e12  # multiply-adds of a training with effort=1
 _MIN_EPOCHS, _MAX_EPOCHS = 24, 64
+_FEWEST_EPOCHS = 4  # where _MIN_EPOCHS are too many: with little effort, or more than _MANY_ROWS
+_MANY_ROWS = 50_000
 _MIN_RECIPES, _MAX_RECIPES = 2, 8
 _CYCLES = 4  # of the learning rate
 _FULL_DECAY_ROWS = 4000
@@ -146,14 +148,13 @@ class Plan(NamedTuple):
     def make(cls, problem: Problem, effort: float) -> Plan:
         """Choose for a problem: more epochs and recipes where they cost less."""
         num = len(problem.x)
-        cost = (
-            3.0 * num * Recipe().num_parameters(problem.x.shape[1], problem.num_outputs)
-        )  # of an epoch of all folds but one
-        cost *= problem.num_folds - 1
-        epochs = effort * _WORK / cost
-        num_epochs = int(np.clip(epochs / 4, _MIN_EPOCHS, _MAX_EPOCHS))
+        num_parameters = Recipe().num_parameters(problem.x.shape[1], problem.num_outputs)
+        work = 3.0 * num * (problem.num_folds - 1) * num_parameters  # of an epoch of the networks of a recipe
+        epochs = effort * _WORK / work
+        fewest = max(_FEWEST_EPOCHS, _MIN_EPOCHS * math.sqrt(min(1.0, effort)) * min(1.0, _MANY_ROWS / num))
+        num_epochs = int(np.clip(epochs / 4, fewest, _MAX_EPOCHS))
         num_recipes = int(np.clip(epochs / num_epochs, _MIN_RECIPES, _MAX_RECIPES))
-        return cls(num_recipes, num_epochs, 64 if num < 20_000 else 128)
+        return cls(num_recipes, num_epochs, 64 if num < 20_000 else 128 if num < 100_000 else 256)
 
 
 class Bag:

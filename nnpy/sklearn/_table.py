@@ -22,6 +22,7 @@ __all__ = ["NumberColumn", "Table", "TableEncoder"]
 _CLIP = 3.0  # the bound of smooth clipping
 _MAX_LEVELS = 100  # of a category; the rarer ones are one level
 _MAX_BIN_COLUMNS = 400  # of the piecewise linear encoding, over all numbers
+_MAX_BIN_ELEMENTS = 100_000_000  # of all rows of these columns: 400 MB
 _MAX_BINS = 24  # of one number
 _SAMPLES_PER_BIN = 10
 
@@ -146,7 +147,7 @@ class NumberColumn:
             return cls(0.0, np.inf, has_missing=False, edges=np.empty(0))
         low, first, center, third, high = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
         scale = third - first or (high - low) / 2 or np.inf  # a constant says nothing: 0, also for other values later
-        num_bins = min(num_bins, max(2, known.size // _SAMPLES_PER_BIN))
+        num_bins = min(num_bins, max(2, known.size // _SAMPLES_PER_BIN)) if num_bins >= 2 else 0
         edges = np.unique(np.quantile(known, np.linspace(0, 1, num_bins + 1)))
         return cls(float(center), float(scale), has_missing=known.size < values.size, edges=edges)
 
@@ -198,7 +199,8 @@ class TableEncoder:
     def fit(cls, table: Table) -> TableEncoder:
         """Choose the encoding from the training samples."""
         num_numbers = max(1, table.is_category.count(False))
-        num_bins = int(np.clip(_MAX_BIN_COLUMNS // num_numbers, 2, _MAX_BINS))
+        num_columns = min(_MAX_BIN_COLUMNS, _MAX_BIN_ELEMENTS // max(1, table.num_rows))
+        num_bins = min(num_columns // num_numbers, _MAX_BINS)
         encoder = cls()
         for values, is_category in zip(table.columns, table.is_category, strict=True):
             if is_category:

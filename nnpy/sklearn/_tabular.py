@@ -202,13 +202,13 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
     """Classifier for tables: numbers of any scale, categories, missing values, without preparation or settings.
 
     It trains an ensemble of networks. They are chosen, weighted and calibrated by cross-validation, in seconds for thousands of
-    rows and in about a minute for 50,000.
+    rows and in about half a minute for 50,000.
 
     Parameters
     ----------
     effort : float
-        Factor of the work that the training may take, positive: 0.1 for a quick look, 10 for more recipes and epochs. There is
-        a minimum of 2 recipes and 24 epochs.
+        Factor of the work that the training may take, positive: 0.1 for a quick look, 10 for more recipes and epochs. There are
+        at least 2 recipes.
     n_folds : int
         The number of folds of the cross-validation, at least 2. Each recipe has as many networks.
     categorical_features : "from_dtype", array_like or None
