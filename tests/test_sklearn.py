@@ -547,3 +547,13 @@ def test_data_of_scikit_learn():
     ]
     assert scores[1] == pytest.approx(scores[0], abs=0.005)
     assert scores[1] > 0.93
+
+
+def test_the_learning_rate_of_the_moment():
+    x, y = datasets.load_iris(return_X_y=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        classifier = MLPClassifier(
+            solver="sgd", learning_rate="invscaling", power_t=0.25, max_iter=2, random_state=0
+        ).fit(x, y)
+    assert classifier._optimizer.learning_rate == 0.001 / (300 + 1) ** 0.25

@@ -169,6 +169,11 @@ class Solver:
             print(message, answer)  # noqa: T201
         return answer.endswith("Stopping.")
 
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate of the next step, as scikit-learn's optimisers have it."""
+        return getattr(self._optimizer, "learning_rate", None)
+
     def _set_learning_rate(self, value: float) -> None:
         """Change the learning rate. scikit-learn's momentum is of steps, which do not change; that of nnpy is of gradients."""
         if value > 0:
