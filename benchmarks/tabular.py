@@ -11,7 +11,8 @@ fails, or takes longer for a fold than --limit, leaves lines that say so. Slow m
 10,000 rows. --label gives the results of one method another name, so that two versions of it can be compared.
 
 The error is 1 - accuracy, or the root of the mean squared error divided by the standard deviation of the targets. The tables
-compare the methods on the folds that all of them have measured; --methods chooses them.
+compare the methods on the folds that all of them have measured, and the first of them with each other one; --methods chooses
+them, and their order.
 """
 
 import argparse
@@ -462,6 +463,37 @@ def summary(title: str, methods: Sequence[str], comparisons: Sequence[Comparison
     return [*lines, ""]
 
 
+def pairs(options: argparse.Namespace, methods: Sequence[str]) -> list[str]:
+    """Format the first method against each other one, on all folds that these two have measured."""
+    first = methods[0]
+    lines = [
+        f"{label_of(first)} against one other method at a time, on all folds that both have measured. Error: the geometric "
+        "mean over the sets of the quotient of the errors; below 1, the error is smaller than the other method's. Time: the "
+        "quotient of the processor times of all trainings.",
+        "",
+        "| other method | sets | folds | better on | worse on | error | time |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for other in methods[1:]:
+        _, comparisons = compare(argparse.Namespace(**{**vars(options), "methods": [first, other]}))
+        both = [comparison for comparison in comparisons if len(comparison.values) == 2]
+        if not both:
+            continue
+        ratios = [(c.values[first] + SHIFT) / (c.values[other] + SHIFT) for c in both]
+        times = [sum(len(c.folds) * c.cpu_seconds[name] for c in both) for name in (first, other)]
+        cells = [
+            label_of(other),
+            str(len(both)),
+            str(sum(len(c.folds) for c in both)),
+            str(sum(c.values[first] < c.values[other] for c in both)),
+            str(sum(c.values[first] > c.values[other] for c in both)),
+            f"{statistics.geometric_mean(ratios):.3f}",
+            f"{times[0] / times[1]:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
 def tables(options: argparse.Namespace) -> str:
     """Format the errors on each set, and the summaries, in Markdown."""
     methods, comparisons = compare(options)
@@ -485,6 +517,8 @@ def tables(options: argparse.Namespace) -> str:
         chosen = [comparison for comparison in comparisons if SETS[comparison.set_name].is_classifier == is_classifier]
         if 0 < len(chosen) < len(comparisons):
             lines += summary(title, methods, chosen)
+    if len(methods) > 1:
+        lines += pairs(options, methods)
     return "\n".join(lines)
 
 
