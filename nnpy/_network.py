@@ -755,6 +755,55 @@ class NeuralNetwork(Model):
 
         _serialization.write(path, self.__getstate__(), with_optimizer=optimizer)
 
+    def export_c(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str = "net",
+        class_names: Sequence[str] | None = None,
+        test_inputs: ArrayLike | None = None,
+    ) -> None:
+        """Write the network as one file of C that computes the same bits, for programs and devices without Python.
+
+        The file is a header with its implementation, C99 and C++11, without heap, files and mathematical library. One source
+        file of a program defines ``NAME_IMPLEMENTATION`` before it includes it; see the comment at its beginning. It has the
+        functions ``name_predict(in, out)``; ``name_classify(in)`` where `predict_classes` works; ``name_class_name(number)``;
+        and ``name_selftest()``, which returns the number of wrong results: 0.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, usually with the ending .h. It is written under another name and then renamed.
+        name : str
+            The prefix of the names in C: a C identifier of lower-case letters, digits and single underscores.
+        class_names : sequence of str, optional
+            A name for each class; two for a single output.
+        test_inputs : array_like of real numbers, shape (n, n_inputs), optional
+            Inputs for the self-test, which become part of the file. By default there are up to 8 random ones.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not of that form, or the parameters of the network are not finite.
+        OSError
+            If the file cannot be written. An old file is unchanged.
+
+        Notes
+        -----
+        Inputs are float32, and must be finite. Outputs are float, or double if targets are scaled. The bits are those of
+        `predict` for every activation function, with a scaler too, on every processor with IEEE 754 arithmetic that rounds to
+        nearest.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> nnpy.NeuralNetwork([2, 2, 1], seed=0).export_c("xor.h", name="xor_net")  # doctest: +SKIP
+        """
+        from nnpy._export_c import export_c
+
+        with self._lock:
+            export_c(self, path, name=name, class_names=class_names, test_inputs=test_inputs)
+
 
 def load(path: str | os.PathLike[str]) -> NeuralNetwork:
     """Read a network that `NeuralNetwork.save` wrote.

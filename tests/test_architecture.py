@@ -19,7 +19,7 @@ LAYERS = [
     ["_arrays"],
     ["_activations", "_backend", "_history", "_losses", "_metrics", "_optimizers", "_samples", "_scaler", "_schedules"],
     ["_model"],
-    ["_training.*", "_inspection", "_serialization"],
+    ["_training.*", "_inspection", "_export_c", "_serialization"],
     ["_network"],
     ["_ensemble"],
     ["datasets", "plot", "reference", "sklearn.*"],

@@ -17,10 +17,10 @@ def script():
     return module
 
 
-def outputs(hashes):
+def outputs(hashes, exported="0 wrong\n"):
     """A stand-in for running programs: what they print."""
-    texts = {("hash",): hashes, (): "avx2 portable\nthreads\n"}
-    return lambda target, program, *arguments: texts.get(arguments, "")
+    texts = {("engine", "hash"): hashes, ("names",): "avx2 portable\nthreads\n", ("exported",): exported}
+    return lambda target, program, *arguments: texts.get((program, *arguments), "")
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,21 @@ def outputs(hashes):
     [(HASHES, "equal (avx2, portable; threads; 20 problems)"), (HASHES[:-2] + "x\n", "**fails**")],
 )
 def test_other_hashes_are_a_failure(script, tmp_path, monkeypatch, capsys, hashes, expected):
-    monkeypatch.setattr(script, "build", lambda *_: tmp_path)
+    monkeypatch.setattr(script, "build", lambda target, folder, name, *_: name)
     monkeypatch.setattr(script, "run", outputs(hashes))
     monkeypatch.setattr(script, "version", lambda _: "`cc` 1")
     is_well, row = script.check(script.Target("this machine", "cc"), tmp_path / "work")
     assert is_well == (hashes == HASHES)
     assert row.split(" | ")[3] == expected
     assert ("the hashes differ" in capsys.readouterr().err) == (not is_well)
+
+
+def test_other_bits_of_an_exported_network_are_a_failure(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "build", lambda target, folder, name, *_: name)
+    monkeypatch.setattr(script, "run", outputs(HASHES, "1 wrong\n"))
+    for check in (script.check_engine, script.check_xor):
+        with pytest.raises(script.Failure, match="an exported network has other bits"):
+            check(script.Target("this machine", "cc"), tmp_path)
 
 
 def test_program_that_fails_is_a_failure(script):

@@ -31,8 +31,9 @@
 #include "../ieee754.h"
 #include "../sizes.h"
 
-/* Results have the same bits everywhere only if a float is computed as a float and the compiler does not rearrange arithmetic. */
-#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+/* Results have the same bits everywhere only if a float is computed as a float and the compiler does not rearrange arithmetic.
+ * FLT_EVAL_METHOD is 16 where the processor computes with numbers of 16 bits, which are not used here. */
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error "nnpy needs arithmetic that rounds to float at each operation: compile for 32-bit x86 with -msse2 -mfpmath=sse"
 #endif
 #ifdef __FAST_MATH__

@@ -88,8 +88,13 @@ def distort(
         part = slice(start, start + _IMAGES_PER_PART)
         _distort_part(images[part], distortion, np.random.default_rng([*seed, start]), bumps, out[part])
 
-    for _ in (map if executor is None else executor.map)(distort_part, range(0, len(images), _IMAGES_PER_PART)):
-        pass  # the iterator raises the exceptions of the threads
+    try:
+        for _ in (map if executor is None else executor.map)(distort_part, range(0, len(images), _IMAGES_PER_PART)):
+            pass  # the iterator raises the exceptions of the threads
+    except RuntimeError as error:  # Ctrl-C while concurrent.futures took a lock: it fails to release it
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
     return out
 
 

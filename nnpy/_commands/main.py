@@ -5,6 +5,7 @@ The work itself is in `nnpy._commands.xor`, `bench`, `mnist` and `draw`.
 
 import argparse
 import io
+import re
 import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"nnpy {nnpy.__version__}")
     subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    for add_command in (_add_xor, _add_bench, _add_mnist, _add_draw):
+    for add_command in (_add_xor, _add_bench, _add_mnist, _add_draw, _add_export_c):
         add_command(subparsers)
     return parser
 
@@ -222,6 +223,29 @@ def _add_draw(subparsers: _Subparsers) -> None:
 
 def _run_draw(options: argparse.Namespace) -> None:
     draw.run(options.model, options.port, open_browser=not options.no_browser, report=_print_now)
+
+
+def _add_export_c(subparsers: _Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "export-c",
+        help="write a saved network as one file of C",
+        description="Write a network that nnpy has saved as one file of C99, for programs and devices without Python. It "
+        "computes the same bits as nnpy and needs no library; the comment at its beginning says how to use it.",
+    )
+    parser.add_argument("model", metavar="MODEL.npz", help="a network, saved by nnpy")
+    parser.add_argument("--name", help="prefix of the names in C (default: from the name of the model's file)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.h", help="the file to write (default: NAME.h in the current folder)"
+    )
+    parser.set_defaults(run=_run_export_c)
+
+
+def _run_export_c(options: argparse.Namespace) -> None:
+    net = nnpy.load(options.model)
+    name = options.name or re.sub(r"\W|_", "", Path(options.model).stem).lower().lstrip("0123456789") or "net"
+    path = options.output or Path(f"{name}.h")
+    net.export_c(path, name=name)
+    print(f"{path}: {name}_predict, {path.stat().st_size:,} bytes of text for {net}")
 
 
 def _print_now(line: str) -> None:

@@ -221,7 +221,8 @@ class _Signals:
             self._trace.__code__,
             self._handle.__code__,
         ):  # not of the code under test
-            signal.setitimer(signal.ITIMER_REAL, 3e-6)
+            self._delay *= 2  # where signals come quickly, the next one would find this function again and again
+            signal.setitimer(signal.ITIMER_REAL, self._delay)
             return
         self.num_handled += 1
         self.where = traceback.format_stack(frame)[-4:]
@@ -230,6 +231,7 @@ class _Signals:
     def run(self, call: Callable[[], object], *, line: int = -1, seconds: float = 0.0) -> tuple[str, object]:
         """Call a function; return how it ended and what it returned."""
         self.num_lines = self.num_handled = 0
+        self._delay = 1.5e-6
         result = None
         try:
             if seconds:

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Compile the engine for many machines, run its test there, and compare the hashes of its bits with tests/c/hashes.txt.
+Exported networks are compiled and run, too; their self-tests compare the bits with those of Python.
 
     python3 tests/machines/run.py --quick             the targets that .ci/run checks
     python3 tests/machines/run.py --all               all targets
@@ -214,6 +215,7 @@ def numbers(text: str) -> list[float]:
 
 def check_xor(target: Target, folder: Path) -> str:
     """Train the post's network with nn.h. The initial parameters have the same bits; expf is the C library's."""
+    check_exported(target, folder)
     here = Target("", "cc", link="")
     expected, got = (
         run(t, build(t, place, "xor", [HERE / "xor.c"])) for t, place in ((here, folder / "host"), (target, folder))
@@ -223,7 +225,14 @@ def check_xor(target: Target, folder: Path) -> str:
     differences = [abs(a - b) / abs(a) for a, b in zip(numbers(expected), numbers(got), strict=True)]
     if not max(differences) < 3e-3:
         raise Failure(f"the results differ:\n{expected}{got}")
-    return f"initial bits equal, results within {max(differences):.0e}"
+    return f"initial bits equal, results within {max(differences):.0e}; exported networks equal"
+
+
+def check_exported(target: Target, folder: Path) -> None:
+    """Run the self-tests of exported networks."""
+    program = build(target, folder, "exported", [ROOT / "tests" / "c" / "test_exported.c"])
+    if target.check != "link" and run(target, program) != "0 wrong\n":
+        raise Failure("an exported network has other bits")
 
 
 def check_refused(target: Target, folder: Path) -> str:
@@ -245,6 +254,7 @@ def check_engine(target: Target, folder: Path) -> str:
     names = build(target, folder, "names", [*library, HERE / "instruction_sets.c"])
     ieee754 = build(target, folder, "ieee754", [*library, ROOT / "tests" / "c" / "test_ieee754.c"])
     nn = build(target, folder, "nn", [ROOT / "tests" / "c" / "test_nn.c"])
+    check_exported(target, folder)
     if target.check == "link":
         return "compiles and links; not run"
     isas, threads = run(target, names).splitlines()

@@ -1,0 +1,401 @@
+"""Exports a network as one file of C that computes the same bits. data/predict.c has the functions that it may need."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nnpy._atomic_write import replacing
+from nnpy._model import Model
+from nnpy._version import __version__
+
+__all__ = ["export_c"]
+
+_LINE = 118  # characters of a line of numbers
+_SELFTEST_FLOATS = 2048  # of the inputs of the self-test, about
+_SELFTEST_MAX = 8
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is written: the network, its name and what else was asked for."""
+
+    model: Model
+    name: str
+    class_names: tuple[str, ...] | None
+    test_inputs: NDArray[np.float32]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The layer sizes."""
+        return self.model.layer_sizes
+
+    @property
+    def macro(self) -> str:
+        """The prefix of the macros."""
+        return self.name.upper()
+
+    @property
+    def output_type(self) -> str:
+        """The type of an output in C."""
+        scaler = self.model.scaler
+        return "float" if scaler is None or scaler.y_mean is None else "double"
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the outputs stand for classes."""
+        return self.sizes[-1] > 1 or self.model.activations[-1] in {"sigmoid", "tanh"}
+
+
+def export_c(
+    model: Model,
+    path: str | os.PathLike[str],
+    *,
+    name: str,
+    class_names: Sequence[str] | None,
+    test_inputs: ArrayLike | None,
+) -> None:
+    """Write the file; see `NeuralNetwork.export_c`."""
+    source = _Source(model, _check_name(name), _check_class_names(model, class_names), _test_inputs(model, test_inputs))
+    if not np.isfinite(model.parameters).all():
+        raise ValueError("the parameters of the network are not finite")
+    text = "".join(_header(source)) + "".join(_implementation(source))
+    with replacing(path) as file:
+        file.write(text.encode("ascii"))
+
+
+# ---- The arguments ----
+
+
+def _check_name(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {name!r}")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name) or "__" in name or name.endswith("_"):
+        raise ValueError(
+            "name must be a C identifier of lower-case letters, digits and single underscores, which begins with a letter and "
+            f"has at most 31 characters, got {name!r}"
+        )
+    return name
+
+
+def _check_class_names(model: Model, names: Sequence[str] | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"class_names must be a sequence of strings, got {names!r}")
+    num_outputs = model.layer_sizes[-1]
+    num_classes = 2 if num_outputs == 1 else num_outputs
+    if num_outputs == 1 and model.activations[-1] not in {"sigmoid", "tanh"}:
+        raise ValueError(f'class_names need classes; the network has a single output that is "{model.activations[-1]}"')
+    if len(names) != num_classes:
+        raise ValueError(f"class_names must have a name for each of the {num_classes} classes, got {len(names)}")
+    return tuple(names)
+
+
+def _test_inputs(model: Model, given: ArrayLike | None) -> NDArray[np.float32]:
+    """Return inputs for the self-test: those that were given, or random ones around the mean of the scaler."""
+    num_inputs = model.layer_sizes[0]
+    if given is not None:
+        x = np.asarray(given)
+        model.predict(x)  # which refuses what is wrong
+        return np.ascontiguousarray(x.reshape(len(x), num_inputs), dtype=np.float32)
+    num = int(np.clip(_SELFTEST_FLOATS // num_inputs, 1, _SELFTEST_MAX))
+    x = np.random.default_rng(0).uniform(-2, 2, size=(num, num_inputs))
+    if model.scaler is not None:
+        x = x * model.scaler.x_scale + model.scaler.x_mean
+    return x.astype(np.float32)
+
+
+# ---- The text ----
+
+
+def _header(source: _Source) -> Iterator[str]:
+    name, macro, sizes = source.name, source.macro, source.sizes
+    num_parameters, hidden = source.model.parameters.size, max(sizes[1:])
+    scaler = source.model.scaler
+    num_doubles = 0 if scaler is None else sum(len(a) for a in scaler if a is not None)
+    num_floats = num_parameters + 2 * num_doubles
+    stack = 4 * (2 * hidden + (sizes[0] if scaler is not None and scaler.changes_x else 0))
+    multiply_adds = sum(rows * columns for rows, columns in pairwise(sizes))
+    layers = "-".join(map(str, sizes))
+    yield f"""/* {name}.h: a trained network, written by nnpy {__version__}:
+ *
+ *     net.export_c("{name}.h", name="{name}")
+ *
+ * Layers:          {layers}, {", ".join(source.model.activations)}
+ * Flash:           {4 * num_floats:,} bytes of constants, and the code
+ * Stack:           {stack:,} bytes of buffers; no other RAM, no heap
+ * Multiply-adds:   {multiply_adds:,} for a prediction
+ *
+ * In one source file of a program:
+ *
+ *     #define {macro}_IMPLEMENTATION
+ *     #include "{name}.h"
+ *
+ * In the others without the first line. It is C99 and C++11 and needs no mathematical library. The outputs have the same bits
+ * as those of nnpy, on every processor with IEEE 754 arithmetic. Where there is no instruction for the fused multiply-add, it
+ * is computed exactly, which is slow; #define {macro}_FAST rounds twice instead, which may change the last digits. Compile
+ * without -ffast-math. */
+#ifndef {macro}_H_
+#define {macro}_H_
+
+#define {macro}_NUM_INPUTS {sizes[0]}
+#define {macro}_NUM_OUTPUTS {sizes[-1]}
+"""
+    if source.has_classes:
+        yield f"#define {macro}_NUM_CLASSES {max(2, sizes[-1])}\n"
+    yield f"""
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+/* Computes the outputs. The inputs must be finite. */
+void {name}_predict(const float in[{macro}_NUM_INPUTS], {source.output_type} out[{macro}_NUM_OUTPUTS]);
+"""
+    if source.has_classes:
+        rule = (
+            "the index of the largest output"
+            if sizes[-1] > 1
+            else f"1 if the output is above {_threshold(source)}, else 0"
+        )
+        yield f"""
+/* Returns the class: {rule}. */
+int {name}_classify(const float in[{macro}_NUM_INPUTS]);
+"""
+    if source.class_names is not None:
+        yield f"""
+/* Returns the name of a class, from 0 to {macro}_NUM_CLASSES - 1. */
+const char *{name}_class_name(int number);
+"""
+    yield f"""
+#ifndef {macro}_NO_SELFTEST
+/* Predicts for {len(source.test_inputs)} inputs, and returns how many results have other bits than in nnpy: 0. */
+int {name}_selftest(void);
+#endif
+
+#ifdef __cplusplus
+}}
+#endif
+#endif /* {macro}_H_ */
+
+"""
+
+
+def _implementation(source: _Source) -> Iterator[str]:
+    name, macro, model = source.name, source.macro, source.model
+    yield f"""#ifdef {macro}_IMPLEMENTATION
+#ifndef {macro}_IMPLEMENTED_
+#define {macro}_IMPLEMENTED_
+
+#include <float.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__FAST_MATH__) && !defined({macro}_FAST)
+#error "-ffast-math changes the results: define {macro}_FAST if that is wanted"
+#endif
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16 && !defined({macro}_FAST)
+#error "arithmetic must round to float: compile for 32-bit x86 with -msse2 -mfpmath=sse"
+#endif
+
+"""
+    for number, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
+        yield _array(
+            f"{name}_weights_{number}", "float", w.T.ravel(), f"({w.shape[1]}, {w.shape[0]}): a row for each output"
+        )
+        yield _array(f"{name}_biases_{number}", "float", b, f"({len(b)},)")
+    yield from _scaler_constants(source)
+    yield _functions(source)
+    yield _predict(source)
+    if source.has_classes:
+        yield _classify(source)
+    if source.class_names is not None:
+        quoted = ", ".join(_quoted(class_name) for class_name in source.class_names)
+        yield f"""
+const char *{name}_class_name(int number)
+{{
+    static const char *const names[{macro}_NUM_CLASSES] = {{{quoted}}};
+    return names[number];
+}}
+"""
+    yield _selftest(source)
+    yield f"""
+#endif /* {macro}_IMPLEMENTED_ */
+#endif /* {macro}_IMPLEMENTATION */
+"""
+
+
+def _scaler_constants(source: _Source) -> Iterator[str]:
+    scaler, name = source.model.scaler, source.name
+    if scaler is None:
+        return
+    if scaler.changes_x:
+        yield _array(f"{name}_x_mean", "double", scaler.x_mean, f"({len(scaler.x_mean)},)")
+        yield _array(f"{name}_x_scale", "double", scaler.x_scale, f"({len(scaler.x_scale)},)")
+    if scaler.y_mean is not None and scaler.y_scale is not None:
+        yield _array(f"{name}_y_mean", "double", scaler.y_mean, f"({len(scaler.y_mean)},)")
+        yield _array(f"{name}_y_scale", "double", scaler.y_scale, f"({len(scaler.y_scale)},)")
+
+
+def _functions(source: _Source) -> str:
+    """Return the functions that the network needs, in the order of the file of all."""
+    text = files("nnpy").joinpath("data", "predict.c").read_text(encoding="ascii")
+    blocks = {block.partition(":")[0]: block.partition("\n") for block in text.split("//@ ")[1:]}
+    needs = {function: head.partition(":")[2].split() for function, (head, _, _) in blocks.items()}
+    used: set[str] = set()
+
+    def use(function: str) -> None:
+        if function not in used:
+            used.add(function)
+            for other in needs[function]:
+                use(other)
+
+    use("layer")
+    for activation in source.model.activations:
+        if activation != "linear":
+            use(activation)
+    code = "".join(body for function, (_, _, body) in blocks.items() if function in used)
+    return re.sub(r"\bnet_", f"{source.name}_", re.sub(r"\bNET_", f"{source.macro}_", code))
+
+
+def _predict(source: _Source) -> str:
+    """Return the function that predicts. Two buffers take turns as the inputs and the outputs of a layer."""
+    name, macro, sizes, scaler = source.name, source.macro, source.sizes, source.model.scaler
+    scales_x = scaler is not None and scaler.changes_x
+    scales_y = source.output_type == "double"
+    last = len(sizes) - 2
+    lines = []
+    buffers = ["buffer_0", "buffer_1"]
+    if scales_x:
+        lines += [
+            "    for (i = 0; i < NUM_INPUTS; i++) {",
+            f"        scaled[i] = (float)(((double)in[i] - {name}_x_mean[i]) / {name}_x_scale[i]);",
+            "    }",
+        ]
+    x = "scaled" if scales_x else "in"
+    declared = []
+    for number in range(last + 1):
+        num, num_outputs, activation = sizes[number], sizes[number + 1], source.model.activations[number]
+        out = "out" if number == last and not scales_y else buffers[number % 2]
+        if out != "out" and out not in declared:
+            declared.append(out)
+        lines.append(
+            f"    {name}_layer({x}, {num}, {name}_weights_{number}, {name}_biases_{number}, {out}, {num_outputs});"
+        )
+        if activation == "softmax":
+            lines.append(f"    {name}_softmax({out}, {num_outputs});")
+        elif activation != "linear":
+            lines += [
+                f"    for (i = 0; i < {num_outputs}; i++) {{",
+                f"        {out}[i] = {name}_{activation}({out}[i]);",
+                "    }",
+            ]
+        x = out
+    if scales_y:
+        lines += [
+            "    for (i = 0; i < NUM_OUTPUTS; i++) {",
+            "        /* volatile, so that no compiler fuses the product with the sum */",
+            f"        volatile double product = (double){x}[i] * {name}_y_scale[i];",
+            f"        out[i] = product + {name}_y_mean[i];",
+            "    }",
+        ]
+    head = [f"    float {', '.join(f'{buffer}[{max(sizes[1:])}]' for buffer in declared)};"] if declared else []
+    if scales_x:
+        head.append("    float scaled[NUM_INPUTS];")
+    if any("i = 0" in line for line in lines):
+        head.append("    size_t i;")
+    body = (
+        "\n".join([*head, *lines])
+        .replace("NUM_INPUTS", f"{macro}_NUM_INPUTS")
+        .replace("NUM_OUTPUTS", f"{macro}_NUM_OUTPUTS")
+    )
+    return f"""
+void {name}_predict(const float in[{macro}_NUM_INPUTS], {source.output_type} out[{macro}_NUM_OUTPUTS])
+{{
+{body}
+}}
+"""
+
+
+def _threshold(source: _Source) -> str:
+    return "0.0" if source.model.activations[-1] == "tanh" else "0.5"
+
+
+def _classify(source: _Source) -> str:
+    name, macro, output_type = source.name, source.macro, source.output_type
+    if source.sizes[-1] == 1:
+        suffix = "" if output_type == "double" else "f"
+        rest = f"    {name}_predict(in, out);\n    return out[0] > {_threshold(source)}{suffix};"
+    else:
+        rest = f"""    int j, best = 0;
+    {name}_predict(in, out);
+    for (j = 1; j < {macro}_NUM_OUTPUTS; j++) {{
+        if (out[j] > out[best]) {{
+            best = j;
+        }}
+    }}
+    return best;"""
+    return f"""
+int {name}_classify(const float in[{macro}_NUM_INPUTS])
+{{
+    {output_type} out[{macro}_NUM_OUTPUTS];
+{rest}
+}}
+"""
+
+
+def _selftest(source: _Source) -> str:
+    name, macro, output_type = source.name, source.macro, source.output_type
+    outputs = np.asarray(source.model.predict(source.test_inputs))
+    num = len(outputs)
+    return f"""
+#ifndef {macro}_NO_SELFTEST
+{_array(f"{name}_test_inputs", "float", source.test_inputs.ravel(), f"({num}, {source.sizes[0]})")}
+{_array(f"{name}_test_outputs", output_type, outputs.ravel(), f"({num}, {source.sizes[-1]})")}
+int {name}_selftest(void)
+{{
+    {output_type} out[{macro}_NUM_OUTPUTS];
+    int i, num_wrong = 0;
+    for (i = 0; i < {num}; i++) {{
+        {name}_predict({name}_test_inputs + i * {macro}_NUM_INPUTS, out);
+        num_wrong += memcmp(out, {name}_test_outputs + i * {macro}_NUM_OUTPUTS, sizeof out) != 0;
+    }}
+    return num_wrong;
+}}
+#endif
+"""
+
+
+def _array(name: str, kind: str, values: NDArray[Any], shape: str) -> str:
+    """Return the definition of an array, its numbers with as many digits as give back their bits."""
+    digits, suffix = (9, "f") if kind == "float" else (17, "")
+    lines, line = [], "   "
+    for value in values.tolist():
+        text = f"{value:.{digits}g}"
+        number = (text if re.search(r"[.e]", text) else text + ".0") + suffix + ","
+        if len(line) + len(number) + 1 > _LINE:
+            lines.append(line)
+            line = "   "
+        line += " " + number
+    lines.append(line)
+    body = "\n".join(lines)
+    return f"static const {kind} {name}[{values.size}] = {{ /* {shape} */\n{body}\n}};\n"
+
+
+def _quoted(text: str) -> str:
+    """Return a string literal. What is not ASCII is written as the bytes of UTF-8, in octal."""
+    characters = []
+    for byte in text.encode("utf-8"):
+        character = chr(byte)
+        is_plain = 32 <= byte < 127 and character not in '"\\?'
+        characters.append(character if is_plain else f"\\{byte:03o}")
+    return f'"{"".join(characters)}"'

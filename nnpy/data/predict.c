@@ -1,0 +1,252 @@
+/* predict.c: the functions that an exported network needs. nnpy/_export_c.py copies those that are used, and replaces net_ and NET_ by
+ * the name of the network. They are the functions of csrc/kernels/vector_math.h for one number, and give the same bits.
+ *
+ * A line of the form "//@ function: other functions" begins a function, and names the functions that it calls. */
+//@ bits:
+static uint32_t net_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static float net_from_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+//@ fma:
+/* x y + z with one rounding: the fused multiply-add. Where there is no instruction for it, it is computed in double precision: the
+ * product is exact, and the sum is rounded to odd, so that rounding it to float gives the float next to the exact sum (S. Boldo and
+ * G. Melquiond, IEEE Transactions on Computers 57(4), 2008). */
+#if defined(NET_FAST)
+static float net_fma(float x, float y, float z)
+{
+    return x * y + z;
+}
+#elif defined(__GNUC__) && defined(__OPTIMIZE__) &&                                                                        \
+    (defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__) || defined(__powerpc64__) || defined(__s390x__) || \
+     (defined(__riscv_flen) && __riscv_flen >= 32))
+static float net_fma(float x, float y, float z)
+{
+    return __builtin_fmaf(x, y, z);
+}
+#else
+static float net_fma(float x, float y, float z)
+{
+    double product = (double)x * (double)y, sum = product + (double)z;
+    double part = sum - product, error = (product - (sum - part)) + ((double)z - part); /* sum + error is exact */
+    uint64_t bits;
+    memcpy(&bits, &sum, sizeof bits);
+    if ((error > 0 || error < 0) && (bits & 1u) == 0) { /* to the neighbour towards the exact sum, whose last bit is 1 */
+        bits += (error > 0) == (sum > 0) ? (uint64_t)1 : (uint64_t)-1;
+        memcpy(&sum, &bits, sizeof sum);
+    }
+    return (float)sum;
+}
+#endif
+
+//@ layer: fma
+/* z = bias + w x, each element from left to right. w: (num_outputs, num_inputs), a row for each output. */
+static void net_layer(const float *x, size_t num_inputs, const float *w, const float *bias, float *z, size_t num_outputs)
+{
+    size_t i, j, num_of_four = num_outputs - num_outputs % 4;
+    for (j = 0; j < num_of_four; j += 4) { /* four sums at a time, for speed */
+        const float *w0 = w + j * num_inputs, *w1 = w0 + num_inputs, *w2 = w1 + num_inputs, *w3 = w2 + num_inputs;
+        float z0 = bias[j], z1 = bias[j + 1], z2 = bias[j + 2], z3 = bias[j + 3];
+        for (i = 0; i < num_inputs; i++) {
+            z0 = net_fma(x[i], w0[i], z0);
+            z1 = net_fma(x[i], w1[i], z1);
+            z2 = net_fma(x[i], w2[i], z2);
+            z3 = net_fma(x[i], w3[i], z3);
+        }
+        z[j] = z0;
+        z[j + 1] = z1;
+        z[j + 2] = z2;
+        z[j + 3] = z3;
+    }
+    for (j = num_of_four; j < num_outputs; j++) {
+        float z0 = bias[j];
+        for (i = 0; i < num_inputs; i++) {
+            z0 = net_fma(x[i], w[j * num_inputs + i], z0);
+        }
+        z[j] = z0;
+    }
+}
+
+//@ exp_tail: fma
+/* (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2, with r2 = r^2. */
+static float net_exp_tail(float r, float r2)
+{
+    float low = net_fma(1.6666665459e-1f, r, 5.0000001201e-1f);
+    float middle = net_fma(8.3334519073e-3f, r, 4.1665795894e-2f);
+    float high = net_fma(1.9875691500e-4f, r, 1.3981999507e-3f);
+    return net_fma(net_fma(high, r2, middle), r2, low);
+}
+
+//@ exp_reduced: fma exp_tail
+/* x = n ln(2) + r. Returns exp(r), and in *t a float whose low bits are n. */
+static float net_exp_reduced(float x, float *t)
+{
+    float n, r, r2;
+    *t = net_fma(x, 1.44269504f, 12582912.0f);
+    n = *t - 12582912.0f;
+    r = net_fma(n, -0.693359375f, x);
+    r = net_fma(n, 2.12194440e-4f, r);
+    r2 = r * r;
+    return net_fma(net_exp_tail(r, r2), r2, r + 1.0f);
+}
+
+//@ exp_bounded: bits exp_reduced
+/* exp(x) for |x| <= 87. */
+static float net_exp_bounded(float x)
+{
+    float t, p = net_exp_reduced(x, &t);
+    return net_from_bits(net_bits(p) + (net_bits(t < 25165824.0f ? t : 12582912.0f) << 23));
+}
+
+//@ exp: bits exp_reduced
+/* exp(x) for every float. The factor 2^n is applied in two halves, each of which is a normal number. */
+static float net_exp(float x)
+{
+    float t, n, t1, t2, p;
+    volatile float result; /* so that no compiler fuses the product with a sum */
+    x = 89.0f < x ? 89.0f : x;
+    x = -104.0f > x ? -104.0f : x;
+    p = net_exp_reduced(x, &t);
+    n = t - 12582912.0f;
+    t1 = net_fma(n, 0.5f, 12582912.0f);
+    t2 = (n - (t1 - 12582912.0f)) + 12582912.0f;
+    result = p * net_from_bits(0x3f800000u + (net_bits(t1) << 23)) * net_from_bits(0x3f800000u + (net_bits(t2) << 23));
+    return result;
+}
+
+//@ sigmoid: exp_bounded
+/* 1 / (1 + exp(-x)), but 0 for x < -87. */
+static float net_sigmoid(float x)
+{
+    float bounded = 87.0f < x ? 87.0f : x;
+    bounded = -87.0f > bounded ? -87.0f : bounded;
+    return x < -87.0f ? 0.0f : 1.0f / (1.0f + net_exp_bounded(-bounded));
+}
+
+//@ tanh: fma exp_bounded
+/* x + x^3 P(x^2) for |x| <= 0.625, else sign(x) (1 - 2 / (exp(2 |x|) + 1)). */
+static float net_tanh(float x)
+{
+    float y = x < 0.0f ? -x : x, z = x * x, p, beyond;
+    if (!(0.625f < y)) {
+        p = net_fma(-5.70498872745e-3f, z, 2.06390887954e-2f);
+        p = net_fma(p, z, -5.37397155531e-2f);
+        p = net_fma(p, z, 1.33314422036e-1f);
+        p = net_fma(p, z, -3.33332819422e-1f);
+        return net_fma(p * z, x, x);
+    }
+    y = y + y;
+    beyond = 1.0f - 2.0f / (net_exp_bounded(40.0f < y ? 40.0f : y) + 1.0f);
+    return x < 0.0f ? -beyond : beyond;
+}
+
+//@ relu:
+static float net_relu(float x)
+{
+    return x < 0.0f ? 0.0f : x;
+}
+
+//@ leaky_relu:
+static float net_leaky_relu(float x)
+{
+    return x < 0.0f ? 0.01f * x : x;
+}
+
+//@ elu: fma exp exp_tail
+/* exp(x) - 1 for x < 0, else x. */
+static float net_elu(float x)
+{
+    float x2 = x * x;
+    if (!(x < 0.0f)) {
+        return x;
+    }
+    return x < -0.34f ? net_exp(x) - 1.0f : net_fma(net_exp_tail(x, x2), x2, x);
+}
+
+//@ log: bits fma
+/* log(x) for 1 <= x <= 2. With x = m 2^e and f = m - 1, log(x) = f - f^2 / 2 + f^3 P(f) + e ln(2). */
+static float net_log(float x)
+{
+    uint32_t bits = net_bits(x) - 0x3f3504f3u; /* the bits of sqrt(1/2) */
+    float e = (float)(int)((bits >> 23) ^ 0x100u) - 256.0f, m = net_from_bits((bits & 0x007fffffu) + 0x3f3504f3u);
+    float f = m - 1.0f, f2 = f * f, p, r;
+    p = net_fma(7.0376836292e-2f, f, -1.1514610310e-1f);
+    p = net_fma(p, f, 1.1676998740e-1f);
+    p = net_fma(p, f, -1.2420140846e-1f);
+    p = net_fma(p, f, 1.4249322787e-1f);
+    p = net_fma(p, f, -1.6668057665e-1f);
+    p = net_fma(p, f, 2.0000714765e-1f);
+    p = net_fma(p, f, -2.4999993993e-1f);
+    p = net_fma(p, f, 3.3333331174e-1f);
+    r = net_fma(e, -2.12194440e-4f, f * f2 * p);
+    r = f + net_fma(-0.5f, f2, r);
+    return net_fma(e, 0.693359375f, r);
+}
+
+//@ softplus: exp log
+/* log(1 + exp(x)) = max(x, 0) + log(1 + e) with e = exp(-|x|). The factor e / (u - 1) corrects the rounding of u = 1 + e. */
+static float net_softplus(float x)
+{
+    float e = net_exp(x < 0.0f ? x : -x), u = 1.0f + e, log_u = e;
+    if (0.0f < u - 1.0f) {
+        log_u = net_log(u) * e / (u - 1.0f);
+    }
+    return (x < 0.0f ? 0.0f : x) + log_u;
+}
+
+//@ silu: sigmoid
+static float net_silu(float x)
+{
+    return x * net_sigmoid(x);
+}
+
+//@ gelu: fma exp
+/* x Phi(x), with the cumulative distribution Phi of the standard normal: (1 + erf(t)) / 2 with t = x / sqrt(2). */
+static float net_gelu(float x)
+{
+    float t = x * 0.707106781f, s = t * t, y = t < 0.0f ? -t : t, p, r, u, tail;
+    if (!(0.927734375f < y)) {
+        p = net_fma(-5.96761703e-4f, s, 4.99119423e-3f);
+        p = net_fma(p, s, -2.67681349e-2f);
+        p = net_fma(p, s, 1.12819925e-1f);
+        p = net_fma(p, s, -3.76125336e-1f);
+        p = net_fma(p, s, 1.28379166e-1f);
+        return x * net_fma(0.5f, net_fma(p, t, t), 0.5f);
+    }
+    r = net_fma(-1.72853470e-5f, y, 3.83197126e-4f);
+    u = net_fma(-3.88396438e-3f, y, 2.42546219e-2f);
+    r = net_fma(r, s, u);
+    r = net_fma(r, y, -1.06777877e-1f);
+    r = net_fma(r, y, -6.34846687e-1f);
+    r = net_fma(r, y, -1.28717512e-1f);
+    tail = 0.5f * net_exp(net_fma(r, y, -y));
+    return x * (x < 0.0f ? tail : 1.0f - tail);
+}
+
+//@ softmax: exp
+static void net_softmax(float *z, size_t num)
+{
+    float max = z[0], sum = 0.0f;
+    size_t j;
+    for (j = 1; j < num; j++) {
+        max = z[j] > max ? z[j] : max;
+    }
+    for (j = 0; j < num; j++) {
+        z[j] = net_exp(z[j] - max);
+    }
+    for (j = 0; j < num; j++) {
+        sum += z[j];
+    }
+    for (j = 0; j < num; j++) {
+        z[j] /= sum;
+    }
+}

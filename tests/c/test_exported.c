@@ -1,0 +1,16 @@
+/* test_exported.c: runs the self-tests of exported networks; prints the number of wrong results, and returns it. */
+#include <stdio.h>
+
+#define CLASSES_IMPLEMENTATION
+#define SCALED_IMPLEMENTATION
+#define SMALL_IMPLEMENTATION
+#include "exported/classes.h"
+#include "exported/scaled.h"
+#include "exported/small.h"
+
+int main(void)
+{
+    int num_wrong = classes_selftest() + scaled_selftest() + small_selftest();
+    printf("%d wrong\n", num_wrong);
+    return num_wrong;
+}
