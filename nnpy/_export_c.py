@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._atomic_write import replacing
+from nnpy._losses import Loss, check_loss
 from nnpy._model import Model
 from nnpy._version import __version__
 
@@ -32,6 +33,7 @@ class _Source:
     name: str
     class_names: tuple[str, ...] | None
     test_inputs: NDArray[np.float32]
+    loss: Loss | None  # of the training; None without
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -62,9 +64,17 @@ def export_c(
     name: str,
     class_names: Sequence[str] | None,
     test_inputs: ArrayLike | None,
+    training: bool,
+    loss: Loss | str | None,
 ) -> None:
     """Write the file; see `NeuralNetwork.export_c`."""
-    source = _Source(model, _check_name(name), _check_class_names(model, class_names), _test_inputs(model, test_inputs))
+    source = _Source(
+        model,
+        _check_name(name),
+        _check_class_names(model, class_names),
+        _test_inputs(model, test_inputs),
+        _check_training(model, loss, training=training),
+    )
     if not np.isfinite(model.parameters).all():
         raise ValueError("the parameters of the network are not finite")
     text = "".join(_header(source)) + "".join(_implementation(source))
@@ -114,6 +124,23 @@ def _test_inputs(model: Model, given: ArrayLike | None) -> NDArray[np.float32]:
     return x.astype(np.float32)
 
 
+def _check_training(model: Model, loss: Loss | str | None, *, training: bool) -> Loss | None:
+    if not isinstance(training, (bool, np.bool_)):
+        raise TypeError(f"training must be True or False, got {training!r}")
+    if not training:
+        if loss is not None:
+            raise ValueError("loss is for training=True")
+        return None
+    found = check_loss(loss, model.activations[-1])
+    if found.name not in {"mse", "cross_entropy", "binary_cross_entropy"}:
+        raise ValueError(
+            f'training is exported for the losses "mse", "cross_entropy" and "binary_cross_entropy", not "{found.name}"'
+        )
+    if found.name == "mse" and model.activations[-1] == "softmax":
+        raise ValueError('training of a "softmax" layer is exported for the loss "cross_entropy", not "mse"')
+    return found
+
+
 # ---- The text ----
 
 
@@ -124,15 +151,19 @@ def _header(source: _Source) -> Iterator[str]:
     num_doubles = 0 if scaler is None else sum(len(a) for a in scaler if a is not None)
     num_floats = num_parameters + 2 * num_doubles
     stack = 4 * (2 * hidden + (sizes[0] if scaler is not None and scaler.changes_x else 0))
+    ram = "no other RAM, no heap"
+    if source.loss is not None:
+        buffers = 2 * sum(sizes[1:]) + 2 * hidden + 2 * sizes[0]
+        ram = f"for training {4 * (num_parameters + buffers):,} bytes of static RAM for parameters and buffers; no heap"
     multiply_adds = sum(rows * columns for rows, columns in pairwise(sizes))
     layers = "-".join(map(str, sizes))
     yield f"""/* {name}.h: a trained network, written by nnpy {__version__}:
  *
- *     net.export_c("{name}.h", name="{name}")
+ *     net.export_c("{name}.h", name="{name}"{"" if source.loss is None else ", training=True"})
  *
  * Layers:          {layers}, {", ".join(source.model.activations)}
  * Flash:           {4 * num_floats:,} bytes of constants, and the code
- * Stack:           {stack:,} bytes of buffers; no other RAM, no heap
+ * Stack:           {stack:,} bytes of buffers; {ram}
  * Multiply-adds:   {multiply_adds:,} for a prediction
  *
  * In one source file of a program:
@@ -169,6 +200,19 @@ void {name}_predict(const float in[{macro}_NUM_INPUTS], {source.output_type} out
         yield f"""
 /* Returns the class: {rule}. */
 int {name}_classify(const float in[{macro}_NUM_INPUTS]);
+"""
+    if source.loss is not None:
+        target = (
+            "probabilities of the classes"
+            if source.loss.name == "cross_entropy"
+            else "targets; NaN where one is missing"
+        )
+        yield f"""
+/* Takes a step of stochastic gradient descent on one sample, and returns its loss before the step, "{source.loss.name}".
+ * The same bits as partial_fit(x, y, optimizer=nnpy.SGD(rate), batch_size=1). Not for several threads at a time.
+ *
+ * target   {target} */
+float {name}_train(const float in[{macro}_NUM_INPUTS], const float target[{macro}_NUM_OUTPUTS], float rate);
 """
     if source.class_names is not None:
         yield f"""
@@ -209,10 +253,9 @@ def _implementation(source: _Source) -> Iterator[str]:
 
 """
     for number, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
-        yield _array(
-            f"{name}_weights_{number}", "float", w.T.ravel(), f"({w.shape[1]}, {w.shape[0]}): a row for each output"
-        )
-        yield _array(f"{name}_biases_{number}", "float", b, f"({len(b)},)")
+        shape = f"({w.shape[1]}, {w.shape[0]}): a row for each output"
+        yield _array(f"{name}_weights_{number}", "float", w.T.ravel(), shape, is_const=source.loss is None)
+        yield _array(f"{name}_biases_{number}", "float", b, f"({len(b)},)", is_const=source.loss is None)
     yield from _scaler_constants(source)
     yield _functions(source)
     yield _predict(source)
@@ -227,6 +270,8 @@ const char *{name}_class_name(int number)
     return names[number];
 }}
 """
+    if source.loss is not None:
+        yield _train(source, source.loss)
     yield _selftest(source)
     yield f"""
 #endif /* {macro}_IMPLEMENTED_ */
@@ -263,6 +308,14 @@ def _functions(source: _Source) -> str:
     for activation in source.model.activations:
         if activation != "linear":
             use(activation)
+    if source.loss is not None:
+        use(source.loss.name)
+        use("update")
+        for number, activation in enumerate(source.model.activations):
+            if number < len(source.sizes) - 2:
+                use("backward")
+            if activation not in {"linear", "softmax"} and _needs_slope(source, number):
+                use(f"{activation}_slope")
     code = "".join(body for function, (_, _, body) in blocks.items() if function in used)
     return re.sub(r"\bnet_", f"{source.name}_", re.sub(r"\bNET_", f"{source.macro}_", code))
 
@@ -326,6 +379,86 @@ void {name}_predict(const float in[{macro}_NUM_INPUTS], {source.output_type} out
 """
 
 
+def _needs_slope(source: _Source, number: int) -> bool:
+    """Whether training needs the derivative of the activation function of a layer: not where the loss has it."""
+    is_hidden, has_mse = number < len(source.sizes) - 2, source.loss is not None and source.loss.name == "mse"
+    return is_hidden or (has_mse and source.model.activations[number] != "linear")
+
+
+def _train(source: _Source, loss: Loss) -> str:
+    """Return the function that trains. Activations and slopes of all layers are kept."""
+    name, macro, sizes, scaler = source.name, source.macro, source.sizes, source.model.scaler
+    last, x = len(sizes) - 2, "in"
+    lines, declared = [], []
+    if scaler is not None and scaler.changes_x:
+        declared.append(f"x[{sizes[0]}]")
+        lines += [
+            f"    for (i = 0; i < {sizes[0]}; i++) {{",
+            f"        x[i] = (float)(((double)in[i] - {name}_x_mean[i]) / {name}_x_scale[i]);",
+            "    }",
+        ]
+        x = "x"
+    inputs = [x, *(f"a{number}" for number in range(last))]
+    for number in range(last + 1):
+        num, num_outputs, activation = sizes[number], sizes[number + 1], source.model.activations[number]
+        out = f"a{number}"
+        declared.append(f"{out}[{num_outputs}]")
+        lines.append(
+            f"    {name}_layer({inputs[number]}, {num}, {name}_weights_{number}, {name}_biases_{number}, {out}, {num_outputs});"
+        )
+        if not _needs_slope(source, number):
+            continue
+        declared.append(f"slope{number}[{num_outputs}]")
+        lines.append(f"    for (i = 0; i < {num_outputs}; i++) {{")
+        if activation == "linear":
+            lines.append(f"        slope{number}[i] = 1.0f;")
+        elif activation in {"softplus", "silu", "gelu"}:
+            lines.append(f"        slope{number}[i] = {name}_{activation}_slope({out}[i]);")
+            lines.append(f"        {out}[i] = {name}_{activation}({out}[i]);")
+        else:
+            lines.append(f"        {out}[i] = {name}_{activation}({out}[i]);")
+            lines.append(f"        slope{number}[i] = {name}_{activation}_slope({out}[i]);")
+        lines.append("    }")
+    target = "target"
+    if source.output_type == "double":
+        declared.append(f"y[{sizes[-1]}]")
+        lines += [
+            f"    for (i = 0; i < {sizes[-1]}; i++) {{",
+            f"        y[i] = (float)(((double)target[i] - {name}_y_mean[i]) / {name}_y_scale[i]);",
+            "    }",
+        ]
+        target = "y"
+    rate = "-2.0f * rate" if loss.name == "mse" else "-rate"
+    lines.append(f"    loss = {name}_{loss.name}(a{last}, {target}, {sizes[-1]}, {rate}, delta{last % 2});")
+    if _needs_slope(source, last):
+        lines += [
+            f"    for (i = 0; i < {sizes[-1]}; i++) {{",
+            f"        delta{last % 2}[i] *= slope{last}[i];",
+            "    }",
+        ]
+    for number in range(last, -1, -1):
+        num, num_outputs, delta = sizes[number], sizes[number + 1], f"delta{number % 2}"
+        weights = f"{name}_weights_{number}"
+        if number:
+            before = f"slope{number - 1}, delta{(number - 1) % 2}"
+            lines.append(f"    {name}_backward({delta}, {num_outputs}, {weights}, {before}, {num});")
+        lines.append(
+            f"    {name}_update({inputs[number]}, {num}, {delta}, {weights}, {name}_biases_{number}, {num_outputs});"
+        )
+    declared += [f"delta{number}[{max(sizes[1:])}]" for number in range(min(2, last + 1))]
+    head = "".join(f"    static float {buffer};\n" for buffer in declared) + "    float loss;\n"
+    if any("i = 0" in line for line in lines):
+        head += "    size_t i;\n"
+    body = "\n".join(lines)
+    return f"""
+float {name}_train(const float in[{macro}_NUM_INPUTS], const float target[{macro}_NUM_OUTPUTS], float rate)
+{{
+{head}{body}
+    return loss;
+}}
+"""
+
+
 def _threshold(source: _Source) -> str:
     return "0.0" if source.model.activations[-1] == "tanh" else "0.5"
 
@@ -375,7 +508,7 @@ int {name}_selftest(void)
 """
 
 
-def _array(name: str, kind: str, values: NDArray[Any], shape: str) -> str:
+def _array(name: str, kind: str, values: NDArray[Any], shape: str, *, is_const: bool = True) -> str:
     """Return the definition of an array, its numbers with as many digits as give back their bits."""
     digits, suffix = (9, "f") if kind == "float" else (17, "")
     lines, line = [], "   "
@@ -388,7 +521,7 @@ def _array(name: str, kind: str, values: NDArray[Any], shape: str) -> str:
         line += " " + number
     lines.append(line)
     body = "\n".join(lines)
-    return f"static const {kind} {name}[{values.size}] = {{ /* {shape} */\n{body}\n}};\n"
+    return f"static {'const ' * is_const}{kind} {name}[{values.size}] = {{ /* {shape} */\n{body}\n}};\n"
 
 
 def _quoted(text: str) -> str:

@@ -762,6 +762,8 @@ class NeuralNetwork(Model):
         name: str = "net",
         class_names: Sequence[str] | None = None,
         test_inputs: ArrayLike | None = None,
+        training: bool = False,
+        loss: Loss | str | None = None,
     ) -> None:
         """Write the network as one file of C that computes the same bits, for programs and devices without Python.
 
@@ -780,6 +782,11 @@ class NeuralNetwork(Model):
             A name for each class; two for a single output.
         test_inputs : array_like of real numbers, shape (n, n_inputs), optional
             Inputs for the self-test, which become part of the file. By default there are up to 8 random ones.
+        training : bool
+            Whether learning can go on in C: ``name_train(in, target, rate)`` takes a step of stochastic gradient descent on one
+            sample, with the bits of ``partial_fit(x, y, optimizer=SGD(rate), batch_size=1)``. The parameters are in RAM then.
+        loss : Loss or str, optional
+            The loss of the training: "mse", "cross_entropy" or "binary_cross_entropy". The default is as in `fit`.
 
         Raises
         ------
@@ -802,7 +809,9 @@ class NeuralNetwork(Model):
         from nnpy._export_c import export_c
 
         with self._lock:
-            export_c(self, path, name=name, class_names=class_names, test_inputs=test_inputs)
+            export_c(
+                self, path, name=name, class_names=class_names, test_inputs=test_inputs, training=training, loss=loss
+            )
 
 
 def load(path: str | os.PathLike[str]) -> NeuralNetwork:

@@ -353,3 +353,113 @@ def test_command_with_wrong_options(tmp_path, monkeypatch, capsys):
     assert main(["export-c", "net.npz", "--name", "A"]) == 1
     assert capsys.readouterr().err.startswith("nnpy export-c: name must be a C identifier of lower-case letters")
     assert [path.name for path in tmp_path.iterdir()] == ["net.npz"]
+
+
+# ---- Training ----
+
+
+def training_problem(number, rng):
+    """Returns a network with its loss and 20 samples; all losses and activations take turns."""
+    hidden = [name for name in ACTIVATIONS if name != "softmax"]
+    loss = ("mse", "cross_entropy", "binary_cross_entropy")[number % 3]
+    last = {
+        "mse": hidden[number % len(hidden)],
+        "cross_entropy": "softmax",
+        "binary_cross_entropy": ("sigmoid", "linear")[number % 2],
+    }
+    sizes = [int(size) for size in rng.integers(1, 9, size=rng.integers(2, 5))]
+    names = [str(name) for name in rng.choice(hidden, size=len(sizes) - 2)]
+    net = nnpy.NeuralNetwork(sizes, [*names, last[loss]], seed=number)
+    x = rng.normal(size=(20, sizes[0])).astype(np.float32)
+    y = rng.random((20, sizes[-1])).astype(np.float32)
+    if loss == "cross_entropy":
+        y = np.eye(sizes[-1], dtype=np.float32)[rng.integers(0, sizes[-1], 20)]
+    if number % 4 >= 2:
+        is_scaled = loss == "mse" and ACTIVATIONS[last[loss]].is_homogeneous
+        net.fit_scaler(5 * x + 2, 7 * y + 3 if is_scaled else None)
+    return net, loss, x, y
+
+
+@pytest.mark.parametrize("compiler", ["c99", "gnu, fused wherever possible", "c++", "sanitizers"])
+def test_training_has_the_bits_of_partial_fit(tmp_path, compiler):
+    rng, rate = np.random.default_rng(0), float(np.float32(0.1))
+    problems = [training_problem(number, rng) for number in range(54)]
+    assert any(scales_targets(net) for net, *_ in problems)
+    includes, body, data = "", "", b""
+    for number, (net, loss, x, y) in enumerate(problems):
+        name = f"n{number}"
+        net.export_c(tmp_path / f"{name}.h", name=name, training=True, loss=loss)
+        includes += f'#define N{number}_IMPLEMENTATION\n#include "{name}.h"\n'
+        write = "".join(
+            f"fwrite({name}_{kind}_{layer}, sizeof {name}_{kind}_{layer}, 1, stdout);"
+            for layer in range(len(net.weights))
+            for kind in ("weights", "biases")
+        )
+        body += f"""
+    if ({name}_selftest() != 0) return 2;
+    for (i = 0; i < 20; i++) {{
+        static float in[{x.shape[1]}], target[{y.shape[1]}];
+        float loss;
+        if (fread(in, sizeof in, 1, stdin) != 1 || fread(target, sizeof target, 1, stdin) != 1) return 1;
+        loss = {name}_train(in, target, 0.1f);
+        fwrite(&loss, sizeof loss, 1, stdout);
+    }}
+    {write}"""
+        data += b"".join(a.tobytes() + b.tobytes() for a, b in zip(x, y, strict=True))
+    (tmp_path / "main.c").write_text(
+        f"#include <stdio.h>\n{includes}int main(void)\n{{\n    int i;{body}\n    return 0;\n}}\n"
+    )
+    program = compile_and_link(tmp_path, compiler, "main.c")
+    result = np.frombuffer(subprocess.run([program], input=data, capture_output=True, check=True).stdout, np.float32)
+    for net, loss, x, y in problems:
+        before = net.parameters.copy()
+        losses = [
+            net.partial_fit(a[None], b[None], loss=loss, optimizer=nnpy.SGD(rate), batch_size=1)
+            for a, b in zip(x, y, strict=True)
+        ]
+        expected = [losses, *(part for w, b in zip(net.weights, net.biases, strict=True) for part in (w.T.ravel(), b))]
+        expected = np.concatenate(expected).astype(np.float32)
+        np.testing.assert_array_equal(result[: len(expected)], expected, err_msg=str((net, loss)))
+        assert (net.parameters != before).any() or (loss == "cross_entropy" and net.layer_sizes[-1] == 1)
+        result = result[len(expected) :]
+    assert not result.size
+
+
+def test_missing_targets_in_training(tmp_path):
+    net = nnpy.NeuralNetwork([2, 4, 3], ["tanh", "linear"], seed=0)
+    net.export_c(tmp_path / "net.h", training=True)
+    (tmp_path / "main.c").write_text("""
+#define NET_IMPLEMENTATION
+#include "net.h"
+#include <stdio.h>
+int main(void)
+{
+    float in[2], target[3], out[3];
+    if (fread(in, sizeof in, 1, stdin) != 1 || fread(target, sizeof target, 1, stdin) != 1) return 1;
+    net_train(in, target, 0.5f);
+    net_predict(in, out);
+    fwrite(out, sizeof out, 1, stdout);
+    return net_selftest() > 0 ? 0 : 2;
+}
+""")
+    x, y = np.float32([[1, -2]]), np.float32([[3, np.nan, -1]])
+    program = compile_and_link(tmp_path, "c99", "main.c")
+    out = subprocess.run([program], input=x.tobytes() + y.tobytes(), capture_output=True, check=True).stdout
+    net.partial_fit(x, y, optimizer=nnpy.SGD(0.5), batch_size=1, missing="ignore")
+    np.testing.assert_array_equal(np.frombuffer(out, np.float32), net.predict(x)[0])
+
+
+@pytest.mark.parametrize(
+    ("last", "options", "error", "message"),
+    [
+        ("tanh", {"training": 1}, TypeError, "^training must be True or False, got 1$"),
+        ("tanh", {"loss": "mse"}, ValueError, "^loss is for training=True$"),
+        ("tanh", {"training": True, "loss": "mae"}, ValueError, 'exported for the losses "mse", .*, not "mae"$'),
+        ("tanh", {"training": True, "loss": "bce"}, ValueError, 'needs "sigmoid" or "linear" as the last activation'),
+        ("softmax", {"training": True, "loss": "mse"}, ValueError, 'exported for the loss "cross_entropy", not "mse"$'),
+    ],
+)
+def test_refused_training(tmp_path, last, options, error, message):
+    with pytest.raises(error, match=message):
+        nnpy.NeuralNetwork([2, 2], last, seed=0).export_c(tmp_path / "net.h", **options)
+    assert list(tmp_path.iterdir()) == []

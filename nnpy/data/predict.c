@@ -209,9 +209,9 @@ static float net_silu(float x)
     return x * net_sigmoid(x);
 }
 
-//@ gelu: fma exp
-/* x Phi(x), with the cumulative distribution Phi of the standard normal: (1 + erf(t)) / 2 with t = x / sqrt(2). */
-static float net_gelu(float x)
+//@ normal_cdf: fma exp
+/* The cumulative distribution of the standard normal: (1 + erf(t)) / 2 with t = x / sqrt(2). */
+static float net_normal_cdf(float x)
 {
     float t = x * 0.707106781f, s = t * t, y = t < 0.0f ? -t : t, p, r, u, tail;
     if (!(0.927734375f < y)) {
@@ -220,7 +220,7 @@ static float net_gelu(float x)
         p = net_fma(p, s, 1.12819925e-1f);
         p = net_fma(p, s, -3.76125336e-1f);
         p = net_fma(p, s, 1.28379166e-1f);
-        return x * net_fma(0.5f, net_fma(p, t, t), 0.5f);
+        return net_fma(0.5f, net_fma(p, t, t), 0.5f);
     }
     r = net_fma(-1.72853470e-5f, y, 3.83197126e-4f);
     u = net_fma(-3.88396438e-3f, y, 2.42546219e-2f);
@@ -229,7 +229,13 @@ static float net_gelu(float x)
     r = net_fma(r, y, -6.34846687e-1f);
     r = net_fma(r, y, -1.28717512e-1f);
     tail = 0.5f * net_exp(net_fma(r, y, -y));
-    return x * (x < 0.0f ? tail : 1.0f - tail);
+    return x < 0.0f ? tail : 1.0f - tail;
+}
+
+//@ gelu: normal_cdf
+static float net_gelu(float x)
+{
+    return x * net_normal_cdf(x);
 }
 
 //@ softmax: exp
@@ -248,5 +254,140 @@ static void net_softmax(float *z, size_t num)
     }
     for (j = 0; j < num; j++) {
         z[j] /= sum;
+    }
+}
+
+//@ sigmoid_slope:
+/* The derivatives are functions of a = f(z), but those of softplus, silu and gelu are functions of z. */
+static float net_sigmoid_slope(float a)
+{
+    return a * (1.0f - a);
+}
+
+//@ tanh_slope: fma
+static float net_tanh_slope(float a)
+{
+    return net_fma(-a, a, 1.0f);
+}
+
+//@ relu_slope:
+static float net_relu_slope(float a)
+{
+    return 0.0f < a ? 1.0f : 0.0f;
+}
+
+//@ leaky_relu_slope:
+static float net_leaky_relu_slope(float a)
+{
+    return 0.0f < a ? 1.0f : 0.01f;
+}
+
+//@ elu_slope:
+static float net_elu_slope(float a)
+{
+    return 0.0f < a ? 1.0f : a + 1.0f;
+}
+
+//@ softplus_slope: sigmoid
+static float net_softplus_slope(float z)
+{
+    return net_sigmoid(z);
+}
+
+//@ silu_slope: fma sigmoid
+static float net_silu_slope(float z)
+{
+    float s = net_sigmoid(z);
+    return s * net_fma(z, 1.0f - s, 1.0f);
+}
+
+//@ gelu_slope: fma exp normal_cdf
+static float net_gelu_slope(float z)
+{
+    float density = 0.398942280f * net_exp(-0.5f * z * z);
+    return net_fma(z, density, net_normal_cdf(z));
+}
+
+//@ mse: fma
+/* The losses write the derivatives times `rate`, for the squared error of half the loss, and return the loss. z: the outputs. A target
+ * that is NaN is missing. */
+static float net_mse(const float *z, const float *target, size_t num, float rate, float *delta)
+{
+    float sum = 0.0f;
+    size_t j;
+    for (j = 0; j < num; j++) {
+        float difference = z[j] - target[j];
+        int is_missing = target[j] != target[j];
+        sum = is_missing ? sum : net_fma(difference, difference, sum);
+        delta[j] = (is_missing ? 0.0f : difference) * rate;
+    }
+    return sum;
+}
+
+//@ cross_entropy: exp fma log
+/* z: the logits, which become the outputs of softmax. */
+static float net_cross_entropy(float *z, const float *target, size_t num, float rate, float *delta)
+{
+    float max = z[0], sum_y = 0.0f, sum_y_distance = 0.0f, sum = 0.0f;
+    size_t j;
+    for (j = 1; j < num; j++) {
+        max = z[j] > max ? z[j] : max;
+    }
+    for (j = 0; j < num; j++) {
+        float y = target[j] != target[j] ? 0.0f : target[j];
+        sum_y += y;
+        sum_y_distance = net_fma(y, max - z[j], sum_y_distance);
+    }
+    for (j = 0; j < num; j++) {
+        z[j] = net_exp(z[j] - max);
+    }
+    for (j = 0; j < num; j++) {
+        sum += z[j];
+    }
+    for (j = 0; j < num; j++) {
+        z[j] /= sum;
+        delta[j] = net_fma(sum_y, z[j], -(target[j] != target[j] ? 0.0f : target[j])) * rate;
+    }
+    return net_fma(sum_y, net_log(sum), sum_y_distance);
+}
+
+//@ binary_cross_entropy: fma sigmoid softplus
+/* z: the logits. */
+static float net_binary_cross_entropy(const float *z, const float *target, size_t num, float rate, float *delta)
+{
+    float sum = 0.0f;
+    size_t j;
+    for (j = 0; j < num; j++) {
+        int is_missing = target[j] != target[j];
+        sum += is_missing ? 0.0f : net_fma(-target[j], z[j], net_softplus(z[j]));
+        delta[j] = is_missing ? 0.0f : (net_sigmoid(z[j]) - target[j]) * rate;
+    }
+    return sum;
+}
+
+//@ backward: fma
+/* The derivatives with respect to the inputs of a layer, (num_inputs,), times the slopes of the layer before. */
+static void net_backward(const float *delta, size_t num_outputs, const float *w, const float *slope, float *out, size_t num_inputs)
+{
+    size_t k, j;
+    for (k = 0; k < num_inputs; k++) {
+        float sum = 0.0f;
+        for (j = 0; j < num_outputs; j++) {
+            sum = net_fma(delta[j], w[j * num_inputs + k], sum);
+        }
+        out[k] = sum * slope[k];
+    }
+}
+
+//@ update: fma
+/* The step of stochastic gradient descent. delta has been multiplied by the negative learning rate. */
+static void net_update(const float *x, size_t num_inputs, const float *delta, float *w, float *bias, size_t num_outputs)
+{
+    size_t k, j;
+    for (j = 0; j < num_outputs; j++) {
+        for (k = 0; k < num_inputs; k++) {
+            w[j * num_inputs + k] += net_fma(x[k], delta[j], 0.0f);
+        }
+        bias[j] += 0.0f + delta[j];
     }
 }

@@ -260,6 +260,7 @@ static void classes_softmax(float *z, size_t num)
     }
 }
 
+
 void classes_predict(const float in[CLASSES_NUM_INPUTS], float out[CLASSES_NUM_OUTPUTS])
 {
     float buffer_0[9], buffer_1[9];

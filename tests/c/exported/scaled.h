@@ -224,8 +224,8 @@ static float scaled_elu(float x)
     return x < -0.34f ? scaled_exp(x) - 1.0f : scaled_fma(scaled_exp_tail(x, x2), x2, x);
 }
 
-/* x Phi(x), with the cumulative distribution Phi of the standard normal: (1 + erf(t)) / 2 with t = x / sqrt(2). */
-static float scaled_gelu(float x)
+/* The cumulative distribution of the standard normal: (1 + erf(t)) / 2 with t = x / sqrt(2). */
+static float scaled_normal_cdf(float x)
 {
     float t = x * 0.707106781f, s = t * t, y = t < 0.0f ? -t : t, p, r, u, tail;
     if (!(0.927734375f < y)) {
@@ -234,7 +234,7 @@ static float scaled_gelu(float x)
         p = scaled_fma(p, s, 1.12819925e-1f);
         p = scaled_fma(p, s, -3.76125336e-1f);
         p = scaled_fma(p, s, 1.28379166e-1f);
-        return x * scaled_fma(0.5f, scaled_fma(p, t, t), 0.5f);
+        return scaled_fma(0.5f, scaled_fma(p, t, t), 0.5f);
     }
     r = scaled_fma(-1.72853470e-5f, y, 3.83197126e-4f);
     u = scaled_fma(-3.88396438e-3f, y, 2.42546219e-2f);
@@ -243,7 +243,12 @@ static float scaled_gelu(float x)
     r = scaled_fma(r, y, -6.34846687e-1f);
     r = scaled_fma(r, y, -1.28717512e-1f);
     tail = 0.5f * scaled_exp(scaled_fma(r, y, -y));
-    return x * (x < 0.0f ? tail : 1.0f - tail);
+    return x < 0.0f ? tail : 1.0f - tail;
+}
+
+static float scaled_gelu(float x)
+{
+    return x * scaled_normal_cdf(x);
 }
 
 
