@@ -1,7 +1,7 @@
 /* predict.c: the functions that an exported network needs. nnpy/_export_c.py copies those that are used, and replaces net_ and NET_ by
  * the name of the network. They are the functions of csrc/kernels/vector_math.h for one number, and give the same bits.
  *
- * A line of the form "//@ function: other functions" begins a function, and names the functions that it calls. */
+ * A line that begins with "//@" stands before a function: its name, and the functions that it calls. */
 //@ bits:
 static uint32_t net_bits(float x)
 {
