@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._atomic_write import replacing
 from nnpy._losses import Loss, check_loss
+from nnpy._metrics import class_threshold
 from nnpy._model import Model
 from nnpy._version import __version__
 
@@ -52,9 +53,14 @@ class _Source:
         return "float" if scaler is None or scaler.y_mean is None else "double"
 
     @property
+    def scales_x(self) -> bool:
+        """Whether the inputs are scaled."""
+        return self.model.scaler is not None and self.model.scaler.changes_x
+
+    @property
     def has_classes(self) -> bool:
         """Whether the outputs stand for classes."""
-        return self.sizes[-1] > 1 or self.model.activations[-1] in {"sigmoid", "tanh"}
+        return self.sizes[-1] > 1 or class_threshold(self.model.activations[-1]) is not None
 
 
 def export_c(
@@ -77,7 +83,8 @@ def export_c(
     )
     if not np.isfinite(model.parameters).all():
         raise ValueError("the parameters of the network are not finite")
-    text = "".join(_header(source)) + "".join(_implementation(source))
+    predict, train = _predict(source), None if source.loss is None else _train(source, source.loss)
+    text = "".join(_header(source, predict, train)) + "".join(_implementation(source, predict, train))
     with replacing(path) as file:
         file.write(text.encode("ascii"))
 
@@ -99,15 +106,16 @@ def _check_name(name: str) -> str:
 def _check_class_names(model: Model, names: Sequence[str] | None) -> tuple[str, ...] | None:
     if names is None:
         return None
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    given: tuple[Any, ...] = (None,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+    if not all(isinstance(name, str) for name in given):
         raise TypeError(f"class_names must be a sequence of strings, got {names!r}")
-    num_outputs = model.layer_sizes[-1]
+    num_outputs, last = model.layer_sizes[-1], model.activations[-1]
     num_classes = 2 if num_outputs == 1 else num_outputs
-    if num_outputs == 1 and model.activations[-1] not in {"sigmoid", "tanh"}:
-        raise ValueError(f'class_names need classes; the network has a single output that is "{model.activations[-1]}"')
-    if len(names) != num_classes:
-        raise ValueError(f"class_names must have a name for each of the {num_classes} classes, got {len(names)}")
-    return tuple(names)
+    if num_outputs == 1 and class_threshold(last) is None:
+        raise ValueError(f'class_names need classes; the network has a single output that is "{last}"')
+    if len(given) != num_classes:
+        raise ValueError(f"class_names must have a name for each of the {num_classes} classes, got {len(given)}")
+    return given
 
 
 def _test_inputs(model: Model, given: ArrayLike | None) -> NDArray[np.float32]:
@@ -116,6 +124,8 @@ def _test_inputs(model: Model, given: ArrayLike | None) -> NDArray[np.float32]:
     if given is not None:
         x = np.asarray(given)
         model.predict(x)  # which refuses what is wrong
+        if not len(x):
+            raise ValueError("test_inputs must have at least one row, got none")
         return np.ascontiguousarray(x.reshape(len(x), num_inputs), dtype=np.float32)
     num = int(np.clip(_SELFTEST_FLOATS // num_inputs, 1, _SELFTEST_MAX))
     x = np.random.default_rng(0).uniform(-2, 2, size=(num, num_inputs))
@@ -144,17 +154,16 @@ def _check_training(model: Model, loss: Loss | str | None, *, training: bool) ->
 # ---- The text ----
 
 
-def _header(source: _Source) -> Iterator[str]:
-    name, macro, sizes = source.name, source.macro, source.sizes
-    num_parameters, hidden = source.model.parameters.size, max(sizes[1:])
-    scaler = source.model.scaler
+def _header(source: _Source, predict: _Function, train: _Function | None) -> Iterator[str]:
+    name, macro, sizes, scaler = source.name, source.macro, source.sizes, source.model.scaler
+    num_parameters = source.model.parameters.size
     num_doubles = 0 if scaler is None else sum(len(a) for a in scaler if a is not None)
+    if not source.scales_x and scaler is not None:
+        num_doubles -= 2 * sizes[0]
     num_floats = num_parameters + 2 * num_doubles
-    stack = 4 * (2 * hidden + (sizes[0] if scaler is not None and scaler.changes_x else 0))
     ram = "no other RAM, no heap"
-    if source.loss is not None:
-        buffers = 2 * sum(sizes[1:]) + 2 * hidden + 2 * sizes[0]
-        ram = f"for training {4 * (num_parameters + buffers):,} bytes of static RAM for parameters and buffers; no heap"
+    if train is not None:
+        ram = f"{4 * (num_parameters + train.num_floats):,} bytes of other RAM for parameters and training, no heap"
     multiply_adds = sum(rows * columns for rows, columns in pairwise(sizes))
     layers = "-".join(map(str, sizes))
     yield f"""/* {name}.h: a trained network, written by nnpy {__version__}:
@@ -163,7 +172,7 @@ def _header(source: _Source) -> Iterator[str]:
  *
  * Layers:          {layers}, {", ".join(source.model.activations)}
  * Flash:           {4 * num_floats:,} bytes of constants, and the code
- * Stack:           {stack:,} bytes of buffers; {ram}
+ * Stack:           {4 * predict.num_floats:,} bytes of buffers; {ram}
  * Multiply-adds:   {multiply_adds:,} for a prediction
  *
  * In one source file of a program:
@@ -195,7 +204,7 @@ void {name}_predict(const float in[{macro}_NUM_INPUTS], {source.output_type} out
         rule = (
             "the index of the largest output"
             if sizes[-1] > 1
-            else f"1 if the output is above {_threshold(source)}, else 0"
+            else f"1 if the output is above {class_threshold(source.model.activations[-1])}, else 0"
         )
         yield f"""
 /* Returns the class: {rule}. */
@@ -233,7 +242,7 @@ int {name}_selftest(void);
 """
 
 
-def _implementation(source: _Source) -> Iterator[str]:
+def _implementation(source: _Source, predict: _Function, train: _Function | None) -> Iterator[str]:
     name, macro, model = source.name, source.macro, source.model
     yield f"""#ifdef {macro}_IMPLEMENTATION
 #ifndef {macro}_IMPLEMENTED_
@@ -258,7 +267,7 @@ def _implementation(source: _Source) -> Iterator[str]:
         yield _array(f"{name}_biases_{number}", "float", b, f"({len(b)},)", is_const=source.loss is None)
     yield from _scaler_constants(source)
     yield _functions(source)
-    yield _predict(source)
+    yield predict.text
     if source.has_classes:
         yield _classify(source)
     if source.class_names is not None:
@@ -270,8 +279,8 @@ const char *{name}_class_name(int number)
     return names[number];
 }}
 """
-    if source.loss is not None:
-        yield _train(source, source.loss)
+    if train is not None:
+        yield train.text
     yield _selftest(source)
     yield f"""
 #endif /* {macro}_IMPLEMENTED_ */
@@ -283,7 +292,7 @@ def _scaler_constants(source: _Source) -> Iterator[str]:
     scaler, name = source.model.scaler, source.name
     if scaler is None:
         return
-    if scaler.changes_x:
+    if source.scales_x:
         yield _array(f"{name}_x_mean", "double", scaler.x_mean, f"({len(scaler.x_mean)},)")
         yield _array(f"{name}_x_scale", "double", scaler.x_scale, f"({len(scaler.x_scale)},)")
     if scaler.y_mean is not None and scaler.y_scale is not None:
@@ -320,63 +329,71 @@ def _functions(source: _Source) -> str:
     return re.sub(r"\bnet_", f"{source.name}_", re.sub(r"\bNET_", f"{source.macro}_", code))
 
 
-def _predict(source: _Source) -> str:
+class _Function(NamedTuple):
+    """A function of C, and the number of floats in its buffers."""
+
+    text: str
+    num_floats: int
+
+
+def _function(
+    head: str, kind: str, buffers: Mapping[str, int], lines: Sequence[str], *, loss: bool = False
+) -> _Function:
+    """Return a function. kind: the type of the buffers; buffers: the size of each; loss: whether it returns one."""
+    declared = [f"    {kind} {name}[{size}];" for name, size in buffers.items()]
+    declared += ["    float loss;"] * loss
+    declared += ["    size_t i;"] * any("for (i" in line for line in lines)
+    body = "\n".join([*declared, *lines, *["    return loss;"] * loss])
+    return _Function(f"\n{head}\n{{\n{body}\n}}\n", sum(buffers.values()))
+
+
+def _for_each(num: int, *statements: str) -> list[str]:
+    """Return a loop over i."""
+    return [f"    for (i = 0; i < {num}; i++) {{", *(f"        {statement}" for statement in statements), "    }"]
+
+
+def _scale(source: _Source, what: str, given: str, num: int, out: str) -> list[str]:
+    """Return the lines that scale numbers. what: x or y."""
+    name = f"{source.name}_{what}"
+    return _for_each(num, f"{out}[i] = (float)(((double){given}[i] - {name}_mean[i]) / {name}_scale[i]);")
+
+
+def _layer(source: _Source, number: int, x: str, out: str) -> str:
+    """Return the line that computes the sums of a layer."""
+    name, sizes = source.name, source.sizes
+    arrays = f"{name}_weights_{number}, {name}_biases_{number}"
+    return f"    {name}_layer({x}, {sizes[number]}, {arrays}, {out}, {sizes[number + 1]});"
+
+
+def _predict(source: _Source) -> _Function:
     """Return the function that predicts. Two buffers take turns as the inputs and the outputs of a layer."""
-    name, macro, sizes, scaler = source.name, source.macro, source.sizes, source.model.scaler
-    scales_x = scaler is not None and scaler.changes_x
-    scales_y = source.output_type == "double"
-    last = len(sizes) - 2
-    lines = []
-    buffers = ["buffer_0", "buffer_1"]
-    if scales_x:
-        lines += [
-            "    for (i = 0; i < NUM_INPUTS; i++) {",
-            f"        scaled[i] = (float)(((double)in[i] - {name}_x_mean[i]) / {name}_x_scale[i]);",
-            "    }",
-        ]
-    x = "scaled" if scales_x else "in"
-    declared = []
-    for number in range(last + 1):
-        num, num_outputs, activation = sizes[number], sizes[number + 1], source.model.activations[number]
-        out = "out" if number == last and not scales_y else buffers[number % 2]
-        if out != "out" and out not in declared:
-            declared.append(out)
-        lines.append(
-            f"    {name}_layer({x}, {num}, {name}_weights_{number}, {name}_biases_{number}, {out}, {num_outputs});"
-        )
+    name, macro, sizes = source.name, source.macro, source.sizes
+    last, x = len(sizes) - 2, "in"
+    buffers: dict[str, int] = {}
+    lines: list[str] = []
+    if source.scales_x:
+        x, buffers["scaled"] = "scaled", sizes[0]
+        lines += _scale(source, "x", "in", sizes[0], "scaled")
+    for number, activation in enumerate(source.model.activations):
+        num = sizes[number + 1]
+        out = "out" if number == last and source.output_type == "float" else f"buffer_{number % 2}"
+        if out != "out":
+            buffers[out] = max(buffers.get(out, 0), num)
+        lines.append(_layer(source, number, x, out))
         if activation == "softmax":
-            lines.append(f"    {name}_softmax({out}, {num_outputs});")
+            lines.append(f"    {name}_softmax({out}, {num});")
         elif activation != "linear":
-            lines += [
-                f"    for (i = 0; i < {num_outputs}; i++) {{",
-                f"        {out}[i] = {name}_{activation}({out}[i]);",
-                "    }",
-            ]
+            lines += _for_each(num, f"{out}[i] = {name}_{activation}({out}[i]);")
         x = out
-    if scales_y:
-        lines += [
-            "    for (i = 0; i < NUM_OUTPUTS; i++) {",
-            "        /* volatile, so that no compiler fuses the product with the sum */",
-            f"        volatile double product = (double){x}[i] * {name}_y_scale[i];",
-            f"        out[i] = product + {name}_y_mean[i];",
-            "    }",
-        ]
-    head = [f"    float {', '.join(f'{buffer}[{max(sizes[1:])}]' for buffer in declared)};"] if declared else []
-    if scales_x:
-        head.append("    float scaled[NUM_INPUTS];")
-    if any("i = 0" in line for line in lines):
-        head.append("    size_t i;")
-    body = (
-        "\n".join([*head, *lines])
-        .replace("NUM_INPUTS", f"{macro}_NUM_INPUTS")
-        .replace("NUM_OUTPUTS", f"{macro}_NUM_OUTPUTS")
-    )
-    return f"""
-void {name}_predict(const float in[{macro}_NUM_INPUTS], {source.output_type} out[{macro}_NUM_OUTPUTS])
-{{
-{body}
-}}
-"""
+    if source.output_type == "double":
+        lines += _for_each(
+            sizes[-1],
+            "/* volatile, so that no compiler fuses the product with the sum */",
+            f"volatile double product = (double){x}[i] * {name}_y_scale[i];",
+            f"out[i] = product + {name}_y_mean[i];",
+        )
+    head = f"void {name}_predict(const float in[{macro}_NUM_INPUTS], {source.output_type} out[{macro}_NUM_OUTPUTS])"
+    return _function(head, "float", buffers, lines)
 
 
 def _needs_slope(source: _Source, number: int) -> bool:
@@ -385,59 +402,42 @@ def _needs_slope(source: _Source, number: int) -> bool:
     return is_hidden or (has_mse and source.model.activations[number] != "linear")
 
 
-def _train(source: _Source, loss: Loss) -> str:
+def _train(source: _Source, loss: Loss) -> _Function:
     """Return the function that trains. Activations and slopes of all layers are kept."""
-    name, macro, sizes, scaler = source.name, source.macro, source.sizes, source.model.scaler
-    last, x = len(sizes) - 2, "in"
-    lines, declared = [], []
-    if scaler is not None and scaler.changes_x:
-        declared.append(f"x[{sizes[0]}]")
-        lines += [
-            f"    for (i = 0; i < {sizes[0]}; i++) {{",
-            f"        x[i] = (float)(((double)in[i] - {name}_x_mean[i]) / {name}_x_scale[i]);",
-            "    }",
-        ]
-        x = "x"
+    name, macro, sizes = source.name, source.macro, source.sizes
+    last, x, target = len(sizes) - 2, "in", "target"
+    buffers: dict[str, int] = {}
+    lines: list[str] = []
+    if source.scales_x:
+        x, buffers["x"] = "x", sizes[0]
+        lines += _scale(source, "x", "in", sizes[0], "x")
     inputs = [x, *(f"a{number}" for number in range(last))]
-    for number in range(last + 1):
-        num, num_outputs, activation = sizes[number], sizes[number + 1], source.model.activations[number]
-        out = f"a{number}"
-        declared.append(f"{out}[{num_outputs}]")
-        lines.append(
-            f"    {name}_layer({inputs[number]}, {num}, {name}_weights_{number}, {name}_biases_{number}, {out}, {num_outputs});"
-        )
+    for number, activation in enumerate(source.model.activations):
+        num, out, slope = sizes[number + 1], f"a{number}", f"slope{number}"
+        buffers[out] = num
+        lines.append(_layer(source, number, inputs[number], out))
         if not _needs_slope(source, number):
             continue
-        declared.append(f"slope{number}[{num_outputs}]")
-        lines.append(f"    for (i = 0; i < {num_outputs}; i++) {{")
+        buffers[slope] = num
         if activation == "linear":
-            lines.append(f"        slope{number}[i] = 1.0f;")
-        elif activation in {"softplus", "silu", "gelu"}:
-            lines.append(f"        slope{number}[i] = {name}_{activation}_slope({out}[i]);")
-            lines.append(f"        {out}[i] = {name}_{activation}({out}[i]);")
-        else:
-            lines.append(f"        {out}[i] = {name}_{activation}({out}[i]);")
-            lines.append(f"        slope{number}[i] = {name}_{activation}_slope({out}[i]);")
-        lines.append("    }")
-    target = "target"
-    if source.output_type == "double":
-        declared.append(f"y[{sizes[-1]}]")
-        lines += [
-            f"    for (i = 0; i < {sizes[-1]}; i++) {{",
-            f"        y[i] = (float)(((double)target[i] - {name}_y_mean[i]) / {name}_y_scale[i]);",
-            "    }",
+            lines += _for_each(num, f"{slope}[i] = 1.0f;")
+            continue
+        statements = [
+            f"{out}[i] = {name}_{activation}({out}[i]);",
+            f"{slope}[i] = {name}_{activation}_slope({out}[i]);",
         ]
-        target = "y"
+        is_of_z = activation in {"softplus", "silu", "gelu"}  # the slope is a function of z, not of a = f(z)
+        lines += _for_each(num, *(reversed(statements) if is_of_z else statements))
+    if source.output_type == "double":
+        target, buffers["y"] = "y", sizes[-1]
+        lines += _scale(source, "y", "target", sizes[-1], "y")
     rate = "-2.0f * rate" if loss.name == "mse" else "-rate"
     lines.append(f"    loss = {name}_{loss.name}(a{last}, {target}, {sizes[-1]}, {rate}, delta{last % 2});")
     if _needs_slope(source, last):
-        lines += [
-            f"    for (i = 0; i < {sizes[-1]}; i++) {{",
-            f"        delta{last % 2}[i] *= slope{last}[i];",
-            "    }",
-        ]
+        lines += _for_each(sizes[-1], f"delta{last % 2}[i] *= slope{last}[i];")
     for number in range(last, -1, -1):
         num, num_outputs, delta = sizes[number], sizes[number + 1], f"delta{number % 2}"
+        buffers[delta] = max(buffers.get(delta, 0), num_outputs)
         weights = f"{name}_weights_{number}"
         if number:
             before = f"slope{number - 1}, delta{(number - 1) % 2}"
@@ -445,29 +445,17 @@ def _train(source: _Source, loss: Loss) -> str:
         lines.append(
             f"    {name}_update({inputs[number]}, {num}, {delta}, {weights}, {name}_biases_{number}, {num_outputs});"
         )
-    declared += [f"delta{number}[{max(sizes[1:])}]" for number in range(min(2, last + 1))]
-    head = "".join(f"    static float {buffer};\n" for buffer in declared) + "    float loss;\n"
-    if any("i = 0" in line for line in lines):
-        head += "    size_t i;\n"
-    body = "\n".join(lines)
-    return f"""
-float {name}_train(const float in[{macro}_NUM_INPUTS], const float target[{macro}_NUM_OUTPUTS], float rate)
-{{
-{head}{body}
-    return loss;
-}}
-"""
-
-
-def _threshold(source: _Source) -> str:
-    return "0.0" if source.model.activations[-1] == "tanh" else "0.5"
+    inputs_and_targets = f"const float in[{macro}_NUM_INPUTS], const float target[{macro}_NUM_OUTPUTS]"
+    head = f"float {name}_train({inputs_and_targets}, float rate)"
+    return _function(head, "static float", buffers, lines, loss=True)
 
 
 def _classify(source: _Source) -> str:
     name, macro, output_type = source.name, source.macro, source.output_type
     if source.sizes[-1] == 1:
         suffix = "" if output_type == "double" else "f"
-        rest = f"    {name}_predict(in, out);\n    return out[0] > {_threshold(source)}{suffix};"
+        threshold = class_threshold(source.model.activations[-1])
+        rest = f"    {name}_predict(in, out);\n    return out[0] > {threshold}{suffix};"
     else:
         rest = f"""    int j, best = 0;
     {name}_predict(in, out);
@@ -489,6 +477,8 @@ int {name}_classify(const float in[{macro}_NUM_INPUTS])
 def _selftest(source: _Source) -> str:
     name, macro, output_type = source.name, source.macro, source.output_type
     outputs = np.asarray(source.model.predict(source.test_inputs))
+    if not np.isfinite(outputs).all():
+        raise ValueError("the outputs for the self-test are not finite: other test_inputs may help")
     num = len(outputs)
     return f"""
 #ifndef {macro}_NO_SELFTEST

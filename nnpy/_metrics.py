@@ -14,6 +14,7 @@ __all__ = [
     "Metric",
     "accuracy_for",
     "check_metrics",
+    "class_threshold",
     "is_classifier",
     "measure",
     "predicted_classes",
@@ -26,6 +27,11 @@ Metric = Callable[[NDArray[Any], NDArray[Any]], float]  # called with targets an
 def is_classifier(loss: Loss, last_activation: str) -> bool:
     """Whether a network with that loss and last activation gives probabilities of classes."""
     return isinstance(loss, CrossEntropy) or (isinstance(loss, BinaryCrossEntropy) and last_activation == "sigmoid")
+
+
+def class_threshold(last_activation: str) -> float | None:
+    """Return the number above which a single output stands for class 1; None if such an output is no class."""
+    return {"sigmoid": 0.5, "tanh": 0.0}.get(last_activation)
 
 
 def predicted_classes(out: NDArray[Any], threshold: float) -> NDArray[np.int64]:

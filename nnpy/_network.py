@@ -15,7 +15,7 @@ from nnpy._backend import backend
 from nnpy._ffi import call, ffi, lib
 from nnpy._history import DivergenceError, History
 from nnpy._losses import Loss, check_loss
-from nnpy._metrics import Metric, check_metrics, measure, predicted_classes, r2_score
+from nnpy._metrics import Metric, check_metrics, class_threshold, measure, predicted_classes, r2_score
 from nnpy._model import Model
 from nnpy._optimizers import Optimizer, OptimizerState
 from nnpy._samples import check_sample_weight
@@ -137,11 +137,12 @@ class NeuralNetwork(Model):
         array([1, 1])
         """
         last = self._activations[-1]
-        if self._layer_sizes[-1] == 1 and last not in {"sigmoid", "tanh"}:
+        threshold = class_threshold(last)
+        if self._layer_sizes[-1] == 1 and threshold is None:
             raise ValueError(
                 f'classes need several outputs, or one of "sigmoid" or "tanh"; the network has one of "{last}"'
             )
-        return predicted_classes(self.predict(x), 0.0 if last == "tanh" else 0.5)
+        return predicted_classes(self.predict(x), 0.5 if threshold is None else threshold)
 
     def evaluate(
         self,

@@ -171,6 +171,39 @@ int main(void)
     assert len(set(lines)) == 3
 
 
+def test_digits(tmp_path, mnist_folder):
+    """No bit of 10,000 outputs differs; without the fused multiply-add, they differ by 2e-6 at most (docs/export.md)."""
+    net = nnpy.load(Path(nnpy.__file__).parent / "data" / "digits.npz")
+    net.export_c(tmp_path / "digits.h", name="digits", class_names=np.array(list("0123456789")))
+    (tmp_path / "main.c").write_text("""
+#define DIGITS_IMPLEMENTATION
+#include "digits.h"
+#include <stdio.h>
+int main(void)
+{
+    static float in[784], out[10];
+    while (fread(in, sizeof in, 1, stdin) == 1) {
+        digits_predict(in, out);
+        fwrite(out, sizeof out, 1, stdout);
+    }
+    return 0;
+}
+""")
+    (tmp_path / "fast.c").write_text('#define DIGITS_FAST\n#include "main.c"\n')
+    x = nnpy.datasets.load_mnist(mnist_folder).x_test
+    exact, fast = (
+        np.frombuffer(
+            subprocess.run(
+                [compile_and_link(tmp_path, "c99", source)], input=x.tobytes(), capture_output=True, check=True
+            ).stdout,
+            np.float32,
+        ).reshape(10_000, 10)
+        for source in ("main.c", "fast.c")
+    )
+    np.testing.assert_array_equal(exact, net.predict(x))
+    assert 0 < abs(fast - exact).max() < 2e-6
+
+
 @pytest.mark.parametrize("last", ["sigmoid", "tanh"])
 def test_two_classes_of_one_output(tmp_path, last):
     net = nnpy.NeuralNetwork([2, 5, 1], ["tanh", last], seed=3)
@@ -272,6 +305,30 @@ def test_only_what_is_needed_is_written(tmp_path):
     assert " * Multiply-adds:   8 for a prediction\n" in text
 
 
+def test_the_memory_that_the_file_states(tmp_path):
+    """In bytes: the floats and doubles of the constants; the buffers; for training the parameters and its static buffers."""
+    path = tmp_path / "net.h"
+
+    def stated():
+        return re.search(
+            r"Flash: +([\d,]+) bytes.*\n.*Stack: +([\d,]+) bytes of buffers; (\S+)", path.read_text()
+        ).groups()
+
+    net = nnpy.NeuralNetwork([3, 2], "softmax", seed=0)
+    net.export_c(path)
+    assert stated() == ("32", "0", "no")
+    net = nnpy.NeuralNetwork([3, 5, 4, 2], ["tanh", "tanh", "linear"], seed=0)
+    net.export_c(path)
+    assert stated() == (str(4 * (20 + 24 + 10)), str(4 * (5 + 4)), "no")
+    net.fit_scaler(np.float32([[0, 0, 0], [1, 2, 3]]), np.float32([[0, 1], [2, 3]]))
+    net.export_c(path, training=True)
+    buffers = [
+        int(size) for size in re.findall(r"^    static float \w+\[(\d+)\];", path.read_text(), flags=re.MULTILINE)
+    ]
+    assert sorted(buffers) == sorted([3, 2, 5, 4, 2, 5, 4, 5, 4])  # inputs, targets, activations, slopes, deltas
+    assert stated() == (str(4 * 54 + 8 * 10), str(4 * (3 + 5 + 4)), str(4 * (54 + sum(buffers))))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -283,6 +340,8 @@ def test_only_what_is_needed_is_written(tmp_path):
         ({"name": "a" * 32}, ValueError, "at most 31 characters"),
         ({"class_names": "abc"}, TypeError, "class_names must be a sequence of strings, got 'abc'"),
         ({"class_names": [1, 2, 3]}, TypeError, r"class_names must be a sequence of strings, got \[1, 2, 3\]"),
+        ({"class_names": 3}, TypeError, "class_names must be a sequence of strings, got 3"),
+        ({"test_inputs": np.zeros((0, 2))}, ValueError, "^test_inputs must have at least one row, got none$"),
         ({"class_names": ["a", "b"]}, ValueError, "class_names must have a name for each of the 3 classes, got 2"),
         ({"test_inputs": [[1, 2, 3]]}, ValueError, "2 columns"),
         ({"test_inputs": [[1, np.nan]]}, ValueError, "x must be finite"),
@@ -304,6 +363,9 @@ def test_refused_networks(tmp_path):
         ValueError, match='^class_names need classes; the network has a single output that is "linear"$'
     ):
         net.export_c(tmp_path / "net.h", class_names=["a", "b"])
+    net.parameters = [1e30, 1e30, 0]
+    with pytest.raises(ValueError, match="^the outputs for the self-test are not finite: other test_inputs may help$"):
+        net.export_c(tmp_path / "net.h", test_inputs=[[1e20, 0]])
     net.parameters[0] = np.inf
     with pytest.raises(ValueError, match="^the parameters of the network are not finite$"):
         net.export_c(tmp_path / "net.h")

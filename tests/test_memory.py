@@ -71,18 +71,19 @@ def test_training_on_a_memory_map_copies_nothing(tmp_path, work, allowed):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "allowed"),
     [
-        {"epochs": 2},
-        {"epochs": 2, "validation_split": 0.5, "metrics": "r2"},
-        {"epochs": 2, "optimizer": "rprop", "sample_weight": np.arange(20_000) % 3},
-        {"validation_split": 0.1, "sample_weight": np.arange(20_000) % 3},
-        pytest.param({"batch_size": 2000, "optimizer": nnpy.SGD(1e-3)}, marks=pytest.mark.slow),  # cross-validation
+        ({"epochs": 2}, 4e6),
+        ({"epochs": 2, "validation_split": 0.5, "metrics": "r2"}, 4e6),
+        ({"epochs": 2, "optimizer": "rprop", "sample_weight": np.arange(20_000) % 3}, 4e6),
+        ({"validation_split": 0.1, "sample_weight": np.arange(20_000) % 3}, 4e6),
+        # Cross-validation, in two threads at a time.
+        pytest.param({"batch_size": 2000, "optimizer": nnpy.SGD(1e-3)}, 6e6, marks=pytest.mark.slow),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("scales", [False, True])
-def test_python_copies_nothing_of_large_inputs(options, scales):
+def test_python_copies_nothing_of_large_inputs(options, allowed, scales):
     """The inputs have 20 MB. tracemalloc counts what numpy allocates."""
     x = np.random.default_rng(0).normal(size=(20_000, 250)).astype(np.float32)
     y = x[:, :1] + x[:, 1:2]
@@ -94,6 +95,6 @@ def test_python_copies_nothing_of_large_inputs(options, scales):
         net.fit(x, y, callbacks=lambda *_: True, **options)
         net.predict(x)
         net.mse(x, y)
-        assert tracemalloc.get_traced_memory()[1] < 6e6
+        assert tracemalloc.get_traced_memory()[1] < allowed
     finally:
         tracemalloc.stop()

@@ -24,19 +24,17 @@ from nnpy._training.options import FitOptions
 from nnpy._training.pool import Pool, Task
 from nnpy.sklearn._recipes import Recipe
 
-__all__ = ["Bag", "LogTarget", "Plan", "Problem", "choose_weights", "fit_bags", "make_folds", "mean_loss"]
+__all__ = ["MANY_ROWS", "Bag", "LogTarget", "Plan", "Problem", "choose_weights", "fit_bags", "make_folds", "mean_loss"]
 
 _WORK = 1e12  # multiply-adds of a training with effort=1
 _MIN_EPOCHS, _MAX_EPOCHS = 24, 64
-_FEWEST_EPOCHS = 4  # where _MIN_EPOCHS are too many: with little effort, or more than _MANY_ROWS
-_MANY_ROWS = 50_000
+_FEWEST_EPOCHS = 4  # where _MIN_EPOCHS are too many: with little effort, or more than MANY_ROWS
+MANY_ROWS = 50_000
 _MIN_RECIPES, _MAX_RECIPES = 2, 8
 _CYCLES = 4  # of the learning rate
 _FULL_DECAY_ROWS = 4000
 _SKEWED = 1.0  # the skewness of targets from which on their logarithms are worth a try
-_LOG_FLOOR = (
-    0.01  # targets below this quantile count as the quantile: the logarithm of a small number would be an outlier
-)
+_LOG_FLOOR = 0.01  # targets below this quantile count as the quantile: the logarithm of almost 0 would be an outlier
 _GREEDY_ROUNDS = 20
 _ADAM_BETAS = (0.9, 0.95)
 
@@ -151,7 +149,7 @@ class Plan(NamedTuple):
         num_parameters = Recipe().num_parameters(problem.x.shape[1], problem.num_outputs)
         work = 3.0 * num * (problem.num_folds - 1) * num_parameters  # of an epoch of the networks of a recipe
         epochs = effort * _WORK / work
-        fewest = max(_FEWEST_EPOCHS, _MIN_EPOCHS * math.sqrt(min(1.0, effort)) * min(1.0, _MANY_ROWS / num))
+        fewest = max(_FEWEST_EPOCHS, _MIN_EPOCHS * math.sqrt(min(1.0, effort)) * min(1.0, MANY_ROWS / num))
         num_epochs = int(np.clip(epochs / 4, fewest, _MAX_EPOCHS))
         num_recipes = int(np.clip(epochs / num_epochs, _MIN_RECIPES, _MAX_RECIPES))
         return cls(num_recipes, num_epochs, 64 if num < 20_000 else 128 if num < 100_000 else 256)

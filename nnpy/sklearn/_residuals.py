@@ -13,15 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy.sklearn._bagging import Bag, Plan, Problem, fit_bags
+from nnpy.sklearn._bagging import MANY_ROWS, Bag, Plan, Problem, fit_bags
 from nnpy.sklearn._recipes import Recipe
 
 __all__ = ["Residuals"]
 
 _NUM_BINS = 32
 _SAMPLES_PER_BIN = 20
-_EPOCHS = 16  # for up to _MANY_ROWS
-_MANY_ROWS = 50_000
+_EPOCHS = 16  # for up to MANY_ROWS
 _RECIPE = Recipe(width=64, depth=2, dropout=0.1, input_scale=1.0, uses_bins=False)
 
 
@@ -66,7 +65,7 @@ class Residuals(NamedTuple):
         squares = np.bincount(labels, residuals**2, len(counts)) / np.maximum(counts, 1)
         own = problem._replace(y=labels.astype(np.int32), num_outputs=len(counts))
         bag = Bag(own, _RECIPE)
-        num_epochs = int(np.clip(_EPOCHS * _MANY_ROWS / num, 4, _EPOCHS))
+        num_epochs = int(np.clip(_EPOCHS * MANY_ROWS / num, 4, _EPOCHS))
         fit_bags(own, [bag], range(problem.num_folds), Plan(1, num_epochs, Plan.make(own, 1.0).batch_size))
         probabilities = bag.held_out
         bag.forget_held_out()

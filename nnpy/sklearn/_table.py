@@ -7,6 +7,7 @@ Rubachev and A. Babenko, "On embeddings for numerical features in tabular deep l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -48,8 +49,8 @@ class Table:
         self.columns: list[NDArray[Any]] = []
         self.is_category: list[bool] = []
         for number, column in enumerate(given):
-            is_category = _is_category(column) if categories is None else categories[number]
             values = _values(column)
+            is_category = _is_category(column, values) if categories is None else categories[number]
             self.columns.append(_levels(values) if is_category else _numbers(values, number))
             self.is_category.append(is_category)
 
@@ -70,12 +71,11 @@ def _values(column: Any) -> NDArray[Any]:
     return values
 
 
-def _is_category(column: Any) -> bool:
+def _is_category(column: Any, values: NDArray[Any]) -> bool:
     """Whether a column holds categories: by its dtype, or by its values where the dtype is object."""
     name = str(column.dtype).lower()
     if name.startswith(("category", "categorical", "enum", "str", "<u", "utf8")):
         return True
-    values = _values(column)
     if values.dtype.kind in "US":
         return True
     return values.dtype.kind == "O" and not all(
@@ -204,9 +204,7 @@ class TableEncoder:
         encoder = cls()
         for values, is_category in zip(table.columns, table.is_category, strict=True):
             if is_category:
-                levels, counts = _count(values)
-                order = sorted(range(len(levels)), key=lambda i: (-counts[i], str(levels[i])))
-                levels = [levels[i] for i in order[:_MAX_LEVELS]]
+                levels = _frequent_levels(values)
                 encoder.columns.append(levels)
                 encoder.num_plain += len(levels)
             else:
@@ -238,8 +236,7 @@ class TableEncoder:
         return out
 
 
-def _count(values: NDArray[Any]) -> tuple[list[str | None], list[int]]:
-    counts: dict[str | None, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return list(counts), list(counts.values())
+def _frequent_levels(values: NDArray[Any]) -> list[str | None]:
+    """Return the levels of a category that have a column of their own, the most frequent first."""
+    counts: Counter[str | None] = Counter(values.tolist())
+    return sorted(counts, key=lambda level: (-counts[level], str(level)))[:_MAX_LEVELS]

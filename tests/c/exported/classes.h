@@ -4,7 +4,7 @@
  *
  * Layers:          3-4-9-5-3, relu, tanh, sigmoid, softmax
  * Flash:           516 bytes of constants, and the code
- * Stack:           72 bytes of buffers; no other RAM, no heap
+ * Stack:           56 bytes of buffers; no other RAM, no heap
  * Multiply-adds:   108 for a prediction
  *
  * In one source file of a program:
@@ -263,7 +263,8 @@ static void classes_softmax(float *z, size_t num)
 
 void classes_predict(const float in[CLASSES_NUM_INPUTS], float out[CLASSES_NUM_OUTPUTS])
 {
-    float buffer_0[9], buffer_1[9];
+    float buffer_0[5];
+    float buffer_1[9];
     size_t i;
     classes_layer(in, 3, classes_weights_0, classes_biases_0, buffer_0, 4);
     for (i = 0; i < 4; i++) {

@@ -4,7 +4,7 @@
  *
  * Layers:          3-5-4-6-2, elu, gelu, leaky_relu, linear
  * Flash:           432 bytes of constants, and the code
- * Stack:           60 bytes of buffers; no other RAM, no heap
+ * Stack:           52 bytes of buffers; no other RAM, no heap
  * Multiply-adds:   71 for a prediction
  *
  * In one source file of a program:
@@ -254,10 +254,11 @@ static float scaled_gelu(float x)
 
 void scaled_predict(const float in[SCALED_NUM_INPUTS], double out[SCALED_NUM_OUTPUTS])
 {
-    float buffer_0[6], buffer_1[6];
-    float scaled[SCALED_NUM_INPUTS];
+    float scaled[3];
+    float buffer_0[6];
+    float buffer_1[4];
     size_t i;
-    for (i = 0; i < SCALED_NUM_INPUTS; i++) {
+    for (i = 0; i < 3; i++) {
         scaled[i] = (float)(((double)in[i] - scaled_x_mean[i]) / scaled_x_scale[i]);
     }
     scaled_layer(scaled, 3, scaled_weights_0, scaled_biases_0, buffer_0, 5);
@@ -273,7 +274,7 @@ void scaled_predict(const float in[SCALED_NUM_INPUTS], double out[SCALED_NUM_OUT
         buffer_0[i] = scaled_leaky_relu(buffer_0[i]);
     }
     scaled_layer(buffer_0, 6, scaled_weights_3, scaled_biases_3, buffer_1, 2);
-    for (i = 0; i < SCALED_NUM_OUTPUTS; i++) {
+    for (i = 0; i < 2; i++) {
         /* volatile, so that no compiler fuses the product with the sum */
         volatile double product = (double)buffer_1[i] * scaled_y_scale[i];
         out[i] = product + scaled_y_mean[i];

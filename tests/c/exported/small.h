@@ -4,7 +4,7 @@
  *
  * Layers:          3-6-3-1, silu, softplus, sigmoid
  * Flash:           196 bytes of constants, and the code
- * Stack:           48 bytes of buffers; no other RAM, no heap
+ * Stack:           36 bytes of buffers; no other RAM, no heap
  * Multiply-adds:   39 for a prediction
  *
  * In one source file of a program:
@@ -240,7 +240,8 @@ static float small_silu(float x)
 
 void small_predict(const float in[SMALL_NUM_INPUTS], float out[SMALL_NUM_OUTPUTS])
 {
-    float buffer_0[6], buffer_1[6];
+    float buffer_0[6];
+    float buffer_1[3];
     size_t i;
     small_layer(in, 3, small_weights_0, small_biases_0, buffer_0, 6);
     for (i = 0; i < 6; i++) {
