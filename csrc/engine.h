@@ -227,6 +227,61 @@ typedef struct {
 int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations, float *losses,
                            NNBackend backend, NNMonitor *monitor);
 
+/* ---- Networks of 8-bit integers ----
+ *
+ * A layer has weights of 8 bits and adds products in 32 bits:
+ *
+ *     sum_j = bias_j + q_0 w_j0 + q_1 w_j1 + ...               q_k: inputs, 0 to 255
+ *     r_j = (sum_j multiplier_j + 2^(shift - 1)) >> shift      the only rounding; in 64 bits
+ *
+ * What an integer stands for, and that inputs may stand for numbers whose smallest is not 0, is in the biases and multipliers; see
+ * nnpy/_quantization.py. Then, by the kind of the layer:
+ *
+ *     NN_QUANTIZED_CLIP      q_j = r_j, limited to 0 and 255
+ *     NN_QUANTIZED_TABLE     the position r_j, limited to 0 and 32767, in a table of 128 segments, between whose ends numbers are
+ *                            interpolated linearly. In a hidden layer the result is divided by 128 and rounded: 0 to 255
+ *     NN_QUANTIZED_LINEAR    the last layer: r_j
+ *     NN_QUANTIZED_SOFTMAX   the last layer: r_j are the logits, in units of log(2) / 2^15. 32768 stands for a probability of 1. The
+ *                            table has the numbers 32767 / 2^(i / 128)
+ *
+ * Every processor computes the same integers. */
+enum { NN_QUANTIZED_CLIP, NN_QUANTIZED_TABLE, NN_QUANTIZED_LINEAR, NN_QUANTIZED_SOFTMAX };
+
+#define NN_QUANTIZED_TABLE_SIZE 129
+
+typedef struct {
+    size_t num_inputs, num_outputs;
+    int kind;
+    const int8_t *weights;      /* (num_outputs, num_inputs): a row for each output */
+    const int32_t *biases;      /* (num_outputs,) */
+    const int32_t *multipliers; /* (num_outputs,): from 2^18 */
+    int shift;                  /* 24 to 62 */
+    const int16_t *table;       /* (NN_QUANTIZED_TABLE_SIZE,), or NULL for a kind without one; of a hidden layer: 0 to 32640 */
+} NNQuantizedLayer;
+
+typedef struct NNQuantized NNQuantized; /* a network, its weights packed for the kernels */
+
+/* Makes a network of copies of all arrays. No sum of a layer may leave the range of int32_t, whatever its inputs are: |bias_j| plus 255
+ * times the sum of |w_jk| is at most 2^31 - 1.
+ *
+ * low, inverse_step   (inputs,) each: an input x becomes the integer nearest to (x - low) inverse_step, limited to 0 and 255
+ * output_scale        an output is the integer times output_scale
+ *
+ * Returns NULL if there is not enough memory. */
+NNQuantized *nn_quantized_alloc(size_t num_layers, const NNQuantizedLayer *layers, const float *low, const float *inverse_step,
+                                double output_scale);
+void nn_quantized_free(NNQuantized *q);
+
+/* Computes the outputs of a network of 8-bit integers.
+ *
+ * in                (n, inputs); its data is not read where there are integers_in
+ * integers_in       (n, inputs): inputs that are integers already; or NULL
+ * out               (n, outputs), written; data is NULL if they are not wanted
+ * integers_out      (n, outputs), written: the outputs as integers; or NULL
+ * stops_at_logits   not 0: the outputs of a softmax layer are the logits, whose order is that of the probabilities */
+int nn_quantized_predict(const NNQuantized *q, Matrix in, const uint8_t *integers_in, Matrix out, int32_t *integers_out,
+                         int stops_at_logits, NNBackend backend, NNMonitor *monitor);
+
 /* ---- Finite differences, with the functions of nn.h ----
  *
  * They are slow. They serve to check gradients and to follow the post. Inputs are not checked for NaN and infinity.

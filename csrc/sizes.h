@@ -9,6 +9,11 @@ static inline size_t nn_min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static inline size_t nn_max(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 /* a / b, rounded up. */
 static inline size_t nn_divide_up(size_t a, size_t b)
 {
