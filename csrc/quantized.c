@@ -9,8 +9,7 @@
 #include "monitor.h"
 #include "team.h"
 
-#define BLOCK 96        /* samples that a thread takes at a time */
-#define CHUNK 24        /* samples whose sums are in memory at a time: they stay in the cache */
+#define BLOCK 24 /* samples that a thread takes at a time, a multiple of the rows of a tile; their activations stay in the cache */
 #define TABLE_SIZE (NN_QUANTIZED_TABLE_SIZE + 2) /* the last pair that a kernel reads begins with the last item */
 #define WORK_DIVISOR 4  /* a product of 8-bit integers takes about a quarter of the time of a product of floats */
 
@@ -160,7 +159,7 @@ typedef struct {
     int32_t *integers_out;
     int stops_at_logits;
     uint8_t *rows;  /* (threads, 2, BLOCK, q->row_size): the inputs and the outputs of a layer take turns */
-    int32_t *sums;  /* (threads, CHUNK, q->sums_size) */
+    int32_t *sums;  /* (threads, BLOCK, q->sums_size) */
     NNMonitor *monitor;
     int stop_code;  /* as in predict.c */
 } Prediction;
@@ -221,7 +220,15 @@ static int predict_block(const Prediction *p, size_t first, size_t num, int thre
 {
     const NNQuantized *q = p->q;
     uint8_t *x = p->rows + (size_t)thread_index * 2 * BLOCK * q->row_size, *a = x + BLOCK * q->row_size;
-    int32_t *sums = p->sums + (size_t)thread_index * CHUNK * q->sums_size;
+    int32_t *sums = p->sums + (size_t)thread_index * BLOCK * q->sums_size;
+    const NNPrefetch none = {(uintptr_t)x, 0};
+    NNPrefetch prefetch = {0, 64}; /* the inputs of the next block, during the first layer */
+
+    if (p->integers_in != NULL) {
+        prefetch.address = (uintptr_t)p->integers_in + (first + BLOCK) * q->num_inputs;
+    } else {
+        prefetch.address = (uintptr_t)p->in.data + (first + BLOCK) * p->in.stride * sizeof(float);
+    }
 
     for (size_t i = 0; i < num; i++) {
         if (p->integers_in != NULL) {
@@ -238,21 +245,18 @@ static int predict_block(const Prediction *p, size_t first, size_t num, int thre
         const int32_t *bias = p->kernels->shift_inputs ? layer->shifted_bias : layer->bias;
         size_t num_padded = layer->num_groups * NN_INT8_GROUP;
         uint8_t *next = a;
-        for (size_t chunk = 0; chunk < num; chunk += CHUNK) {
-            size_t num_rows = nn_min(num - chunk, CHUNK);
-            p->kernels->multiply(x + chunk * q->row_size, q->row_size, num_rows, layer->num_quads, layer->weights, bias,
-                                 layer->num_groups, sums);
-            for (size_t i = 0; i < num_rows; i++) {
-                int32_t *row_sums = sums + i * num_padded;
-                uint8_t *row = a + (chunk + i) * q->row_size;
-                if (l + 1 == q->num_layers) {
-                    finish_sample(p, layer, row_sums, first + chunk + i);
-                } else if (layer->kind == NN_QUANTIZED_TABLE) {
-                    p->kernels->rescale(row_sums, layer->multipliers, layer->shift, 0, 32767, row_sums, num_padded);
-                    p->kernels->interpolate(row_sums, layer->table, row, num_padded);
-                } else {
-                    p->kernels->requantize(row_sums, layer->multipliers, layer->shift, row, num_padded);
-                }
+        p->kernels->multiply(x, q->row_size, num, layer->num_quads, layer->weights, bias, layer->num_groups, sums, &prefetch);
+        prefetch = none;
+        for (size_t i = 0; i < num; i++) {
+            int32_t *row_sums = sums + i * num_padded;
+            uint8_t *row = a + i * q->row_size;
+            if (l + 1 == q->num_layers) {
+                finish_sample(p, layer, row_sums, first + i);
+            } else if (layer->kind == NN_QUANTIZED_TABLE) {
+                p->kernels->rescale(row_sums, layer->multipliers, layer->shift, 0, 32767, row_sums, num_padded);
+                p->kernels->interpolate(row_sums, layer->table, row, num_padded);
+            } else {
+                p->kernels->requantize(row_sums, layer->multipliers, layer->shift, row, num_padded);
             }
         }
         a = x;
@@ -293,7 +297,7 @@ static NN_NOINLINE int predict(Prediction *p, NNBackend backend)
     }
     num_threads = (int)nn_min((size_t)num_threads, nn_divide_up(num, BLOCK));
     rows_size = (size_t)num_threads * 2 * BLOCK;
-    sums_size = (size_t)num_threads * CHUNK * sizeof(int32_t);
+    sums_size = (size_t)num_threads * BLOCK * sizeof(int32_t);
     if (q->row_size > SIZE_MAX / 4 / rows_size || q->sums_size > SIZE_MAX / 4 / sums_size) {
         return NN_NO_MEMORY;
     }

@@ -34,6 +34,12 @@
 #define NN_INT8_GROUP 16
 #define NN_INT8_PAD 64
 
+/* Memory that will be read soon, which a kernel may ask for while it computes: the processor's own prefetching pauses meanwhile. */
+typedef struct {
+    uintptr_t address; /* of the next cache line; no pointer, as it may leave the array */
+    size_t step;       /* from one line to the next: 64, or 0 for no prefetching */
+} NNPrefetch;
+
 typedef struct {
     const char *name;
     const char *isa; /* the table of float kernels (kernels.h) that it goes with */
@@ -49,9 +55,10 @@ typedef struct {
      * x                      (num_rows, 4 num_quads), rows x_stride apart
      * w                      (num_groups, num_quads, 16, 4)
      * bias                   (16 num_groups,)
-     * sums                   (num_rows, 16 num_groups); written */
+     * sums                   (num_rows, 16 num_groups); written
+     * prefetch               updated */
     void (*multiply)(const uint8_t *x, size_t x_stride, size_t num_rows, size_t num_quads, const int8_t *w, const int32_t *bias,
-                     size_t num_groups, int32_t *sums);
+                     size_t num_groups, int32_t *sums, NNPrefetch *prefetch);
 
     /* out[j] = (sums[j] multiplier[j] + 2^(shift - 1)) >> shift, limited to 0 and 255: one rounding, of ties towards larger numbers.
      * sums[j] is limited to less than 2^shift before.

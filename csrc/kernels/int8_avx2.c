@@ -15,7 +15,7 @@
 
 #include "int8_avx2_impl.h"
 
-#define TILE_ROWS 6
+#define TILE_ROWS 4 /* with more rows GCC spills registers */
 #define BLOCK 256 /* quads of inputs that are widened at a time */
 
 /* A tile of `rows` samples and eight outputs: half a group. sum[i][h] holds the sums of four outputs, each of them in two parts.
@@ -75,9 +75,10 @@ NN_INLINE void multiply_rows(const uint8_t *x, size_t x_stride, int rows, size_t
 }
 
 static void multiply(const uint8_t *x, size_t x_stride, size_t num_rows, size_t num_quads, const int8_t *w, const int32_t *bias,
-                     size_t num_groups, int32_t *sums)
+                     size_t num_groups, int32_t *sums, NNPrefetch *prefetch)
 {
     size_t i = 0, stride = num_groups * NN_INT8_GROUP;
+    (void)prefetch;
     for (; i + TILE_ROWS <= num_rows; i += TILE_ROWS) {
         multiply_rows(x + i * x_stride, x_stride, TILE_ROWS, num_quads, w, bias, num_groups, sums + i * stride);
     }

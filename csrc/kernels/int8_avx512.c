@@ -12,22 +12,40 @@
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512vnni,avx2")
 #endif
 
+/* Sixteen inputs, at most 255, as integers of 32 bits. Negative numbers become 0 when they are packed. */
+NN_INLINE __m512i quantized(const float *x, const float *low, const float *inverse_step, __mmask16 in_range)
+{
+    __m512 difference = _mm512_sub_ps(_mm512_maskz_loadu_ps(in_range, x), _mm512_maskz_loadu_ps(in_range, low));
+    __m512 t = _mm512_mul_ps(difference, _mm512_maskz_loadu_ps(in_range, inverse_step));
+    return _mm512_cvtps_epi32(_mm512_min_ps(t, _mm512_set1_ps(255.0f)));
+}
+
 static void quantize(const float *x, const float *low, const float *inverse_step, uint8_t *out, size_t n)
 {
-    for (size_t k = 0; k < n; k += 16) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15); /* packing works in quarters */
+    const __mmask16 all = 0xffffu;
+    size_t k = 0;
+    for (; k + 64 <= n; k += 64) {
+        __m512i a = quantized(x + k, low + k, inverse_step + k, all);
+        __m512i b = quantized(x + k + 16, low + k + 16, inverse_step + k + 16, all);
+        __m512i c = quantized(x + k + 32, low + k + 32, inverse_step + k + 32, all);
+        __m512i d = quantized(x + k + 48, low + k + 48, inverse_step + k + 48, all);
+        __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(a, b), _mm512_packus_epi32(c, d));
+        _mm512_storeu_si512(out + k, _mm512_permutexvar_epi32(order, bytes));
+    }
+    for (; k < n; k += 16) {
         __mmask16 in_range = (__mmask16)(0xffffu >> (16 - nn_min(n - k, 16)));
-        __m512 t = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(in_range, x + k), _mm512_maskz_loadu_ps(in_range, low + k)),
-                                 _mm512_maskz_loadu_ps(in_range, inverse_step + k));
-        t = _mm512_min_ps(_mm512_max_ps(t, _mm512_setzero_ps()), _mm512_set1_ps(255.0f));
-        _mm512_mask_cvtepi32_storeu_epi8(out + k, in_range, _mm512_cvtps_epi32(t));
+        __m512i value = _mm512_max_epi32(quantized(x + k, low + k, inverse_step + k, in_range), _mm512_setzero_si512());
+        _mm512_mask_cvtepi32_storeu_epi8(out + k, in_range, value);
     }
 }
 
 /* A tile of `rows` samples and `groups` groups of outputs, whose sums stay in registers. w points to the first of the groups. */
 NN_INLINE void tile(const uint8_t *x, size_t x_stride, int rows, size_t num_quads, const int8_t *w, const int32_t *bias, int groups,
-                    int32_t *sums, size_t sums_stride)
+                    int32_t *sums, size_t sums_stride, NNPrefetch *prefetch)
 {
-    size_t group_size = num_quads * NN_INT8_GROUP * 4;
+    size_t group_size = num_quads * NN_INT8_GROUP * 4, step = prefetch->step;
+    uintptr_t address = prefetch->address;
     __m512i sum[6][4];
     NN_UNROLL
     for (int i = 0; i < rows; i++) {
@@ -36,8 +54,9 @@ NN_INLINE void tile(const uint8_t *x, size_t x_stride, int rows, size_t num_quad
             sum[i][g] = _mm512_loadu_si512(bias + g * NN_INT8_GROUP);
         }
     }
-    for (size_t q = 0; q < num_quads; q++) {
+    for (size_t q = 0; q < num_quads; q++, address += step) {
         __m512i b[4];
+        _mm_prefetch((const char *)address, _MM_HINT_T1);
         NN_UNROLL
         for (int g = 0; g < groups; g++) {
             b[g] = _mm512_loadu_si512(w + (size_t)g * group_size + q * NN_INT8_GROUP * 4);
@@ -61,6 +80,7 @@ NN_INLINE void tile(const uint8_t *x, size_t x_stride, int rows, size_t num_quad
             _mm512_storeu_si512(sums + (size_t)i * sums_stride + (size_t)g * NN_INT8_GROUP, sum[i][g]);
         }
     }
+    prefetch->address = address;
 }
 
 #define TILE_ROWS 6

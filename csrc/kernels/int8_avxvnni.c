@@ -17,18 +17,21 @@
 
 /* A tile of `rows` samples and a group of outputs, in two halves. */
 NN_INLINE void tile(const uint8_t *x, size_t x_stride, int rows, size_t num_quads, const int8_t *w, const int32_t *bias, int groups,
-                    int32_t *sums, size_t sums_stride)
+                    int32_t *sums, size_t sums_stride, NNPrefetch *prefetch)
 {
     __m256i sum[6][2];
+    uintptr_t address = prefetch->address;
+    size_t step = prefetch->step;
     (void)groups; /* 1 */
     NN_UNROLL
     for (int i = 0; i < rows; i++) {
         sum[i][0] = load_256(bias);
         sum[i][1] = load_256(bias + 8);
     }
-    for (size_t q = 0; q < num_quads; q++) {
+    for (size_t q = 0; q < num_quads; q++, address += step) {
         const int8_t *quads = w + q * NN_INT8_GROUP * 4;
         __m256i first = load_256(quads), second = load_256(quads + 32);
+        _mm_prefetch((const char *)address, _MM_HINT_T1);
         NN_UNROLL
         for (int i = 0; i < rows; i++) {
             int32_t quad;
@@ -44,6 +47,7 @@ NN_INLINE void tile(const uint8_t *x, size_t x_stride, int rows, size_t num_quad
         _mm256_storeu_si256((__m256i *)(void *)(sums + (size_t)i * sums_stride), sum[i][0]);
         _mm256_storeu_si256((__m256i *)(void *)(sums + (size_t)i * sums_stride + 8), sum[i][1]);
     }
+    prefetch->address = address;
 }
 
 #define TILE_ROWS 6

@@ -38,9 +38,10 @@ NN_INLINE void quarter_tile(const uint8_t *x, size_t x_stride, int rows, size_t 
 }
 
 NN_INLINE void tile(const uint8_t *x, size_t x_stride, int rows, size_t num_quads, const int8_t *w, const int32_t *bias, int groups,
-                    int32_t *sums, size_t sums_stride)
+                    int32_t *sums, size_t sums_stride, NNPrefetch *prefetch)
 {
     (void)groups; /* 1 */
+    (void)prefetch;
     for (int quarter = 0; quarter < 4; quarter++) {
         quarter_tile(x, x_stride, rows, num_quads, w + quarter * 16, bias + quarter * 4, sums + quarter * 4, sums_stride);
     }

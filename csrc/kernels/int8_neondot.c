@@ -18,10 +18,11 @@
 
 /* A tile of `rows` samples and a group of outputs, four in a vector. */
 NN_INLINE void tile(const uint8_t *x, size_t x_stride, int rows, size_t num_quads, const int8_t *w, const int32_t *bias, int groups,
-                    int32_t *sums, size_t sums_stride)
+                    int32_t *sums, size_t sums_stride, NNPrefetch *prefetch)
 {
     int32x4_t sum[4][4];
     (void)groups; /* 1 */
+    (void)prefetch;
     NN_UNROLL
     for (int v = 0; v < 4; v++) {
         NN_UNROLL

@@ -18,8 +18,9 @@ static void quantize(const float *x, const float *low, const float *inverse_step
 }
 
 static void multiply(const uint8_t *x, size_t x_stride, size_t num_rows, size_t num_quads, const int8_t *w, const int32_t *bias,
-                     size_t num_groups, int32_t *sums)
+                     size_t num_groups, int32_t *sums, NNPrefetch *prefetch)
 {
+    (void)prefetch;
     for (size_t i = 0; i < num_rows; i++) {
         for (size_t g = 0; g < num_groups; g++) {
             const int8_t *group = w + g * num_quads * NN_INT8_GROUP * 4;

@@ -128,6 +128,7 @@ static void check_kernels(const NNInt8Kernels *kernels)
     size_t rows = draw(1, ROWS), groups = draw(1, GROUPS), quads = draw(0, 3) == 0 ? draw(250, QUADS) : draw(1, 40), n = 16 * groups;
     int shift = (int)draw(24, 62), is_extreme = draw(0, 3) == 0;
     const NNInt8Kernels *portable = nn_int8_kernels(1000);
+    NNPrefetch prefetch = {0, 64}; /* prefetching from any address does no harm */
 
     for (size_t i = 0; i < rows; i++) {
         for (size_t k = 0; k < 4 * quads; k++) {
@@ -142,7 +143,7 @@ static void check_kernels(const NNInt8Kernels *kernels)
         multipliers[j] = (int32_t)draw(1 << 18, INT32_MAX);
         positions[j] = (int32_t)draw(0, 32767);
     }
-    portable->multiply(x[0], sizeof x[0], rows, quads, w, bias, groups, sums[0]);
+    portable->multiply(x[0], sizeof x[0], rows, quads, w, bias, groups, sums[0], &prefetch);
     for (size_t j = 0; kernels->shift_inputs && j < n; j++) {
         int32_t sum = 0;
         for (size_t q = 0; q < quads; q++) {
@@ -152,7 +153,7 @@ static void check_kernels(const NNInt8Kernels *kernels)
         }
         bias[j] = (int32_t)((uint32_t)bias[j] + 128u * (uint32_t)sum);
     }
-    kernels->multiply(x[0], sizeof x[0], rows, quads, w, bias, groups, sums[1]);
+    kernels->multiply(x[0], sizeof x[0], rows, quads, w, bias, groups, sums[1], &prefetch);
     expect(memcmp(sums[0], sums[1], rows * n * sizeof(int32_t)) == 0, "multiply", kernels->name);
 
     for (size_t j = 0; j < n; j++) { /* sums of every size */
