@@ -111,6 +111,22 @@ int nn_lbfgs(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_ite
 typedef struct { double l2; double damping; double mu, nu; } NNLevenbergMarquardt;
 int nn_levenberg_marquardt(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations,
                            float *losses, NNBackend backend, NNMonitor *monitor);
+#define NN_QUANTIZED_CLIP ...
+#define NN_QUANTIZED_TABLE ...
+#define NN_QUANTIZED_LINEAR ...
+#define NN_QUANTIZED_SOFTMAX ...
+#define NN_QUANTIZED_TABLE_SIZE ...
+typedef struct {
+    size_t num_inputs, num_outputs; int kind; const int8_t *weights; const int32_t *biases; const int32_t *multipliers;
+    int shift; const int16_t *table;
+} NNQuantizedLayer;
+typedef struct NNQuantized NNQuantized;
+NNQuantized *nn_quantized_alloc(size_t num_layers, const NNQuantizedLayer *layers, const float *low, const float *inverse_step,
+                                double output_scale);
+void nn_quantized_free(NNQuantized *q);
+void nn_quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out);
+int nn_quantized_predict(const NNQuantized *q, Matrix in, const uint8_t *integers_in, Matrix out, int32_t *integers_out,
+                         int stops_at_logits, NNBackend backend, NNMonitor *monitor);
 int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);
 int nn_finite_diff_descent(NeuralNetwork nn, float rate, float eps, Matrix in, Matrix out, size_t iterations,
                            NNMonitor *monitor);

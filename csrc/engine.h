@@ -255,7 +255,7 @@ typedef struct {
     const int8_t *weights;      /* (num_outputs, num_inputs): a row for each output */
     const int32_t *biases;      /* (num_outputs,) */
     const int32_t *multipliers; /* (num_outputs,): from 2^18 */
-    int shift;                  /* 24 to 62 */
+    int shift;                  /* 1 to 62 */
     const int16_t *table;       /* (NN_QUANTIZED_TABLE_SIZE,), or NULL for a kind without one; of a hidden layer: 0 to 32640 */
 } NNQuantizedLayer;
 
@@ -271,6 +271,12 @@ typedef struct NNQuantized NNQuantized; /* a network, its weights packed for the
 NNQuantized *nn_quantized_alloc(size_t num_layers, const NNQuantizedLayer *layers, const float *low, const float *inverse_step,
                                 double output_scale);
 void nn_quantized_free(NNQuantized *q);
+
+/* Turns inputs into integers.
+ *
+ * in    (n, inputs), finite
+ * out   (n, inputs), written */
+void nn_quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out);
 
 /* Computes the outputs of a network of 8-bit integers.
  *

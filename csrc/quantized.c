@@ -314,6 +314,21 @@ static NN_NOINLINE int predict(Prediction *p, NNBackend backend)
     return p->stop_code;
 }
 
+static NN_NOINLINE void quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out)
+{
+    const NNInt8Kernels *kernels = nn_int8_kernels(0);
+    for (size_t i = 0; i < in.rows; i++) {
+        kernels->quantize(&MAT_AT(in, i, 0), q->low, q->inverse_step, out + i * q->num_inputs, q->num_inputs);
+    }
+}
+
+void nn_quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out)
+{
+    NNFloatEnvironment caller = nn_enter_float_environment();
+    quantize_inputs(q, in, out);
+    nn_leave_float_environment(caller);
+}
+
 int nn_quantized_predict(const NNQuantized *q, Matrix in, const uint8_t *integers_in, Matrix out, int32_t *integers_out,
                          int stops_at_logits, NNBackend backend, NNMonitor *monitor)
 {

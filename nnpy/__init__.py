@@ -36,6 +36,7 @@ from nnpy._optimizers import (
     RMSprop,
     Rprop,
 )
+from nnpy._quantized_network import QuantizedNetwork
 from nnpy._scaler import Scaler
 from nnpy._schedules import CosineDecay, ExponentialDecay, LinearDecay, ReduceOnPlateau, StepDecay
 from nnpy._training.early_stopping import EarlyStopping
@@ -64,6 +65,7 @@ __all__ = [
     "NeuralNetwork",
     "Optimizer",
     "Pinball",
+    "QuantizedNetwork",
     "RMSprop",
     "ReduceOnPlateau",
     "Rprop",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -14,45 +14,58 @@ from numpy.typing import NDArray
 from nnpy._ffi import ffi, lib
 from nnpy._losses import Loss, check_loss
 from nnpy._model import Gradient, Model
+from nnpy._quantized_model import QuantizedModel
 from nnpy._samples import Samples
 
-__all__ = ["BlockCheck", "GradientCheck", "check_gradients", "notes", "summary", "table"]
+__all__ = ["BlockCheck", "GradientCheck", "check_gradients", "notes", "quantized_notes", "summary", "table"]
 
 Array = NDArray[np.float64]
 
 _TOLERANCE = 1e-4  # relative to the largest derivative of a block, for the rounding of float32 in several layers
 
 
-def summary(model: Model) -> str:
-    """Return the layers as a table of text, and notes below."""
-    rows = table(model)
+def summary(rows: Sequence[tuple[str, str, str, str]], notes: Iterable[str]) -> str:
+    """Return the cells of a table as text, and notes below."""
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
         f"{row[0]:>{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}" for row in rows
     ]
-    return "\n".join([*lines, *notes(model)])
+    return "\n".join([*lines, *notes])
 
 
-def table(model: Model) -> list[tuple[str, str, str, str]]:
+def table(model: Model | QuantizedModel) -> list[tuple[str, str, str, str]]:
     """Return the cells of the table: the header, the layers, the total."""
-    rows = [("layer", "shape", "activation", "parameters")]
+    rows, total = [("layer", "shape", "activation", "parameters")], 0
     layers = zip(pairwise(model.layer_sizes), model.activations, strict=True)
     for number, ((inputs, outputs), name) in enumerate(layers, 1):
         rows.append((str(number), f"{inputs} x {outputs}", name, f"{(inputs + 1) * outputs:,}"))
-    return [*rows, ("total", "", "", f"{model.parameters.size:,}")]
+        total += (inputs + 1) * outputs
+    return [*rows, ("total", "", "", f"{total:,}")]
 
 
 def notes(model: Model) -> list[str]:
     """Return the lines below the table: memory, default loss, scaler."""
-    num_bytes = model.parameters.nbytes
-    memory = f"{num_bytes / 1024:,.0f} KiB" if num_bytes >= 10 * 1024 else f"{num_bytes:,} bytes"
-    lines = [f"memory: {memory} of float32"]
+    lines = [f"memory: {_memory(model.parameters.nbytes)} of float32"]
     loss, num_outputs = check_loss(None, model.activations[-1]).name, model.layer_sizes[-1]
     outputs = f"summed over the {num_outputs} outputs, " if num_outputs > 1 else ""
     lines.append(f'loss: "{loss}" by default, {outputs}averaged over the samples')
     if model.scaler is not None:
         lines.append(f"scaled: {'inputs' if model.scaler.y_mean is None else 'inputs and targets'}")
     return lines
+
+
+def quantized_notes(model: QuantizedModel) -> list[str]:
+    """Return the lines below the table of a network of integers: memory, calibration, scaler."""
+    p = model.parameters
+    lines = [f"memory: {_memory(model.num_bytes)}: weights of 8 bits, biases and multipliers of 32 bits"]
+    lines.append(f"calibration: {p.method}")
+    if p.y_mean is not None:
+        lines.append("scaled: targets")
+    return lines
+
+
+def _memory(num_bytes: int) -> str:
+    return f"{num_bytes / 1024:,.0f} KiB" if num_bytes >= 10 * 1024 else f"{num_bytes:,} bytes"
 
 
 # ---- The network in float64, with numpy: a second implementation to compare with ----

@@ -19,6 +19,8 @@ __all__ = [
     "measure",
     "predicted_classes",
     "r2_score",
+    "score",
+    "threshold_for_classes",
 ]
 
 Metric = Callable[[NDArray[Any], NDArray[Any]], float]  # called with targets and outputs
@@ -32,6 +34,33 @@ def is_classifier(loss: Loss, last_activation: str) -> bool:
 def class_threshold(last_activation: str) -> float | None:
     """Return the number above which a single output stands for class 1; None if such an output is no class."""
     return {"sigmoid": 0.5, "tanh": 0.0}.get(last_activation)
+
+
+def threshold_for_classes(last_activation: str, num_outputs: int) -> float:
+    """Return the number above which a single output stands for class 1. Raise a ValueError if such an output is no class."""
+    threshold = class_threshold(last_activation)
+    if num_outputs == 1 and threshold is None:
+        raise ValueError(
+            f'classes need several outputs, or one of "sigmoid" or "tanh"; the network has one of "{last_activation}"'
+        )
+    return 0.5 if threshold is None else threshold
+
+
+def score(
+    last_activation: str, y: NDArray[Any], out: NDArray[Any], weights: NDArray[np.float64] | None = None
+) -> float:
+    """Return the accuracy if the last activation is "softmax" or "sigmoid", else R^2.
+
+    y : labels, shape (n,), or targets, shape (n,) or (n, n_outputs). out : shape (n, n_outputs). weights : shape (n,).
+    """
+    if weights is not None and not weights.sum() > 0:
+        raise ValueError("all samples have a weight of 0")
+    targets = y.reshape(len(y), -1)
+    if last_activation not in {"softmax", "sigmoid"}:
+        return r2_score(targets, out, weights)
+    classes = out.argmax(axis=1) if last_activation == "softmax" else predicted_classes(out, 0.5)
+    right = predicted_classes(targets, 0.5) if targets.shape[1] > 1 or last_activation == "sigmoid" else targets[:, 0]
+    return float(np.average(classes == right, weights=weights))
 
 
 def predicted_classes(out: NDArray[Any], threshold: float) -> NDArray[np.int64]:

@@ -15,9 +15,10 @@ from nnpy._backend import backend
 from nnpy._ffi import call, ffi, lib
 from nnpy._history import DivergenceError, History
 from nnpy._losses import Loss, check_loss
-from nnpy._metrics import Metric, check_metrics, class_threshold, measure, predicted_classes, r2_score
+from nnpy._metrics import Metric, check_metrics, measure, predicted_classes, score, threshold_for_classes
 from nnpy._model import Model
 from nnpy._optimizers import Optimizer, OptimizerState
+from nnpy._quantized_network import QuantizedNetwork
 from nnpy._samples import check_sample_weight
 from nnpy._scaler import Scaler
 from nnpy._training.early_stopping import EarlyStopping
@@ -136,13 +137,8 @@ class NeuralNetwork(Model):
         >>> net.predict_classes([[1, 2], [3, 4]])
         array([1, 1])
         """
-        last = self._activations[-1]
-        threshold = class_threshold(last)
-        if self._layer_sizes[-1] == 1 and threshold is None:
-            raise ValueError(
-                f'classes need several outputs, or one of "sigmoid" or "tanh"; the network has one of "{last}"'
-            )
-        return predicted_classes(self.predict(x), 0.5 if threshold is None else threshold)
+        threshold = threshold_for_classes(self._activations[-1], self._layer_sizes[-1])
+        return predicted_classes(self.predict(x), threshold)
 
     def evaluate(
         self,
@@ -228,17 +224,9 @@ class NeuralNetwork(Model):
         kind, scaling = check_loss(None, last), self._scaling
         samples = self._samples(x, y, kind, scaler=scaling.scaler)
         weights = None if sample_weight is None else check_sample_weight(sample_weight, len(samples))
-        if weights is not None and not weights.sum() > 0:
-            raise ValueError("all samples have a weight of 0")
-        targets = samples.given_y.reshape(len(samples), -1)
         out32 = np.empty((len(samples), self._layer_sizes[-1]), np.float32)
         self._evaluate(samples, kind, out=out32)
-        out = self._in_units(out32, scaling)
-        if last not in {"softmax", "sigmoid"}:
-            return r2_score(targets, out, weights)
-        classes = out.argmax(axis=1) if last == "softmax" else predicted_classes(out, 0.5)
-        right = predicted_classes(targets, 0.5) if targets.shape[1] > 1 or last == "sigmoid" else targets[:, 0]
-        return float(np.average(classes == right, weights=weights))
+        return score(last, samples.given_y, self._in_units(out32, scaling), weights)
 
     # ---- Scaling ----
 
@@ -323,7 +311,7 @@ class NeuralNetwork(Model):
         """
         from nnpy import _inspection
 
-        return _inspection.summary(self)
+        return _inspection.summary(_inspection.table(self), _inspection.notes(self))
 
     def _repr_html_(self) -> str:
         """Show the layers in a table, in a notebook."""
@@ -755,6 +743,59 @@ class NeuralNetwork(Model):
         from nnpy import _serialization
 
         _serialization.write(path, self.__getstate__(), with_optimizer=optimizer)
+
+    def quantize(self, calibration: ArrayLike, *, method: str = "auto") -> QuantizedNetwork:
+        """Return a network of 8-bit integers with nearly the same outputs: a quarter of the size, and faster.
+
+        Parameters
+        ----------
+        calibration : array_like of real numbers, shape (n, n_inputs)
+            Inputs like those to come, such as some hundred of the training inputs. The ranges of all activations are found
+            with them.
+        method : {"auto", "max", "percentile", "mse"}
+            The range of an activation is that from the smallest to the largest, for "max"; that without a proportion of 1e-4
+            at each end, for "percentile"; the one with the least squared error of rounding, for "mse". "auto" takes whichever
+            gives outputs with the least squared error, and does it with one range for all inputs or with one for each.
+
+        Returns
+        -------
+        network : QuantizedNetwork
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not of that form or has no rows, or the parameters of the network are not finite or too large or
+            too small to be quantized.
+
+        Notes
+        -----
+        Ranges are found with one half of the rows, and methods are compared with the other half; then all rows are used. Of
+        more than 16,384 rows, evenly spaced ones are taken. The integers are the same on every machine.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import nnpy
+        >>> x = np.random.default_rng(0).normal(size=(200, 4))
+        >>> net = nnpy.NeuralNetwork([4, 8, 3], ["relu", "softmax"], seed=0)
+        >>> q = net.quantize(x)
+        >>> q.predict(x).shape, q.parameters.layers[0].weights.dtype
+        ((200, 3), dtype('int8'))
+        """
+        from nnpy import _quantization
+
+        if method not in ("auto", *_quantization.METHODS):
+            raise ValueError(f"method must be 'auto', 'max', 'percentile' or 'mse', got {method!r}")
+        names = self._check_feature_names(calibration)
+        x = to_float32(as_table(calibration, "calibration", self._layer_sizes[0], what="input"))
+        if len(x) == 0:
+            raise ValueError("calibration must have at least one row, got none")
+        check_finite(x, "calibration")
+        with self._lock:
+            if not np.isfinite(self._parameters).all():
+                raise ValueError("the parameters of the network are not finite")
+            parameters = _quantization.calibrate(self, x, method)
+        return QuantizedNetwork(parameters, self._feature_names or names)
 
     def export_c(
         self,

@@ -9,10 +9,10 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from itertools import pairwise
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,18 @@ from nnpy._atomic_write import open_regular, replacing
 from nnpy._interrupts import call_uninterrupted
 from nnpy._npz import NpzReader
 from nnpy._optimizers import OPTIMIZERS, Optimizer
+from nnpy._quantized_model import TABLE_SIZE, QuantizedLayer, QuantizedParameters, check_parameters
 from nnpy._scaler import Scaler
 from nnpy._validation import check_layer_sizes
 
-__all__ = ["SavedNetwork", "read", "write"]
+__all__ = ["SavedNetwork", "is_quantized", "read", "read_quantized", "write", "write_quantized"]
+
+_T = TypeVar("_T")
 
 _FORMAT = 3
 _KIND = "nnpy network"
+_QUANTIZED_FORMAT = 1
+_QUANTIZED_KIND = "nnpy quantized network"
 
 _STATE = {"buffer": "f", "numbers": "<f8"}  # the arrays of an OptimizerState, and their types
 
@@ -99,6 +104,38 @@ def write(
         content["optimizer/arguments"] = np.array(json.dumps(asdict(state["optimizer"])))
         content.update({f"optimizer/{name}": a for name, a in state["optimizer_state"].items()})
     content.update({f"checkpoint/{name}": a for name, a in (checkpoint or {}).items()})
+    _write_file(path, content)
+
+
+def write_quantized(
+    path: str | os.PathLike[str], parameters: QuantizedParameters, feature_names: tuple[str, ...] | None
+) -> None:
+    """Write a network of integers."""
+    content: dict[str, Any] = {
+        "format": np.array(_QUANTIZED_KIND),
+        "version": np.array(_QUANTIZED_FORMAT),
+        "layer_sizes": np.array(parameters.layer_sizes, dtype=np.int64),
+        "activations": np.array(parameters.activations),
+        "low": parameters.low.astype("<f4"),
+        "inverse_step": parameters.inverse_step.astype("<f4"),
+        "output_scale": np.array(parameters.output_scale, dtype="<f8"),
+        "method": np.array(parameters.method),
+    }
+    if parameters.y_mean is not None and parameters.y_scale is not None:
+        content["y_mean"], content["y_scale"] = parameters.y_mean.astype("<f8"), parameters.y_scale.astype("<f8")
+    if feature_names is not None:
+        content["feature_names"] = np.array(feature_names)
+    for number, layer in enumerate(parameters.layers):
+        content[f"layers/{number}/weights"] = layer.weights
+        content[f"layers/{number}/biases"] = layer.biases.astype("<i4")
+        content[f"layers/{number}/multipliers"] = layer.multipliers.astype("<i4")
+        content[f"layers/{number}/shift"] = np.array(layer.shift, dtype="<i4")
+        if layer.table is not None:
+            content[f"layers/{number}/table"] = layer.table.astype("<i2")
+    _write_file(path, content)
+
+
+def _write_file(path: str | os.PathLike[str], content: Mapping[str, NDArray[Any]]) -> None:
     with replacing(path) as file:
         call_uninterrupted(lambda: _write(file, content))
 
@@ -113,23 +150,91 @@ def _write(file: BinaryIO, content: Mapping[str, NDArray[Any]]) -> None:
 
 def read(path: str | os.PathLike[str]) -> SavedNetwork:
     """Read a network; see `nnpy.load`."""
+    return _read_file(path, _read)
+
+
+def read_quantized(path: str | os.PathLike[str]) -> tuple[QuantizedParameters, tuple[str, ...] | None]:
+    """Read a network of integers, and the names of its inputs; see `nnpy.QuantizedNetwork.load`."""
+    return _read_file(path, _read_quantized)
+
+
+def is_quantized(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says that it holds a network of integers."""
     with open_regular(path) as file:
         content = file.read()
     try:
-        return call_uninterrupted(lambda: _read(content))
+        return NpzReader(content).text("format") == _QUANTIZED_KIND
+    except Exception:  # a damaged file may raise almost anything
+        return False
+
+
+def _read_file(path: str | os.PathLike[str], parse: Callable[[bytes], _T]) -> _T:
+    with open_regular(path) as file:
+        content = file.read()
+    try:
+        return call_uninterrupted(lambda: parse(content))
     except Exception as error:  # a damaged file may raise almost anything
         raise ValueError(f"{os.fspath(path)} is not a network that nnpy saved: {error}") from error
 
 
-def _read(content: bytes) -> SavedNetwork:
+def _open(content: bytes, kind: str, expected_version: int) -> NpzReader:
+    """Return the arrays of a file, if it holds a network of that kind in that version of its format."""
     if not zipfile.is_zipfile(io.BytesIO(content)):
         raise ValueError("it is no .npz file")
     file = NpzReader(content)
-    if "format" not in file or file.text("format") != _KIND:
-        raise ValueError("it holds other arrays")
+    found = file.text("format") if "format" in file else ""
+    if found != kind:
+        cure = {
+            _KIND: "it holds a network of floats, which nnpy.load reads",
+            _QUANTIZED_KIND: "it holds a network of 8-bit integers, which nnpy.QuantizedNetwork.load reads",
+        }
+        raise ValueError(cure.get(found, "it holds other arrays"))
     version = int(file.array("version", "iu", ()))
-    if version != _FORMAT:
-        raise ValueError(f"its format is {version}, and this version of nnpy reads format {_FORMAT}")
+    if version != expected_version:
+        raise ValueError(f"its format is {version}, and this version of nnpy reads format {expected_version}")
+    return file
+
+
+def _read_feature_names(file: NpzReader, num_inputs: int) -> tuple[str, ...] | None:
+    return tuple(file.array("feature_names", "U", (num_inputs,)).tolist()) if "feature_names" in file else None
+
+
+def _read_quantized(content: bytes) -> tuple[QuantizedParameters, tuple[str, ...] | None]:
+    file = _open(content, _QUANTIZED_KIND, _QUANTIZED_FORMAT)
+    sizes = check_layer_sizes(file.array("layer_sizes", "iu", (None,)).tolist())
+    layers = []
+    for number, (inputs, outputs) in enumerate(pairwise(sizes)):
+        prefix = f"layers/{number}"
+        table = file.array(f"{prefix}/table", "<i2", (TABLE_SIZE,)) if f"{prefix}/table" in file else None
+        layers.append(
+            QuantizedLayer(
+                file.array(f"{prefix}/weights", "|i1", (outputs, inputs)),
+                file.array(f"{prefix}/biases", "<i4", (outputs,)),
+                file.array(f"{prefix}/multipliers", "<i4", (outputs,)),
+                int(file.array(f"{prefix}/shift", "<i4", ())),
+                table,
+            )
+        )
+    num_ranges = len(file.array("low", "<f4", (None,)))
+    if num_ranges not in (1, sizes[0]):
+        raise ValueError(f"it has {num_ranges} ranges for {sizes[0]} inputs")
+    parameters = QuantizedParameters(
+        layer_sizes=sizes,
+        activations=check_activations(file.array("activations", "U", (len(sizes) - 1,)).tolist(), len(sizes) - 1),
+        low=file.array("low", "<f4", (num_ranges,)),
+        inverse_step=file.array("inverse_step", "<f4", (num_ranges,)),
+        layers=tuple(layers),
+        output_scale=float(file.array("output_scale", "<f8", ())),
+        y_mean=file.array("y_mean", "<f8", (sizes[-1],)) if "y_mean" in file else None,
+        y_scale=file.array("y_scale", "<f8", (sizes[-1],)) if "y_mean" in file else None,
+        method=file.text("method"),
+    )
+    check_parameters(parameters)
+    return parameters, _read_feature_names(file, sizes[0])
+
+
+def _read(content: bytes) -> SavedNetwork:
+    file = _open(content, _KIND, _FORMAT)
     sizes = check_layer_sizes(file.array("layer_sizes", "iu", (None,)).tolist())
     num_parameters = sum((rows + 1) * columns for rows, columns in pairwise(sizes))
     optimizer = _read_optimizer(file) if "optimizer/class" in file else None
@@ -140,9 +245,7 @@ def _read(content: bytes) -> SavedNetwork:
         parameters=file.array("parameters", "<f4", (num_parameters,)),
         scaler=_read_scaler(file, sizes),
         choices=_read_choices(file),
-        feature_names=tuple(file.array("feature_names", "U", (sizes[0],)).tolist())
-        if "feature_names" in file
-        else None,
+        feature_names=_read_feature_names(file, sizes[0]),
         optimizer=optimizer,
         optimizer_state=state,
         checkpoint=_read_checkpoint(file, num_parameters) if "checkpoint/settings" in file else {},

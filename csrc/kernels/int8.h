@@ -63,8 +63,8 @@ typedef struct {
     /* out[j] = (sums[j] multiplier[j] + 2^(shift - 1)) >> shift, limited to 0 and 255: one rounding, of ties towards larger numbers.
      * sums[j] is limited to less than 2^shift before.
      *
-     * sums, multiplier       (n,) each; multipliers are positive; n is a multiple of 16
-     * shift                  24 to 62
+     * sums, multiplier       (n,) each; multipliers are from 2^18; n is a multiple of 16
+     * shift                  1 to 62
      * out                    (n,); written */
     void (*requantize)(const int32_t *sums, const int32_t *multiplier, int shift, uint8_t *out, size_t n);
 
