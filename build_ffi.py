@@ -122,7 +122,7 @@ typedef struct {
 } NNQuantizedLayer;
 typedef struct NNQuantized NNQuantized;
 NNQuantized *nn_quantized_alloc(size_t num_layers, const NNQuantizedLayer *layers, const float *low, const float *inverse_step,
-                                double output_scale);
+                                float output_scale);
 void nn_quantized_free(NNQuantized *q);
 void nn_quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out);
 int nn_quantized_predict(const NNQuantized *q, Matrix in, const uint8_t *integers_in, Matrix out, int32_t *integers_out,

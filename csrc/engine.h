@@ -265,11 +265,11 @@ typedef struct NNQuantized NNQuantized; /* a network, its weights packed for the
  * times the sum of |w_jk| is at most 2^31 - 1.
  *
  * low, inverse_step   (inputs,) each: an input x becomes the integer nearest to (x - low) inverse_step, limited to 0 and 255
- * output_scale        an output is the integer times output_scale
+ * output_scale        an output is the integer, rounded to float, times output_scale
  *
  * Returns NULL if there is not enough memory. */
 NNQuantized *nn_quantized_alloc(size_t num_layers, const NNQuantizedLayer *layers, const float *low, const float *inverse_step,
-                                double output_scale);
+                                float output_scale);
 void nn_quantized_free(NNQuantized *q);
 
 /* Turns inputs into integers.

@@ -28,7 +28,7 @@ struct NNQuantized {
     size_t sums_size;             /* sums of a row, for the widest layer */
     size_t work_per_sample;
     float *low, *inverse_step;    /* (num_inputs,) each */
-    double output_scale;
+    float output_scale;
     Layer *layers;                /* (num_layers,) */
 };
 
@@ -123,7 +123,7 @@ static void fill_layer(Layer *to, const NNQuantizedLayer *from)
 }
 
 NNQuantized *nn_quantized_alloc(size_t num_layers, const NNQuantizedLayer *layers, const float *low, const float *inverse_step,
-                                double output_scale)
+                                float output_scale)
 {
     Block block = {NULL, 0, 0};
     NNQuantized *q;
@@ -211,7 +211,7 @@ static void finish_sample(const Prediction *p, const Layer *layer, int32_t *sums
         memcpy(p->integers_out + sample * num, sums, num * sizeof(int32_t));
     }
     for (size_t j = 0; p->out.data != NULL && j < num; j++) {
-        MAT_AT(p->out, sample, j) = (float)(sums[j] * p->q->output_scale);
+        MAT_AT(p->out, sample, j) = (float)sums[j] * p->q->output_scale;
     }
 }
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._atomic_write import replacing
+from nnpy._c_source import array, check_class_names, check_name, class_name_function, functions, has_classes
 from nnpy._losses import Loss, check_loss
 from nnpy._metrics import class_threshold
 from nnpy._model import Model
@@ -21,7 +20,6 @@ from nnpy._version import __version__
 
 __all__ = ["export_c"]
 
-_LINE = 118  # characters of a line of numbers
 _SELFTEST_FLOATS = 2048  # of the inputs of the self-test, about
 _SELFTEST_MAX = 8
 
@@ -60,7 +58,7 @@ class _Source:
     @property
     def has_classes(self) -> bool:
         """Whether the outputs stand for classes."""
-        return self.sizes[-1] > 1 or class_threshold(self.model.activations[-1]) is not None
+        return has_classes(self.model.activations[-1], self.sizes[-1])
 
 
 def export_c(
@@ -76,8 +74,8 @@ def export_c(
     """Write the file; see `NeuralNetwork.export_c`."""
     source = _Source(
         model,
-        _check_name(name),
-        _check_class_names(model, class_names),
+        check_name(name),
+        check_class_names(model.activations[-1], model.layer_sizes[-1], class_names),
         _test_inputs(model, test_inputs),
         _check_training(model, loss, training=training),
     )
@@ -90,32 +88,6 @@ def export_c(
 
 
 # ---- The arguments ----
-
-
-def _check_name(name: str) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"name must be a string, got {name!r}")
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name) or "__" in name or name.endswith("_"):
-        raise ValueError(
-            "name must be a C identifier of lower-case letters, digits and single underscores, which begins with a letter and "
-            f"has at most 31 characters, got {name!r}"
-        )
-    return name
-
-
-def _check_class_names(model: Model, names: Sequence[str] | None) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    given: tuple[Any, ...] = (None,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
-    if not all(isinstance(name, str) for name in given):
-        raise TypeError(f"class_names must be a sequence of strings, got {names!r}")
-    num_outputs, last = model.layer_sizes[-1], model.activations[-1]
-    num_classes = 2 if num_outputs == 1 else num_outputs
-    if num_outputs == 1 and class_threshold(last) is None:
-        raise ValueError(f'class_names need classes; the network has a single output that is "{last}"')
-    if len(given) != num_classes:
-        raise ValueError(f"class_names must have a name for each of the {num_classes} classes, got {len(given)}")
-    return given
 
 
 def _test_inputs(model: Model, given: ArrayLike | None) -> NDArray[np.float32]:
@@ -266,22 +238,15 @@ def _implementation(source: _Source, predict: _Function, train: _Function | None
 """
     for number, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
         shape = f"({w.shape[1]}, {w.shape[0]}): a row for each output"
-        yield _array(f"{name}_weights_{number}", "float", w.T.ravel(), shape, is_const=source.loss is None)
-        yield _array(f"{name}_biases_{number}", "float", b, f"({len(b)},)", is_const=source.loss is None)
+        yield array(f"{name}_weights_{number}", "float", w.T.ravel(), shape, is_const=source.loss is None)
+        yield array(f"{name}_biases_{number}", "float", b, f"({len(b)},)", is_const=source.loss is None)
     yield from _scaler_constants(source)
-    yield _functions(source)
+    yield functions("predict.c", _needed_functions(source), name)
     yield predict.text
     if source.has_classes:
         yield _classify(source)
     if source.class_names is not None:
-        quoted = ", ".join(_quoted(class_name) for class_name in source.class_names)
-        yield f"""
-const char *{name}_class_name(int number)
-{{
-    static const char *const names[{macro}_NUM_CLASSES] = {{{quoted}}};
-    return names[number];
-}}
-"""
+        yield class_name_function(name, source.class_names)
     if train is not None:
         yield train.text
     yield _selftest(source)
@@ -296,40 +261,27 @@ def _scaler_constants(source: _Source) -> Iterator[str]:
     if scaler is None:
         return
     if source.scales_x:
-        yield _array(f"{name}_x_mean", "double", scaler.x_mean, f"({len(scaler.x_mean)},)")
-        yield _array(f"{name}_x_scale", "double", scaler.x_scale, f"({len(scaler.x_scale)},)")
+        yield array(f"{name}_x_mean", "double", scaler.x_mean, f"({len(scaler.x_mean)},)")
+        yield array(f"{name}_x_scale", "double", scaler.x_scale, f"({len(scaler.x_scale)},)")
     if scaler.y_mean is not None and scaler.y_scale is not None:
-        yield _array(f"{name}_y_mean", "double", scaler.y_mean, f"({len(scaler.y_mean)},)")
-        yield _array(f"{name}_y_scale", "double", scaler.y_scale, f"({len(scaler.y_scale)},)")
+        yield array(f"{name}_y_mean", "double", scaler.y_mean, f"({len(scaler.y_mean)},)")
+        yield array(f"{name}_y_scale", "double", scaler.y_scale, f"({len(scaler.y_scale)},)")
 
 
-def _functions(source: _Source) -> str:
-    """Return the functions that the network needs, in the order of the file of all."""
-    text = files("nnpy").joinpath("data", "predict.c").read_text(encoding="ascii")
-    blocks = {block.partition(":")[0]: block.partition("\n") for block in text.split("//@ ")[1:]}
-    needs = {function: head.partition(":")[2].split() for function, (head, _, _) in blocks.items()}
-    used: set[str] = set()
-
-    def use(function: str) -> None:
-        if function not in used:
-            used.add(function)
-            for other in needs[function]:
-                use(other)
-
-    use("layer")
+def _needed_functions(source: _Source) -> Iterator[str]:
+    """Yield the functions that the network calls."""
+    yield "layer"
     for activation in source.model.activations:
         if activation != "linear":
-            use(activation)
+            yield activation
     if source.loss is not None:
-        use(source.loss.name)
-        use("update")
+        yield source.loss.name
+        yield "update"
         for number, activation in enumerate(source.model.activations):
             if number < len(source.sizes) - 2:
-                use("backward")
+                yield "backward"
             if activation not in {"linear", "softmax"} and _needs_slope(source, number):
-                use(f"{activation}_slope")
-    code = "".join(body for function, (_, _, body) in blocks.items() if function in used)
-    return re.sub(r"\bnet_", f"{source.name}_", re.sub(r"\bNET_", f"{source.macro}_", code))
+                yield f"{activation}_slope"
 
 
 class _Function(NamedTuple):
@@ -485,8 +437,8 @@ def _selftest(source: _Source) -> str:
     num = len(outputs)
     return f"""
 #ifndef {macro}_NO_SELFTEST
-{_array(f"{name}_test_inputs", "float", source.test_inputs.ravel(), f"({num}, {source.sizes[0]})")}
-{_array(f"{name}_test_outputs", output_type, outputs.ravel(), f"({num}, {source.sizes[-1]})")}
+{array(f"{name}_test_inputs", "float", source.test_inputs.ravel(), f"({num}, {source.sizes[0]})")}
+{array(f"{name}_test_outputs", output_type, outputs.ravel(), f"({num}, {source.sizes[-1]})")}
 int {name}_selftest(void)
 {{
     {output_type} out[{macro}_NUM_OUTPUTS];
@@ -499,29 +451,3 @@ int {name}_selftest(void)
 }}
 #endif
 """
-
-
-def _array(name: str, kind: str, values: NDArray[Any], shape: str, *, is_const: bool = True) -> str:
-    """Return the definition of an array, its numbers with as many digits as give back their bits."""
-    digits, suffix = (9, "f") if kind == "float" else (17, "")
-    lines, line = [], "   "
-    for value in values.tolist():
-        text = f"{value:.{digits}g}"
-        number = (text if re.search(r"[.e]", text) else text + ".0") + suffix + ","
-        if len(line) + len(number) + 1 > _LINE:
-            lines.append(line)
-            line = "   "
-        line += " " + number
-    lines.append(line)
-    body = "\n".join(lines)
-    return f"static {'const ' * is_const}{kind} {name}[{values.size}] = {{ /* {shape} */\n{body}\n}};\n"
-
-
-def _quoted(text: str) -> str:
-    """Return a string literal. What is not ASCII is written as the bytes of UTF-8, in octal."""
-    characters = []
-    for byte in text.encode("utf-8"):
-        character = chr(byte)
-        is_plain = 32 <= byte < 127 and character not in '"\\?'
-        characters.append(character if is_plain else f"\\{byte:03o}")
-    return f'"{"".join(characters)}"'

@@ -203,7 +203,7 @@ def _last_layer(layer: _FloatLayer) -> tuple[QuantizedLayer, float]:
         rounded = _round(layer)
         largest = largest_sums(rounded.weights, rounded.biases) * rounded.unit
         # The smallest scale with which no output leaves 32 bits and no multiplier is above 1.
-        scale = max(float(largest.max()) / (2**31 - 2**16), float(rounded.unit.max()))
+        scale = _float32(max(float(largest.max()) / (2**31 - 2**16), float(rounded.unit.max()) * (1 + 2.0**-20)))
         return QuantizedLayer(rounded.weights, rounded.biases, *_multipliers(rounded.unit / scale), None), scale
     if activation in {"sigmoid", "tanh"}:
         low, high = _trimmed(activation, (-16.0, 16.0), 2.0**-16)
@@ -212,7 +212,7 @@ def _last_layer(layer: _FloatLayer) -> tuple[QuantizedLayer, float]:
         low, high = _value_range(layer.z, "max")
         low, high = low - (high - low) / 2, high + (high - low) / 2
         low, high = _trimmed(activation, (low, high), 2.0**-16)
-        scale = _positive(np.abs(_activate(activation, np.linspace(low, high, TABLE_SIZE))).max()) / 32767
+        scale = _float32(_positive(np.abs(_activate(activation, np.linspace(low, high, TABLE_SIZE))).max()) / 32767)
     values = _activate(activation, np.linspace(low, high, TABLE_SIZE))
     table = np.clip(np.rint(values / scale), -32768, 32767).astype(np.int16)
     return _table_layer(layer, (low, high), table), scale
@@ -278,6 +278,11 @@ def _multipliers(quotients: Array) -> tuple[NDArray[np.int32], int]:
         raise ValueError("the activations of a layer are too small for its weights to quantize them")
     multipliers = np.rint(np.ldexp(quotients, shift))
     return np.clip(multipliers, 2**18, 2**31 - 1).astype(np.int32), shift
+
+
+def _float32(number: float) -> float:
+    """Return the nearest number that a float can be."""
+    return float(np.float32(number))
 
 
 def _positive(width: float) -> float:

@@ -69,7 +69,7 @@ class QuantizedParameters(NamedTuple):
         inputs.
     layers : tuple of QuantizedLayer
     output_scale : float
-        What 1 stands for in the integers of the outputs.
+        What 1 stands for in the integers of the outputs; a number that float32 can hold.
     y_mean, y_scale : ndarray of float64, shape (n_outputs,), or None
         Where targets are scaled, an output a is a * y_scale + y_mean.
     method : str

@@ -118,7 +118,7 @@ def write_quantized(
         "activations": np.array(parameters.activations),
         "low": parameters.low.astype("<f4"),
         "inverse_step": parameters.inverse_step.astype("<f4"),
-        "output_scale": np.array(parameters.output_scale, dtype="<f8"),
+        "output_scale": np.array(parameters.output_scale, dtype="<f4"),
         "method": np.array(parameters.method),
     }
     if parameters.y_mean is not None and parameters.y_scale is not None:
@@ -224,7 +224,7 @@ def _read_quantized(content: bytes) -> tuple[QuantizedParameters, tuple[str, ...
         low=file.array("low", "<f4", (num_ranges,)),
         inverse_step=file.array("inverse_step", "<f4", (num_ranges,)),
         layers=tuple(layers),
-        output_scale=float(file.array("output_scale", "<f8", ())),
+        output_scale=float(file.array("output_scale", "<f4", ())),
         y_mean=file.array("y_mean", "<f8", (sizes[-1],)) if "y_mean" in file else None,
         y_scale=file.array("y_scale", "<f8", (sizes[-1],)) if "y_mean" in file else None,
         method=file.text("method"),

@@ -18,7 +18,7 @@ LAYERS = [
     ["_validation"],
     ["_arrays"],
     ["_activations", "_backend", "_history", "_losses", "_metrics", "_optimizers", "_samples", "_scaler", "_schedules"],
-    ["_model", "_quantized_model"],
+    ["_c_source", "_model", "_quantized_model"],
     ["_training.*", "_inspection", "_export_c", "_export_int8", "_quantization", "_serialization"],
     ["_quantized_network"],
     ["_network"],
