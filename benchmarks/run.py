@@ -67,6 +67,12 @@ ROWS = {
     "many-one-by-one": Row("64 networks 8-16-1, Adam, 500 rows, 20 epochs, one after another", ("nnpy", "torch")),
     "predict-one": Row("predict 1 row, 4-16-2", PREDICTION, 1.0e-6),
     "predict-many": Row("predict 10,000 rows, 784-128-10", PREDICTION, 0.010, samples=10_000),
+    "predict-int8": Row(
+        "predict 10,000 rows, 784-128-10, 8-bit integers",
+        ("nnpy", "torch", "onnxruntime"),
+        10_000 / 3e6,
+        samples=10_000,
+    ),
     "import": Row("import, after NumPy", ("nnpy", "torch", "sklearn", "jax", "onnxruntime"), 0.015),
 }
 NAMES = {

@@ -15,7 +15,17 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from workloads import WORKLOADS, Digits, ManyNetworks, Prediction, Regression, Training, VerificationError, Xor
+from workloads import (
+    WORKLOADS,
+    Digits,
+    ManyNetworks,
+    Prediction,
+    QuantizedPrediction,
+    Regression,
+    Training,
+    VerificationError,
+    Xor,
+)
 
 LIBRARIES = ("nnpy", "jax", "torch", "sklearn", "numpy", "onnxruntime", "book", "pure_python")
 OURS = ("book", "pure_python")  # no package has these names, so that their modules need no underscore
@@ -50,7 +60,8 @@ def measure_training(library: Any, workload: Training) -> list[float]:
 
 def measure_prediction(library: Any, workload: Prediction) -> list[float]:
     """Return the seconds of a prediction."""
-    predict = library.prediction(workload)
+    is_quantized = isinstance(workload, QuantizedPrediction)
+    predict = (library.quantized_prediction if is_quantized else library.prediction)(workload)
     workload.verify(predict())
     calls = range(workload.calls)
 

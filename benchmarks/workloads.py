@@ -114,6 +114,17 @@ class Prediction:
             raise VerificationError("the outputs are wrong")
 
 
+@dataclass(frozen=True)
+class QuantizedPrediction(Prediction):
+    """The outputs of the same network with weights and inputs of 8 bits."""
+
+    def verify(self, outputs: ArrayLike) -> None:
+        """Compare the outputs, shape (n, n_out), with probabilities computed in float64."""
+        expected = softmax(layer_outputs(*initial_parameters(self.sizes), self.inputs())[-1])
+        if not np.abs(np.asarray(outputs) - expected).max() < 0.02:
+            raise VerificationError("the outputs are wrong")
+
+
 class Xor:
     """Full-batch gradient descent on XOR: the blog post's 2-2-1 sigmoid network, data and learning rate."""
 
@@ -242,6 +253,7 @@ WORKLOADS: dict[str, Workload] = {
     "many-one-by-one": ManyNetworks(together=False),
     "predict-one": Prediction((4, 16, 2), 1, calls=5000, repetitions=7),
     "predict-many": Prediction((784, 128, 10), 10_000, calls=1, repetitions=15),
+    "predict-int8": QuantizedPrediction((784, 128, 10), 10_000, calls=1, repetitions=15),
 }
 
 

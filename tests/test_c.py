@@ -57,7 +57,7 @@ def test_header_compiles_without_warnings(tmp_path, language, flags):
     assert run(build(tmp_path, source, language, *WARNINGS, *flags)).returncode == 0
 
 
-HEADERS = ["kernels/kernels.h", *sorted(path.name for path in CSRC.glob("*.h") if path.name != "nn.h")]
+HEADERS = ["kernels/int8.h", "kernels/kernels.h", *sorted(path.name for path in CSRC.glob("*.h") if path.name != "nn.h")]
 
 
 @pytest.mark.parametrize("language", ["c99", "c++"])
@@ -145,6 +145,31 @@ def test_engine_has_the_bits_of_other_machines(engine_program):
     result = run(engine_program, "hash")
     assert result.returncode == 0, result.stdout
     assert result.stdout.split() == (C / "hashes.txt").read_text().split()
+
+
+def test_networks_of_8_bit_integers(tmp_path, library_objects):
+    result = run(build(tmp_path, [C / "test_quantized.c", *library_objects], "c99", *WARNINGS), "200")
+    assert re.fullmatch(r"seed \d+\n", result.stdout), result.stdout + result.stderr
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("source", "right", "wrong", "message"),
+    [
+        ("kernels/int8_portable.c", "((uint64_t)1 << (shift - 1))", "(uint64_t)0", "requantize"),
+        ("kernels/int8_portable.c", "value > 255 ? 255", "value > 254 ? 254", "requantize"),
+        ("quantized.c", "halvings < 15", "halvings < 9", "network"),
+    ],
+    ids=["rounding", "limit", "softmax"],
+)
+def test_the_test_of_8_bit_integers_notices_a_defect(tmp_path, library_objects, source, right, wrong, message):
+    text = (CSRC / source).read_text()
+    assert text.count(right) == 1
+    copied = tmp_path / Path(source).name
+    copied.write_text(text.replace(right, wrong))
+    others = [path for path in library_objects if path.name != f"{copied.stem}.o"]
+    result = run(build(tmp_path, [copied, C / "test_quantized.c", *others], "c99", f"-I{CSRC / 'kernels'}"), "40")
+    assert (result.returncode, message in result.stdout) == (1, True)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86 has the x87 unit")

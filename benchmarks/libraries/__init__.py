@@ -7,6 +7,8 @@ training(workload)
     weights, shape (n_in, n_out) for each layer. The second, which is timed, trains for one epoch on shuffled data.
 prediction(workload)
     A function that returns the outputs, shape (n, n_out).
+quantized_prediction(workload)
+    The same, with weights and inputs of 8 bits.
 xor(workload, iterations)
     A function that trains from the initial parameters and returns the outputs, shape (4, 1). The module's XOR_ITERATIONS says
     how many iterations are timed.

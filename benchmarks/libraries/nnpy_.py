@@ -39,6 +39,12 @@ def prediction(workload: Prediction) -> Callable[[], Array]:
     return lambda: net.predict(x)
 
 
+def quantized_prediction(workload: Prediction) -> Callable[[], Array]:
+    x = workload.inputs()
+    q = network(workload.sizes, "relu", "softmax").quantize(x[:1000])
+    return lambda: q.predict(x)
+
+
 def xor(workload: Xor, iterations: int) -> Callable[[], Array]:
     net = nnpy.NeuralNetwork([2, 2, 1])
 

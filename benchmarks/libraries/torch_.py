@@ -64,6 +64,18 @@ def prediction(workload: Prediction) -> Callable[[], torch.Tensor]:
     return predict
 
 
+def quantized_prediction(workload: Prediction) -> Callable[[], torch.Tensor]:
+    net = network(workload.sizes, torch.nn.ReLU)
+    quantized = torch.ao.quantization.quantize_dynamic(net, {torch.nn.Linear}, dtype=torch.qint8)
+    x = torch.from_numpy(workload.inputs())
+
+    def predict() -> torch.Tensor:
+        with torch.inference_mode():
+            return torch.softmax(quantized(x), dim=1)
+
+    return predict
+
+
 def xor(workload: Xor, iterations: int) -> Callable[[], Array]:
     x, y = torch.from_numpy(workload.x), torch.from_numpy(workload.y)
 

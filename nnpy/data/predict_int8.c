@@ -16,7 +16,7 @@ static void net_sums(const uint8_t *x, size_t num_inputs, const int8_t *w, const
             memcpy(&a, x + k, sizeof a);
             memcpy(&b, w + k, sizeof b);
             sum = __smlad(__uxtb16(a), __sxtb16(b), sum);
-            sum = __smlad(__uxtb16(__ror(a, 8)), __sxtb16(__ror(b, 8)), sum);
+            sum = __smlad(__uxtb16(a >> 8), __sxtb16(b >> 8), sum);
         }
         for (; k < num_inputs; k++) {
             sum += (int32_t)x[k] * w[k];

@@ -19,6 +19,14 @@ def export_all(folder):
     net.export_c(folder / "scaled.h", name="scaled", test_inputs=inputs)
     net = nnpy.NeuralNetwork([3, 6, 3, 1], ["silu", "softplus", "sigmoid"], seed=3)
     net.export_c(folder / "small.h", name="small", test_inputs=inputs)
+    net = nnpy.NeuralNetwork([3, 7, 6, 3], ["tanh", "relu", "softmax"], seed=4)
+    net.quantize(inputs).export_c(folder / "int8_classes.h", name="int8_classes", test_inputs=inputs)
+    net = nnpy.NeuralNetwork([5, 6, 4, 2], ["relu", "gelu", "linear"], seed=5)
+    inputs = np.float32([[i * j % 7 - 3 for j in range(1, 6)] for i in range(12)])
+    net.fit_scaler(inputs, np.float32([[1000, 1], [1004, 3], [1001, -8]]))
+    net.quantize(inputs).export_c(folder / "int8_scaled.h", name="int8_scaled", test_inputs=inputs)
+    net = nnpy.NeuralNetwork([5, 3, 1], ["sigmoid", "sigmoid"], seed=6)
+    net.quantize(inputs).export_c(folder / "int8_small.h", name="int8_small", test_inputs=inputs)
 
 
 if __name__ == "__main__":

@@ -252,6 +252,7 @@ def check_engine(target: Target, folder: Path) -> str:
     wrap = "" if NO_WRAP in target.options else WRAP
     engine = build(target, folder, "engine", [*library, ROOT / "tests" / "c" / "test_engine.c"], wrap)
     names = build(target, folder, "names", [*library, HERE / "instruction_sets.c"])
+    quantized = build(target, folder, "quantized", [*library, ROOT / "tests" / "c" / "test_quantized.c"])
     ieee754 = build(target, folder, "ieee754", [*library, ROOT / "tests" / "c" / "test_ieee754.c"])
     nn = build(target, folder, "nn", [ROOT / "tests" / "c" / "test_nn.c"])
     check_exported(target, folder)
@@ -265,6 +266,7 @@ def check_engine(target: Target, folder: Path) -> str:
     for mode in target.modes:
         run(target, engine, mode)
     run(target, engine, str(target.problems))
+    run(target, quantized, str(target.problems))
     run(target, ieee754, "20000")
     run(target, nn)
     return f"equal ({', '.join(isas.split())}; {threads}; {target.problems} problems)"
