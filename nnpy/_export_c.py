@@ -259,6 +259,9 @@ def _implementation(source: _Source, predict: _Function, train: _Function | None
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16 && !defined({macro}_FAST)
 #error "arithmetic must round to float: compile for 32-bit x86 with -msse2 -mfpmath=sse"
 #endif
+#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8 && !defined({macro}_FAST)
+#error "double is shorter than 64 bits, so the results cannot be exact: define {macro}_FAST, which may change the last digits"
+#endif
 
 """
     for number, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):

@@ -288,6 +288,16 @@ def test_fast_math_is_refused(tmp_path):
     assert "-ffast-math changes the results: define NET_FAST if that is wanted" in result.stderr
 
 
+def test_a_double_of_four_bytes_is_refused(tmp_path):
+    """As of avr-gcc. The exact multiply-add would read beyond it; without it, no double is needed but for a scaler."""
+    nnpy.NeuralNetwork([3, 2], seed=0).export_c(tmp_path / "net.h")
+    (tmp_path / "one.c").write_text('#define NET_IMPLEMENTATION\n#include "net.h"\n')
+    command = ["cc", "-U__SIZEOF_DOUBLE__", "-D__SIZEOF_DOUBLE__=4", "-c", "one.c"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "double is shorter than 64 bits, so the results cannot be exact: define NET_FAST" in result.stderr
+    assert subprocess.run([*command, "-DNET_FAST"], check=False, cwd=tmp_path).returncode == 0
+
+
 def test_only_what_is_needed_is_written(tmp_path):
     sizes = {}
     for name, other in itertools.product(["relu", "gelu"], ["linear", "softmax"]):

@@ -61,6 +61,9 @@ int classes_selftest(void);
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16 && !defined(CLASSES_FAST)
 #error "arithmetic must round to float: compile for 32-bit x86 with -msse2 -mfpmath=sse"
 #endif
+#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8 && !defined(CLASSES_FAST)
+#error "double is shorter than 64 bits, so the results cannot be exact: define CLASSES_FAST, which may change the last digits"
+#endif
 
 static const float classes_weights_0[12] = { /* (4, 3): a row for each output */
     0.288384408f, -0.344031841f, -0.21378389f, -0.147347435f, 0.110583261f, 0.441361099f, -0.071263656f,

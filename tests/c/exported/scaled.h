@@ -58,6 +58,9 @@ int scaled_selftest(void);
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16 && !defined(SCALED_FAST)
 #error "arithmetic must round to float: compile for 32-bit x86 with -msse2 -mfpmath=sse"
 #endif
+#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8 && !defined(SCALED_FAST)
+#error "double is shorter than 64 bits, so the results cannot be exact: define SCALED_FAST, which may change the last digits"
+#endif
 
 static const float scaled_weights_0[15] = { /* (5, 3): a row for each output */
     -0.283809453f, 0.473421395f, -0.264673203f, 0.455787063f, 0.454231888f, 0.103817508f, -0.145621374f, 0.085452728f,

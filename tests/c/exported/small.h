@@ -58,6 +58,9 @@ int small_selftest(void);
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16 && !defined(SMALL_FAST)
 #error "arithmetic must round to float: compile for 32-bit x86 with -msse2 -mfpmath=sse"
 #endif
+#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8 && !defined(SMALL_FAST)
+#error "double is shorter than 64 bits, so the results cannot be exact: define SMALL_FAST, which may change the last digits"
+#endif
 
 static const float small_weights_0[18] = { /* (6, 3): a row for each output */
     0.364147961f, 0.0133683924f, -0.129103243f, -0.074952431f, 0.333588332f, 0.23858729f, -0.114531025f, -0.28070733f,
