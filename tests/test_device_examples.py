@@ -338,13 +338,13 @@ def sine():
 
 def test_sketch_on_a_board_of_32_bits(tmp_path):
     """A Cortex-M0+, whose floats are the library's: the same bits."""
-    need(*ARM, "arm-none-eabi-g++")
+    need(*ARM)
     options = "-mthumb -mcpu=cortex-m0plus -O2 -ffunction-sections -Wall -Wextra -Werror"
     call(f"arm-none-eabi-gcc {options} -c -o board.o", FIRMWARE / "board.c", folder=tmp_path)
     options += " -std=gnu++11 -fno-exceptions -fno-rtti -nostartfiles -specs=nano.specs -Wl,--gc-sections -o sketch.elf"
     includes = [f"-I{folder}" for folder in (FIRMWARE, DEVICES, ROOT / "examples" / "arduino" / "sine")]
     sources = [DEVICES / "sketch.cpp", "board.o", "-T", FIRMWARE / "board.ld"]
-    call(f"arm-none-eabi-g++ {options}", *includes, *sources, folder=tmp_path)
+    call(f"arm-none-eabi-gcc {options}", *includes, *sources, folder=tmp_path)
     lines = qemu(tmp_path / "sketch.elf", board="mps2-an385")
     out = np.array([int(line, 16) for line in lines], np.uint32).view(np.float32)
     np.testing.assert_array_equal(out, sine())
@@ -355,14 +355,15 @@ def test_sketch_on_an_uno(tmp_path, start_process):
     need("avr-gcc", "avr-size", "simavr", ARDUINO)
     core = ARDUINO / "cores" / "arduino"
     macros = "-DF_CPU=16000000L -DARDUINO=10807 -DARDUINO_AVR_UNO -DARDUINO_ARCH_AVR"
-    gcc = f"avr-gcc -mmcu=atmega328p -Os -ffunction-sections -fdata-sections {macros} -I{core} -I{ARDUINO}/variants/standard"
+    gcc = f"avr-gcc -mmcu=atmega328p -Os -ffunction-sections -fdata-sections {macros}"
+    includes = [f"-I{core}", f"-I{ARDUINO}/variants/standard"]
     cpp = "-std=gnu++11 -fno-exceptions -fno-threadsafe-statics"
-    call(f"{gcc} -std=gnu11 -w -c", core / "wiring.c", core / "hooks.c", folder=tmp_path)
+    call(f"{gcc} -std=gnu11 -w -c", *includes, core / "wiring.c", core / "hooks.c", folder=tmp_path)
     names = ("main", "Print", "HardwareSerial", "HardwareSerial0", "abi", "new")
-    call(f"{gcc} {cpp} -w -c", *(core / f"{name}.cpp" for name in names), folder=tmp_path)
+    call(f"{gcc} {cpp} -w -c", *includes, *(core / f"{name}.cpp" for name in names), folder=tmp_path)
     sketch = ROOT / "examples" / "arduino" / "sine" / "sine.ino"
     options = "-Wall -Wextra -Werror -include Arduino.h -x c++ -c -o sine.o"
-    call(f"{gcc} {cpp} {options}", sketch, folder=tmp_path)
+    call(f"{gcc} {cpp} {options}", *includes, sketch, folder=tmp_path)
     call(f"{gcc} -o sine.elf -Wl,--gc-sections", *tmp_path.glob("*.o"), "-lm", folder=tmp_path)
     # The sketch never ends, and simavr writes what it prints to stderr.
     process = start_process(["sh", "-c", "exec simavr -m atmega328p -f 16000000 sine.elf 2>&1"], cwd=tmp_path)
@@ -386,12 +387,13 @@ def test_exported_networks_on_an_avr(tmp_path, name, output, limit):
     need("avr-gcc", "simavr")
     macro = name.upper()
     macros = f'-DNAME={name} -DMACRO={macro} -DOUTPUT={output} -DHEADER="{name}.h" -D{macro}_IMPLEMENTATION'
-    command = f"avr-gcc -mmcu=atmega328p -std=gnu99 -Os -Wall -Wextra -Werror {macros} -I{ROOT}/tests/c/exported"
-    refused = run(command, DEVICES / "exported_avr.c", folder=tmp_path)
+    command = f"avr-gcc -mmcu=atmega328p -std=gnu99 -Os -Wall -Wextra -Werror {macros}"
+    arguments = ["-I", ROOT / "tests" / "c" / "exported", DEVICES / "exported_avr.c"]
+    refused = run(command, *arguments, folder=tmp_path)
     assert refused.returncode != 0
     error = f"double is shorter than 64 bits, so the results cannot be exact: define {macro}_FAST"
     assert error in refused.stdout
-    call(command, f"-D{macro}_FAST", "-o", "net.elf", DEVICES / "exported_avr.c", folder=tmp_path)
+    call(f"{command} -D{macro}_FAST -o net.elf", *arguments, folder=tmp_path)
     text = call("simavr -m atmega328p -f 16000000 net.elf", folder=tmp_path)
     num, error = map(int, re.search(r"(\d+) vectors, error (\d+)", text).groups())
     assert num == 6
