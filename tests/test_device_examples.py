@@ -255,6 +255,7 @@ def test_commands_of_a_page(copy, environment, page, programs, expected):
         pytest.importorskip("sklearn")
     commands = "".join(code_of(PAGES / f"{page}.md", "sh"))
     output = call("bash -euxc", commands, folder=copy, env=environment)
+    assert "warning" not in output
     for pattern in expected:
         assert re.search(pattern, output), output
 
