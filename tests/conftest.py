@@ -32,6 +32,12 @@ SLOW = (
     "test_defaults.py::test_cross_validation_has_the_same_result_on_any_number_of_threads",
     "test_defaults.py::test_three_lines_are_enough[iris",
     "test_defaults.py::test_three_lines_are_enough[wine",
+    "test_device_examples.py::test_commands_of_a_page",
+    "test_device_examples.py::test_ctest_notices_another_bit",
+    "test_device_examples.py::test_cycles_of_a_prediction",
+    "test_device_examples.py::test_firmware",
+    "test_device_examples.py::test_sketch_on_an_uno",
+    "test_device_examples.py::test_webassembly",
     "test_draw.py::test_concurrent_requests",
     "test_draw_page.py",  # a browser
     "test_ensemble.py::test_ctrl_c",

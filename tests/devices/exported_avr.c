@@ -1,0 +1,52 @@
+/* exported_avr.c: an exported network on an AVR, with NAME_FAST, which it needs. Prints the largest error of the test vectors, relative
+ * to the expected output where that is above 1, in units of 1e-9. The command line defines NAME (such as small), MACRO (SMALL),
+ * HEADER, OUTPUT (the type of an output), and SMALL_FAST and SMALL_IMPLEMENTATION. */
+#include <avr/interrupt.h>
+#include <avr/io.h>
+#include <avr/sleep.h>
+#include <stdio.h>
+
+#include HEADER
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define NUM_INPUTS JOIN(MACRO, _NUM_INPUTS)
+#define NUM_OUTPUTS JOIN(MACRO, _NUM_OUTPUTS)
+#define TEST_INPUTS JOIN(NAME, _test_inputs)
+#define TEST_OUTPUTS JOIN(NAME, _test_outputs)
+
+static int put(char character, FILE *file)
+{
+    (void)file;
+    while (!(UCSR0A & (1 << UDRE0))) {
+    }
+    UDR0 = (uint8_t)character;
+    return 0;
+}
+
+static FILE serial_port = FDEV_SETUP_STREAM(put, NULL, _FDEV_SETUP_WRITE);
+
+static OUTPUT magnitude(OUTPUT x)
+{
+    return x < 0 ? -x : x;
+}
+
+int main(void)
+{
+    OUTPUT out[NUM_OUTPUTS], largest = 0;
+    size_t i, j, num = sizeof TEST_INPUTS / sizeof TEST_INPUTS[0] / NUM_INPUTS;
+    for (i = 0; i < num; i++) {
+        JOIN(NAME, _predict)(TEST_INPUTS + i * NUM_INPUTS, out);
+        for (j = 0; j < NUM_OUTPUTS; j++) {
+            OUTPUT expected = TEST_OUTPUTS[i * NUM_OUTPUTS + j], scale = magnitude(expected);
+            OUTPUT error = magnitude(out[j] - expected) / (scale > 1 ? scale : 1);
+            largest = error > largest ? error : largest;
+        }
+    }
+    stdout = &serial_port;
+    UCSR0B = 1 << TXEN0;
+    printf("%u vectors, error %ld\n", (unsigned)num, (long)(1e9f * (float)largest));
+    cli();
+    sleep_mode(); /* without interrupts: ends simavr */
+    return 0;
+}
