@@ -57,7 +57,11 @@ def test_header_compiles_without_warnings(tmp_path, language, flags):
     assert run(build(tmp_path, source, language, *WARNINGS, *flags)).returncode == 0
 
 
-HEADERS = ["kernels/int8.h", "kernels/kernels.h", *sorted(path.name for path in CSRC.glob("*.h") if path.name != "nn.h")]
+HEADERS = [
+    "kernels/int8.h",
+    "kernels/kernels.h",
+    *sorted(path.name for path in CSRC.glob("*.h") if path.name != "nn.h"),
+]
 
 
 @pytest.mark.parametrize("language", ["c99", "c++"])
