@@ -112,7 +112,10 @@ class _CalibrationData:
         self.sums: list[NDArray[np.float32]] = []  # z of each layer
         self.means = [mean_and_scale(self.scaled)[0]]
         for number in range(len(model.activations)):
-            self.sums.append(_part(model, number + 1, "linear").predict(self.scaled))
+            z = _part(model, number + 1, "linear").predict(self.scaled)
+            if not np.isfinite(z).all():
+                raise ValueError("the activations of the network are not finite for these inputs")
+            self.sums.append(z)
             if number < len(model.activations) - 1:
                 a = _part(model, number + 1, model.activations[number]).predict(self.scaled)
                 self.means.append(mean_and_scale(a)[0])
@@ -275,7 +278,7 @@ def _multipliers(quotients: Array) -> tuple[NDArray[np.int32], int]:
     """Return integers and a shift with multiplier / 2^shift = quotient, about; the largest has 31 bits."""
     shift = min(62, 31 - math.frexp(float(quotients.max()))[1])
     if shift < 1:
-        raise ValueError("the activations of a layer are too small for its weights to quantize them")
+        raise ValueError("a layer has weights that are too large for its activation function to be quantized")
     multipliers = np.rint(np.ldexp(quotients, shift))
     return np.clip(multipliers, 2**18, 2**31 - 1).astype(np.int32), shift
 

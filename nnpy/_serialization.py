@@ -26,7 +26,7 @@ from nnpy._quantized_model import TABLE_SIZE, QuantizedLayer, QuantizedParameter
 from nnpy._scaler import Scaler
 from nnpy._validation import check_layer_sizes
 
-__all__ = ["SavedNetwork", "is_quantized", "read", "read_quantized", "write", "write_quantized"]
+__all__ = ["SavedNetwork", "read", "read_quantized", "write", "write_quantized"]
 
 _T = TypeVar("_T")
 
@@ -156,16 +156,6 @@ def read(path: str | os.PathLike[str]) -> SavedNetwork:
 def read_quantized(path: str | os.PathLike[str]) -> tuple[QuantizedParameters, tuple[str, ...] | None]:
     """Read a network of integers, and the names of its inputs; see `nnpy.QuantizedNetwork.load`."""
     return _read_file(path, _read_quantized)
-
-
-def is_quantized(path: str | os.PathLike[str]) -> bool:
-    """Whether a file says that it holds a network of integers."""
-    with open_regular(path) as file:
-        content = file.read()
-    try:
-        return NpzReader(content).text("format") == _QUANTIZED_KIND
-    except Exception:  # a damaged file may raise almost anything
-        return False
 
 
 def _read_file(path: str | os.PathLike[str], parse: Callable[[bytes], _T]) -> _T:

@@ -230,9 +230,10 @@ def _add_export_c(subparsers: _Subparsers) -> None:
         "export-c",
         help="write a saved network as one file of C",
         description="Write a network that nnpy has saved as one file of C99, for programs and devices without Python. It "
-        "computes the same bits as nnpy and needs no library; the comment at its beginning says how to use it.",
+        "computes the same bits as nnpy (the same integers, for a quantized network) and needs no library; the comment at its "
+        "beginning says how to use it.",
     )
-    parser.add_argument("model", metavar="MODEL.npz", help="a network, saved by nnpy")
+    parser.add_argument("model", metavar="MODEL.npz", help="a network, saved by nnpy; quantized or not")
     parser.add_argument("--name", help="prefix of the names in C (default: from the name of the model's file)")
     parser.add_argument(
         "--output", type=Path, metavar="FILE.h", help="the file to write (default: NAME.h in the current folder)"
@@ -241,11 +242,22 @@ def _add_export_c(subparsers: _Subparsers) -> None:
 
 
 def _run_export_c(options: argparse.Namespace) -> None:
-    net = nnpy.load(options.model)
+    net = _load(options.model)
     name = options.name or re.sub(r"\W|_", "", Path(options.model).stem).lower().lstrip("0123456789") or "net"
     path = options.output or Path(f"{name}.h")
     net.export_c(path, name=name)
     print(f"{path}: {name}_predict, {path.stat().st_size:,} bytes of text for {net}")
+
+
+def _load(path: str) -> nnpy.NeuralNetwork | nnpy.QuantizedNetwork:
+    """Read a network of floats or of integers."""
+    try:
+        return nnpy.load(path)
+    except ValueError as error:
+        try:
+            return nnpy.QuantizedNetwork.load(path)
+        except ValueError:
+            raise error from None
 
 
 def _print_now(line: str) -> None:
