@@ -46,6 +46,7 @@ _MIN_ROWS_TO_DIVIDE = 20
 _MAX_VALUES = 1 << 17  # activations from which "mse" finds a range
 _TAIL = 1e-4  # the proportion of activations that "percentile" leaves out at each end
 _POSITIONS = 32768  # in the table of an activation function
+_LARGEST = 1e30  # activation: the ends of ranges stay finite in float32
 _SPREAD = 2**12  # the largest quotient of two multipliers of a layer
 _OUTPUT_ONE = 32768  # the integer of 1 in the outputs of a sigmoid, tanh or softmax layer
 
@@ -113,8 +114,10 @@ class _CalibrationData:
         self.means = [mean_and_scale(self.scaled)[0]]
         for number in range(len(model.activations)):
             z = _part(model, number + 1, "linear").predict(self.scaled)
-            if not np.isfinite(z).all():
-                raise ValueError("the activations of the network are not finite for these inputs")
+            if not (np.abs(z) < _LARGEST).all():
+                raise ValueError(
+                    f"the activations of the network are not finite, or beyond {_LARGEST:g}, for these inputs"
+                )
             self.sums.append(z)
             if number < len(model.activations) - 1:
                 a = _part(model, number + 1, model.activations[number]).predict(self.scaled)
@@ -186,7 +189,7 @@ def _hidden_layer(layer: _FloatLayer, method: str) -> tuple[QuantizedLayer, floa
     if layer_kind(activation, is_last=False) == "clip":
         low, high = _value_range(np.maximum(z, 0) if activation == "relu" else z, method)
         low = 0.0 if activation == "relu" else low
-        step = _positive(high - low) / 255
+        step = (high - low) / 255
         rounded = _round(layer, low=low)
         return QuantizedLayer(rounded.weights, rounded.biases, *_multipliers(rounded.unit / step), None), low, step
     low, high = _trimmed(activation, _value_range(z, method), 1 / 1024)
@@ -303,7 +306,9 @@ def _value_range(values: NDArray[np.float32], method: str) -> Range:
         low, high = (float(q) for q in _quantiles(values.ravel(), (_TAIL, 1 - _TAIL)))
     elif method == "mse":
         low, high = _best_range(values.ravel(), low, high)
-    return low, low + _positive(high - low)
+    if not high - low > max(2.0**-100, max(abs(low), abs(high)) * 2.0**-23):  # a single number, in float32
+        high = low + max(1.0, abs(low))
+    return low, high
 
 
 def _quantiles(values: NDArray[np.float32], proportions: tuple[float, float]) -> list[np.float32]:

@@ -184,7 +184,7 @@ np.save(sys.argv[2], q.predict(x * 1.1))
     assert len(results) >= 1 + (isas != ["portable"])
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_network_is_quantized_or_refused(data):
     sizes = data.draw(st.lists(st.integers(1, 9), min_size=2, max_size=4))
@@ -245,7 +245,7 @@ def test_networks_that_cannot_be_quantized():
     ):
         net.quantize(x)
     net.parameters = 3e38
-    with pytest.raises(ValueError, match="the activations of the network are not finite for these inputs"):
+    with pytest.raises(ValueError, match="the activations of the network are not finite, or beyond 1e"):
         net.quantize(np.ones((3, 4)))
     net, x = make([4, 1], "sigmoid")
     net.parameters *= 1e20
@@ -531,7 +531,9 @@ def check_random_networks(folder, num, seed, compiler):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="these tests call cc as it is on Unix")
-@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize(
+    "compiler", ["c99", *(pytest.param(c, marks=pytest.mark.slow) for c in COMPILERS if c != "c99")]
+)
 def test_exported_networks_compute_the_same(tmp_path, compiler):
     check_random_networks(tmp_path, 10, 1, compiler)
 
