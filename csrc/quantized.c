@@ -235,10 +235,10 @@ static int predict_block(const Prediction *p, size_t first, size_t num, int thre
             memcpy(x + i * q->row_size, p->integers_in + (first + i) * q->num_inputs, q->num_inputs);
             continue;
         }
-        if (!p->all_finite(&MAT_AT(p->in, first + i, 0), q->num_inputs)) {
+        if (!p->kernels->quantize(&MAT_AT(p->in, first + i, 0), q->low, q->inverse_step, x + i * q->row_size, q->num_inputs) &&
+            !p->all_finite(&MAT_AT(p->in, first + i, 0), q->num_inputs)) {
             return NN_NOT_FINITE;
         }
-        p->kernels->quantize(&MAT_AT(p->in, first + i, 0), q->low, q->inverse_step, x + i * q->row_size, q->num_inputs);
     }
     for (size_t l = 0; l < q->num_layers; l++) {
         const Layer *layer = &q->layers[l];

@@ -42,6 +42,7 @@ SLOW = (
     "test_draw_page.py",  # a browser
     "test_ensemble.py::test_ctrl_c",
     "test_fuzz.py::test_inputs[load]",
+    "test_fuzz.py::test_inputs[load_int8]",
     "test_fuzz.py::test_inputs[resume]",
     "test_fuzz.py::test_the_command",
     "test_fit.py::test_every_function_against_numpy",

@@ -20,7 +20,7 @@ def fuzz():
         yield run, targets
 
 
-NAMES = ["draw", "header", "idx", "idx_gzip", "idx_memory", "load", "resume"]
+NAMES = ["draw", "header", "idx", "idx_gzip", "idx_memory", "load", "load_int8", "resume"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,7 +22,7 @@ static int has_avxvnni(void)
     int answer = nn_flag_get(&known);
     if (answer == 0) {
         unsigned int eax, ebx, ecx, edx;
-        int found = __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1u);
+        int found = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1u);
         answer = found ? 2 : 1;
         nn_flag_set(&known, answer);
     }
@@ -64,7 +64,7 @@ const NNInt8Kernels *nn_int8_kernels_available(int i)
 #if NN_INT8_HAS_AVXVNNI
         has_avxvnni() ? &nn_int8_avxvnni : NULL,
 #endif
-        __builtin_cpu_supports("avx2") ? &nn_int8_avx2 : NULL,
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &nn_int8_avx2 : NULL,
 #elif NN_INT8_HAS_NEON
         has_dot() ? &nn_int8_neondot : NULL,
         &nn_int8_neon,

@@ -46,9 +46,11 @@ typedef struct {
 
     /* out[k] = (x[k] - low[k]) inverse_step[k], limited to 0 and 255, rounded to the nearest integer, ties to even.
      *
-     * x, low, inverse_step   (n,) each; finite; any n
-     * out                    (n,); written */
-    void (*quantize)(const float *x, const float *low, const float *inverse_step, uint8_t *out, size_t n);
+     * x, low, inverse_step   (n,) each; low and inverse_step are finite; any n
+     * out                    (n,); written
+     *
+     * Returns 1 if all products are finite. If it returns 0, some x[k] may be infinite or NaN, or it is huge. */
+    int (*quantize)(const float *x, const float *low, const float *inverse_step, uint8_t *out, size_t n);
 
     /* sums[i][j] = bias[j] + x_i0 w_0j + x_i1 w_1j + ...
      *

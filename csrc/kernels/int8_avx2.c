@@ -8,9 +8,9 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("fma,avx2"))), apply_to = function)
 #else
-#pragma GCC target("avx2")
+#pragma GCC target("fma,avx2")
 #endif
 
 #include "int8_avx2_impl.h"

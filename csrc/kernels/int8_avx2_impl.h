@@ -2,9 +2,10 @@
 NN_INLINE __m256i load_256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 
 /* Eight inputs, as integers of 32 bits. */
-NN_INLINE __m256i quantized(const float *x, const float *low, const float *inverse_step)
+NN_INLINE __m256i quantized(const float *x, const float *low, const float *inverse_step, __m256 *check)
 {
     __m256 t = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(low)), _mm256_loadu_ps(inverse_step));
+    *check = _mm256_fmadd_ps(t, _mm256_setzero_ps(), *check); /* stays 0 until t is not finite, then it is NaN */
     return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(t, _mm256_setzero_ps()), _mm256_set1_ps(255.0f)));
 }
 
@@ -16,12 +17,13 @@ NN_INLINE void store_bytes(uint8_t *out, __m256i first, __m256i second)
                      _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
 
-static void quantize(const float *x, const float *low, const float *inverse_step, uint8_t *out, size_t n)
+static int quantize(const float *x, const float *low, const float *inverse_step, uint8_t *out, size_t n)
 {
+    __m256 check = _mm256_setzero_ps();
     size_t k = 0;
     for (; k + 16 <= n; k += 16) {
-        store_bytes(out + k, quantized(x + k, low + k, inverse_step + k),
-                    quantized(x + k + 8, low + k + 8, inverse_step + k + 8));
+        store_bytes(out + k, quantized(x + k, low + k, inverse_step + k, &check),
+                    quantized(x + k + 8, low + k + 8, inverse_step + k + 8, &check));
     }
     if (k < n) {
         float rest[3][16] = {{0}};
@@ -29,9 +31,10 @@ static void quantize(const float *x, const float *low, const float *inverse_step
         memcpy(rest[0], x + k, (n - k) * sizeof(float));
         memcpy(rest[1], low + k, (n - k) * sizeof(float));
         memcpy(rest[2], inverse_step + k, (n - k) * sizeof(float));
-        store_bytes(bytes, quantized(rest[0], rest[1], rest[2]), quantized(rest[0] + 8, rest[1] + 8, rest[2] + 8));
+        store_bytes(bytes, quantized(rest[0], rest[1], rest[2], &check), quantized(rest[0] + 8, rest[1] + 8, rest[2] + 8, &check));
         memcpy(out + k, bytes, n - k);
     }
+    return _mm256_movemask_ps(_mm256_cmp_ps(check, check, _CMP_EQ_OQ)) == 0xff;
 }
 
 /* (value + half) >> shift for four integers of 64 bits. There is no arithmetic right shift: 2^62 makes the number positive. */

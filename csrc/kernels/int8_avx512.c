@@ -13,31 +13,34 @@
 #endif
 
 /* Sixteen inputs, at most 255, as integers of 32 bits. Negative numbers become 0 when they are packed. */
-NN_INLINE __m512i quantized(const float *x, const float *low, const float *inverse_step, __mmask16 in_range)
+NN_INLINE __m512i quantized(const float *x, const float *low, const float *inverse_step, __mmask16 in_range, __m512 *check)
 {
     __m512 difference = _mm512_sub_ps(_mm512_maskz_loadu_ps(in_range, x), _mm512_maskz_loadu_ps(in_range, low));
     __m512 t = _mm512_mul_ps(difference, _mm512_maskz_loadu_ps(in_range, inverse_step));
+    *check = _mm512_fmadd_ps(t, _mm512_setzero_ps(), *check); /* stays 0 until t is not finite, then it is NaN */
     return _mm512_cvtps_epi32(_mm512_min_ps(t, _mm512_set1_ps(255.0f)));
 }
 
-static void quantize(const float *x, const float *low, const float *inverse_step, uint8_t *out, size_t n)
+static int quantize(const float *x, const float *low, const float *inverse_step, uint8_t *out, size_t n)
 {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15); /* packing works in quarters */
     const __mmask16 all = 0xffffu;
+    __m512 check = _mm512_setzero_ps();
     size_t k = 0;
     for (; k + 64 <= n; k += 64) {
-        __m512i a = quantized(x + k, low + k, inverse_step + k, all);
-        __m512i b = quantized(x + k + 16, low + k + 16, inverse_step + k + 16, all);
-        __m512i c = quantized(x + k + 32, low + k + 32, inverse_step + k + 32, all);
-        __m512i d = quantized(x + k + 48, low + k + 48, inverse_step + k + 48, all);
+        __m512i a = quantized(x + k, low + k, inverse_step + k, all, &check);
+        __m512i b = quantized(x + k + 16, low + k + 16, inverse_step + k + 16, all, &check);
+        __m512i c = quantized(x + k + 32, low + k + 32, inverse_step + k + 32, all, &check);
+        __m512i d = quantized(x + k + 48, low + k + 48, inverse_step + k + 48, all, &check);
         __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(a, b), _mm512_packus_epi32(c, d));
         _mm512_storeu_si512(out + k, _mm512_permutexvar_epi32(order, bytes));
     }
     for (; k < n; k += 16) {
         __mmask16 in_range = (__mmask16)(0xffffu >> (16 - nn_min(n - k, 16)));
-        __m512i value = _mm512_max_epi32(quantized(x + k, low + k, inverse_step + k, in_range), _mm512_setzero_si512());
+        __m512i value = _mm512_max_epi32(quantized(x + k, low + k, inverse_step + k, in_range, &check), _mm512_setzero_si512());
         _mm512_mask_cvtepi32_storeu_epi8(out + k, in_range, value);
     }
+    return _mm512_cmp_ps_mask(check, check, _CMP_EQ_OQ) == all;
 }
 
 /* A tile of `rows` samples and `groups` groups of outputs, whose sums stay in registers. w points to the first of the groups. */

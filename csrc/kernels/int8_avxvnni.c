@@ -8,9 +8,9 @@
 #if NN_INT8_HAS_AVXVNNI
 
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2,avxvnni"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("fma,avx2,avxvnni"))), apply_to = function)
 #else
-#pragma GCC target("avx2,avxvnni")
+#pragma GCC target("fma,avx2,avxvnni")
 #endif
 
 #include "int8_avx2_impl.h"

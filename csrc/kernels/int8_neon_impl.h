@@ -2,9 +2,10 @@
  * only. So both subtract 128 from the activations, and the bias that they get makes up for it; see `shift_inputs` in int8.h. */
 
 /* Four inputs, as integers of 32 bits. */
-NN_INLINE uint32x4_t quantized(const float *x, const float *low, const float *inverse_step)
+NN_INLINE uint32x4_t quantized(const float *x, const float *low, const float *inverse_step, float32x4_t *check)
 {
     float32x4_t t = vmulq_f32(vsubq_f32(vld1q_f32(x), vld1q_f32(low)), vld1q_f32(inverse_step));
+    *check = vfmaq_f32(*check, t, vdupq_n_f32(0.0f)); /* stays 0 until t is not finite, then it is NaN */
     return vcvtnq_u32_f32(vminq_f32(vmaxq_f32(t, vdupq_n_f32(0.0f)), vdupq_n_f32(255.0f)));
 }
 
@@ -15,15 +16,16 @@ NN_INLINE void store_bytes(uint8_t *out, const uint32x4_t x[4])
     vst1q_u8(out, vcombine_u8(vmovn_u16(low), vmovn_u16(high)));
 }
 
-static void quantize(const float *x, const float *low, const float *inverse_step, uint8_t *out, size_t n)
+static int quantize(const float *x, const float *low, const float *inverse_step, uint8_t *out, size_t n)
 {
     float rest[3][16] = {{0}};
     uint8_t bytes[16];
     uint32x4_t parts[4];
+    float32x4_t check = vdupq_n_f32(0.0f);
     size_t k = 0;
     for (; k + 16 <= n; k += 16) {
         for (size_t i = 0; i < 4; i++) {
-            parts[i] = quantized(x + k + 4 * i, low + k + 4 * i, inverse_step + k + 4 * i);
+            parts[i] = quantized(x + k + 4 * i, low + k + 4 * i, inverse_step + k + 4 * i, &check);
         }
         store_bytes(out + k, parts);
     }
@@ -32,11 +34,12 @@ static void quantize(const float *x, const float *low, const float *inverse_step
         memcpy(rest[1], low + k, (n - k) * sizeof(float));
         memcpy(rest[2], inverse_step + k, (n - k) * sizeof(float));
         for (size_t i = 0; i < 4; i++) {
-            parts[i] = quantized(rest[0] + 4 * i, rest[1] + 4 * i, rest[2] + 4 * i);
+            parts[i] = quantized(rest[0] + 4 * i, rest[1] + 4 * i, rest[2] + 4 * i, &check);
         }
         store_bytes(bytes, parts);
         memcpy(out + k, bytes, n - k);
     }
+    return vminvq_u32(vceqq_f32(check, check)) != 0;
 }
 
 NN_INLINE int32x4_t rescaled(const int32_t *sums, const int32_t *multiplier, int shift)

@@ -4,17 +4,20 @@
 
 #include "int8.h"
 
-static void quantize(const float *x, const float *low, const float *inverse_step, uint8_t *out, size_t n)
+static int quantize(const float *x, const float *low, const float *inverse_step, uint8_t *out, size_t n)
 {
+    float sum = 0.0f; /* of 0 and NaN */
     for (size_t k = 0; k < n; k++) {
         float t = (x[k] - low[k]) * inverse_step[k], shifted;
         uint32_t bits;
+        sum += t - t;
         t = t > 0.0f ? t : 0.0f;
         t = t < 255.0f ? t : 255.0f;
         shifted = t + 8388608.0f; /* 2^23: the last bit of the sum stands for 1 */
         memcpy(&bits, &shifted, sizeof bits);
         out[k] = (uint8_t)(bits & 0xffu);
     }
+    return sum == 0.0f;
 }
 
 static void multiply(const uint8_t *x, size_t x_stride, size_t num_rows, size_t num_quads, const int8_t *w, const int32_t *bias,

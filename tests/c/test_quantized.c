@@ -199,8 +199,20 @@ static void check_kernels(const NNInt8Kernels *kernels)
         }
     }
     memset(bytes, 77, sizeof bytes);
-    portable->quantize(inputs[0], inputs[1], inputs[2], bytes[0], n);
-    kernels->quantize(inputs[0], inputs[1], inputs[2], bytes[1], n);
+    if (draw(0, 9) == 0) {
+        inputs[0][draw(0, n - 1)] = draw(0, 1) == 0 ? INFINITY : NAN;
+    }
+    if (portable->quantize(inputs[0], inputs[1], inputs[2], bytes[0], n) == 0) {
+        for (size_t k = 0; k < n; k++) { /* an integer is not defined where the input is NaN */
+            bytes[0][k] = inputs[0][k] == inputs[0][k] ? bytes[0][k] : 99;
+        }
+        expect(kernels->quantize(inputs[0], inputs[1], inputs[2], bytes[1], n) == 0, "check of quantize", kernels->name);
+        for (size_t k = 0; k < n; k++) {
+            bytes[1][k] = inputs[0][k] == inputs[0][k] ? bytes[1][k] : 99;
+        }
+    } else {
+        expect(kernels->quantize(inputs[0], inputs[1], inputs[2], bytes[1], n) == 1, "check of quantize", kernels->name);
+    }
     expect(memcmp(bytes[0], bytes[1], sizeof bytes[0]) == 0, "quantize", kernels->name); /* nothing behind the end is written */
 }
 

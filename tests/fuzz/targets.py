@@ -113,6 +113,34 @@ def _load(data: bytes) -> bool:
     return True
 
 
+# ---- Networks of 8-bit integers ----
+
+
+def _quantized() -> list[bytes]:
+    classes = nnpy.NeuralNetwork([2, 3, 2], ["tanh", "softmax"], seed=0)
+    scaled = nnpy.NeuralNetwork([2, 3, 1], ["relu", "linear"], seed=0)
+    scaled.fit_scaler(_X, _Y)
+    scaled.feature_names = ["a", "b"]
+    single = nnpy.NeuralNetwork([2, 1], seed=0)
+    return [_saved(net.quantize(_X).save) for net in (classes, scaled, single)]
+
+
+def _load_int8(data: bytes) -> bool:
+    try:
+        q = nnpy.QuantizedNetwork.load(_write(data))
+    except ValueError as error:
+        assert str(error).startswith(f"{_path} is not a network that nnpy saved: "), error
+        return False
+    num_inputs, num_outputs = q.layer_sizes[0], q.layer_sizes[-1]
+    integers = np.array([[0] * num_inputs, [255] * num_inputs, [77] * num_inputs], np.uint8)
+    assert q.predict_integers(integers).shape == (3, num_outputs)
+    assert q.predict(np.zeros((3, num_inputs))).shape == (3, num_outputs)
+    if zlib.crc32(data) % 8 == 0:
+        first = _saved(q.save)
+        assert _saved(nnpy.QuantizedNetwork.load(_path).save) == first
+    return True
+
+
 # ---- Checkpoints ----
 
 _TRAININGS: dict[str, dict[str, Any]] = {
@@ -397,6 +425,7 @@ def _mutate_request(data: bytes, mutate: Mutate, rng: random.Random) -> bytes:
 
 TARGETS = {
     "load": Target(_networks, _load, _mutate_npz, 1 << 14),
+    "load_int8": Target(_quantized, _load_int8, _mutate_npz, 1 << 14),
     "resume": Target(_checkpoints, _resume, _mutate_npz, 1 << 14),
     "header": Target(_headers, _header, None, 512),
     "idx": Target(_idx_files, _load_idx, None, 256),
