@@ -1,6 +1,7 @@
 /* quantized.c: networks of 8-bit integers: nn_quantized_alloc and nn_quantized_predict of engine.h.
  *
- * As in predict.c, each thread takes blocks of samples through all layers by itself. */
+ * As in predict.c, each thread takes blocks of samples through all layers by itself. Weights are packed once, when the network is made:
+ * it does not change. */
 #include <string.h>
 
 #include "ieee754.h"
@@ -105,6 +106,7 @@ static void fill_layer(Layer *to, const NNQuantizedLayer *from)
     for (size_t j = 0; j < from->num_outputs; j++) {
         int8_t *group = to->weights + j / NN_INT8_GROUP * to->num_quads * NN_INT8_GROUP * 4 + j % NN_INT8_GROUP * 4;
         int64_t sum = 0;
+        uint32_t shifted;
         for (size_t k = 0; k < from->num_inputs; k++) {
             int8_t weight = from->weights[j * from->num_inputs + k];
             group[k / 4 * NN_INT8_GROUP * 4 + k % 4] = weight;
@@ -112,7 +114,8 @@ static void fill_layer(Layer *to, const NNQuantizedLayer *from)
         }
         to->bias[j] = from->biases[j];
         to->multipliers[j] = from->multipliers[j];
-        memcpy(&to->shifted_bias[j], &(uint32_t){(uint32_t)from->biases[j] + (uint32_t)(uint64_t)(128 * sum)}, sizeof(int32_t));
+        shifted = (uint32_t)from->biases[j] + (uint32_t)(uint64_t)(128 * sum); /* modulo 2^32 */
+        memcpy(&to->shifted_bias[j], &shifted, sizeof shifted);
     }
     for (size_t j = from->num_outputs; j < to->num_groups * NN_INT8_GROUP; j++) {
         to->multipliers[j] = 1;
@@ -215,6 +218,34 @@ static void finish_sample(const Prediction *p, const Layer *layer, int32_t *sums
     }
 }
 
+/* Reads the inputs of the samples first to first + num - 1 as integers into x. Returns NN_OK or NN_NOT_FINITE. */
+static int read_inputs(const Prediction *p, size_t first, size_t num, uint8_t *x)
+{
+    const NNQuantized *q = p->q;
+    for (size_t i = first; i < first + num; i++, x += q->row_size) {
+        const float *inputs;
+        if (p->integers_in != NULL) {
+            memcpy(x, p->integers_in + i * q->num_inputs, q->num_inputs);
+            continue;
+        }
+        inputs = &MAT_AT(p->in, i, 0);
+        if (!p->kernels->quantize(inputs, q->low, q->inverse_step, x, q->num_inputs) && !p->all_finite(inputs, q->num_inputs)) {
+            return NN_NOT_FINITE;
+        }
+    }
+    return NN_OK;
+}
+
+/* The inputs from sample `first` on, to be prefetched. */
+static NNPrefetch prefetch_inputs(const Prediction *p, size_t first)
+{
+    NNPrefetch prefetch = {(uintptr_t)p->in.data + first * p->in.stride * sizeof(float), 64};
+    if (p->integers_in != NULL) {
+        prefetch.address = (uintptr_t)p->integers_in + first * p->q->num_inputs;
+    }
+    return prefetch;
+}
+
 /* Takes one block through the network, the samples first to first + num - 1. Returns NN_OK or NN_NOT_FINITE. */
 static int predict_block(const Prediction *p, size_t first, size_t num, int thread_index)
 {
@@ -222,23 +253,10 @@ static int predict_block(const Prediction *p, size_t first, size_t num, int thre
     uint8_t *x = p->rows + (size_t)thread_index * 2 * BLOCK * q->row_size, *a = x + BLOCK * q->row_size;
     int32_t *sums = p->sums + (size_t)thread_index * BLOCK * q->sums_size;
     const NNPrefetch none = {(uintptr_t)x, 0};
-    NNPrefetch prefetch = {0, 64}; /* the inputs of the next block, during the first layer */
-
-    if (p->integers_in != NULL) {
-        prefetch.address = (uintptr_t)p->integers_in + (first + BLOCK) * q->num_inputs;
-    } else {
-        prefetch.address = (uintptr_t)p->in.data + (first + BLOCK) * p->in.stride * sizeof(float);
-    }
-
-    for (size_t i = 0; i < num; i++) {
-        if (p->integers_in != NULL) {
-            memcpy(x + i * q->row_size, p->integers_in + (first + i) * q->num_inputs, q->num_inputs);
-            continue;
-        }
-        if (!p->kernels->quantize(&MAT_AT(p->in, first + i, 0), q->low, q->inverse_step, x + i * q->row_size, q->num_inputs) &&
-            !p->all_finite(&MAT_AT(p->in, first + i, 0), q->num_inputs)) {
-            return NN_NOT_FINITE;
-        }
+    NNPrefetch prefetch = prefetch_inputs(p, first + BLOCK); /* during the first layer */
+    int code = read_inputs(p, first, num, x);
+    if (code != NN_OK) {
+        return code;
     }
     for (size_t l = 0; l < q->num_layers; l++) {
         const Layer *layer = &q->layers[l];
@@ -289,7 +307,7 @@ static NN_NOINLINE int predict(Prediction *p, NNBackend backend)
 {
     const NNQuantized *q = p->q;
     size_t num = p->in.rows, rows_size, sums_size;
-    int num_threads = nn_worthwhile_threads(q->work_per_sample, BLOCK, num, backend.num_threads);
+    int num_threads = nn_worthwhile_threads(q->work_per_sample, num, num, backend.num_threads);
     char *memory;
 
     if (num == 0) {
