@@ -165,10 +165,12 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def command() -> str:
-    """Return the command without paths."""
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
-    return shlex.join(["python", "benchmarks/devices.py", *words])
+def command(options: argparse.Namespace) -> str:
+    """Return the command with the options that decide what is measured, and without paths."""
+    words = ["python", "benchmarks/devices.py"]
+    words += ["--onnx2c", options.onnx2c.name] if options.onnx2c else []
+    words += ["--tflite-micro", options.tflite_micro.name] if options.tflite_micro else []
+    return shlex.join(words)
 
 
 def main() -> int:
@@ -203,7 +205,7 @@ def main() -> int:
             "machine": f"{platform.system()} {platform.machine()}",
             "versions": {"nnpy": nnpy.__version__, **tools.versions()},
             "tools": versions(),
-            "command": command(),
+            "command": command(options),
         }
     results = {"about": about, "left_out": left_out, "networks": networks, "rows": rows}
     text = document(results)

@@ -67,9 +67,13 @@ class Tools:
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the packages, and the commits of the others."""
-        names = [*PACKAGES, *(["tensorflow-cpu"] if self.tflite_micro else [])]
-        code = "import sys, json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
-        found: dict[str, str] = json.loads(call([self.python, "-c", code, *names]))
+        found: dict[str, str] = {}
+        if "python" in vars(self):  # if it was needed
+            names = [*PACKAGES, *(["tensorflow-cpu"] if self.tflite_micro else [])]
+            code = (
+                "import sys, json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+            )
+            found = json.loads(call([self.python, "-c", code, *names]))
         for name, path in (("onnx2c", self.onnx2c and self.onnx2c.parent), ("TFLite Micro", self.tflite_micro)):
             if path:
                 done = subprocess.run(

@@ -43,14 +43,17 @@ def emlearn(net: Parameters, folder: Path) -> dict[str, Any]:
 
 
 def onnx(net: Parameters, folder: Path) -> dict[str, Any]:
-    """Write an ONNX file: a Gemm and its activation function for each layer."""
+    """Write an ONNX file as PyTorch does: for each layer a Gemm, with weights (n_out, n_in), and its activation function."""
     from onnx import TensorProto, checker, helper, numpy_helper, save
 
     operators = {"relu": "Relu", "sigmoid": "Sigmoid", "softmax": "Softmax"}
     nodes, initializers, value = [], [], "x"
     for number, (w, b, activation) in enumerate(zip(net.weights, net.biases, net.activations, strict=True)):
-        initializers += [numpy_helper.from_array(w, f"w{number}"), numpy_helper.from_array(b, f"b{number}")]
-        nodes.append(helper.make_node("Gemm", [value, f"w{number}", f"b{number}"], [f"z{number}"]))
+        initializers += [
+            numpy_helper.from_array(np.ascontiguousarray(w.T), f"w{number}"),
+            numpy_helper.from_array(b, f"b{number}"),
+        ]
+        nodes.append(helper.make_node("Gemm", [value, f"w{number}", f"b{number}"], [f"z{number}"], transB=1))
         value = f"z{number}"
         if activation in operators:
             nodes.append(helper.make_node(operators[activation], [value], [f"a{number}"]))

@@ -33,8 +33,9 @@ static bool prepare(size_t arena_size)
 
 extern "C" unsigned setup(void)
 {
-#if defined(FIND_ARENA)
-    for (size_t size = 64; size < ARENA; size += 16) {
+#if defined(FIND_ARENA) // while it prepares itself it may need more than it uses at the end; with far too little it crashes
+    prepare(ARENA);
+    for (size_t size = interpreter->arena_used_bytes() / 16 * 16; size < ARENA; size += 16) {
         if (prepare(size)) {
             return size;
         }
