@@ -27,6 +27,7 @@ writes the tables there, and benchmarks/devices.json.
 import argparse
 import datetime
 import json
+import os
 import platform
 import shlex
 import sys
@@ -37,7 +38,7 @@ from typing import Any
 import numpy as np
 from microcontrollers.board import CORES, Core, measure, versions
 from microcontrollers.codes import GENERATORS, Generated, Tools
-from microcontrollers.networks import NETWORKS, Network, trained
+from microcontrollers.networks import NETWORKS, Network
 from numpy.typing import NDArray
 from run import names_from
 from tables import write_table
@@ -120,7 +121,8 @@ def sine_text(rows: list[dict[str, Any]]) -> list[str]:
         "",
         f"onnx2c's README gives {README_MICROSECONDS} µs and {README_TEXT:,} bytes of text for this network, on an STM32F411, "
         f"which is a Cortex-M4F, at {README_MHZ} MHz. The text is that of the whole program, with ST's library. At "
-        f"{README_MHZ} MHz and one instruction a cycle, the rows above mean: {'; '.join(parts)}.",
+        f"{README_MHZ} MHz and one instruction a cycle, which a processor does not quite reach, the rows above mean: "
+        f"{'; '.join(parts)}.",
     ]
 
 
@@ -181,12 +183,16 @@ def main() -> int:
         name: GENERATORS[name].tool for name in options.codes if given.get(GENERATORS[name].tool or "", True) is None
     }
     left_out = [f"{GENERATORS[name].label} is left out: --{tool} is not given." for name, tool in missing.items()]
-    print(*left_out, sep="\n", file=sys.stderr)
+    if "mnist" in options.networks and not os.environ.get("NNPY_MNIST"):
+        left_out.append("MNIST is left out: NNPY_MNIST does not name the folder with the MNIST files.")
+        options.networks.remove("mnist")
+    for text in left_out:
+        print(text, file=sys.stderr)
     rows: list[dict[str, Any]] = []
     networks: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as temporary:
         tools = Tools((options.folder or Path(temporary)).resolve(), options.onnx2c, options.tflite_micro)
-        for network in trained(options.networks):
+        for network in (NETWORKS[name]() for name in options.networks):
             networks[network.name] = network.label
             for name in (name for name in options.codes if name not in missing):
                 generated = GENERATORS[name].generate(network, tools.folder_of(network, name), tools)

@@ -1,8 +1,7 @@
 """The networks, which nnpy trains on small data with fixed seeds, and the inputs that they are tested with."""
 
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -69,12 +68,3 @@ def mnist() -> Network:
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {"xor": xor, "sine": sine, "groups": groups, "mnist": mnist}
-
-
-def trained(names: list[str]) -> Iterator[Network]:
-    """Yield the networks of these names, but MNIST only where its files are."""
-    for name in names:
-        if name == "mnist" and not os.environ.get("NNPY_MNIST"):
-            print("mnist is left out: NNPY_MNIST does not name the folder with the MNIST files", file=sys.stderr)
-        else:
-            yield NETWORKS[name]()

@@ -120,11 +120,14 @@ def bakenn(net: Parameters, folder: Path, *, with_cmsis_nn: bool = False) -> dic
             value = add(f"a{number}", (1, len(b)), "NC", "ACTIVATION")
             ops.append(kinds[activation](f"{activation}{number}", z, value))
     graph = graphs.FloatGraph("net", values, constants, tuple(ops), ("x",), (value,))
-    quantized = bakenn.quantize_float_graph(graph, [row[None] for row in net.x], name="net")
-    options = bakenn.CBackendOptions()
+    options, weights = bakenn.CBackendOptions(), bakenn.LinearWeightGranularity.PER_CHANNEL
     if with_cmsis_nn:
         policy = bakenn.KernelPolicy.STATIC_PRIORITY
         options = bakenn.CBackendOptions(target=bakenn.CORTEX_M4, enable_cmsis_nn=True, kernel_policy=policy)
+        weights = bakenn.LinearWeightGranularity.PER_TENSOR  # the kernel that it brings has one scale for all weights
+    quantization = bakenn.PTQOptions(linear_weight_granularity=weights)
+    samples = [row[None] for row in net.x]
+    quantized = bakenn.quantize_float_graph(graph, samples, name="net", options=quantization)
     out = folder / ("bakenn-cmsis-nn" if with_cmsis_nn else "bakenn")
     files = bakenn.compile(quantized, out, model_name="net", backend_options=options).artifacts
     ends = {"input": quantized.values[quantized.inputs[0]], "output": quantized.values[quantized.outputs[0]]}
