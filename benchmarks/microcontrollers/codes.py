@@ -24,6 +24,11 @@ PACKAGES = ("emlearn", "onnx", "bakenn")  # of PyPI, for peers.py
 NUM_CALIBRATION = 500  # inputs, about
 
 
+def calibration(network: Network) -> NDArray[np.float32]:
+    """Return the inputs with which networks are quantized."""
+    return network.x_train[:: -(-len(network.x_train) // NUM_CALIBRATION)]
+
+
 class Tools:
     """The other generators: an environment with their packages, made where it is first needed, and what the user has built."""
 
@@ -59,8 +64,7 @@ class Tools:
             folder.mkdir(parents=True, exist_ok=True)
             layers = {f"w{number}": w for number, w in enumerate(network.net.weights)}
             layers |= {f"b{number}": b for number, b in enumerate(network.net.biases)}
-            x = network.x_train[:: -(-len(network.x_train) // NUM_CALIBRATION)]
-            np.savez(folder / "network.npz", activations=network.activations, x=x, **layers)
+            np.savez(folder / "network.npz", activations=network.activations, x=calibration(network), **layers)
             lines = call([self.python, str(HERE / "peers.py"), generator, str(folder)]).splitlines()
             self.printed[key] = json.loads(lines[-1])
         return self.printed[key], folder
@@ -87,10 +91,11 @@ class Tools:
 
 
 class Generated(NamedTuple):
-    """Code, and how to read what it writes."""
+    """Code, how to read what it writes, and what the generator's own Python predicts (by default, what the network does)."""
 
     code: Code
     decode: Callable[[NDArray[Any]], NDArray[Any]] = lambda outputs: outputs
+    predicted: NDArray[Any] | None = None
 
 
 def source(folder: Path, text: str, name: str = "glue.c") -> Path:
@@ -117,6 +122,24 @@ void predict(const void *in, void *out) {{ {name}_predict(in, out); }}
 def nnpy_fast(network: Network, folder: Path, tools: Tools) -> Generated:
     """Return nnpy's export with NAME_FAST, which rounds products."""
     return nnpy_exact(network, folder, tools, fast=f"#define {network.name.upper()}_FAST")
+
+
+def nnpy_int8(network: Network, folder: Path, _: Tools) -> Generated:
+    """Return nnpy's export of the quantized network. The inputs are integers, as for the other int8 codes."""
+    name, macro = network.name, network.name.upper()
+    q = network.net.quantize(calibration(network))
+    q.export_c(folder / "net.h", name=name)
+    text = f"""#define {macro}_IMPLEMENTATION
+#define {macro}_NO_SELFTEST
+#define {macro}_NO_FLOAT
+#include "net.h"
+unsigned setup(void) {{ return 0; }}
+void predict(const void *in, void *out) {{ {name}_predict_int8(in, out); }}
+"""
+    num_outputs = network.net.layer_sizes[-1]
+    code = Code([source(folder, text)], q.quantize_inputs(network.x_test), num_outputs, np.int32)
+    scale = np.float32(q.output_scale)
+    return Generated(code, lambda outputs: outputs.astype(np.float32) * scale, q.predict(network.x_test))
 
 
 def emlearn(network: Network, folder: Path, tools: Tools) -> Generated:
@@ -214,11 +237,10 @@ class Generator(NamedTuple):
     cores: tuple[str, ...] = ("m4f", "m0plus")
 
 
-# nnpy's int8 export belongs here, after "nnpy, NAME_FAST": a function as `bakenn` above, with the inputs and `decode` that
-# predict_int8 needs, and is_quantized=True.
 GENERATORS = {
     "nnpy": Generator("nnpy", nnpy_exact),
     "nnpy-fast": Generator("nnpy, `NAME_FAST`", nnpy_fast),
+    "nnpy-int8": Generator("nnpy, 8-bit integers", nnpy_int8, is_quantized=True),
     "emlearn": Generator("emlearn", emlearn),
     "onnx2c": Generator("onnx2c", onnx2c, "onnx2c"),
     "onnx2c-fast": Generator("onnx2c, `-ffast-math`", onnx2c_fast_math, "onnx2c"),

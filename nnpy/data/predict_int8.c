@@ -3,53 +3,72 @@
  *
  * A line that begins with "//@" stands before a function: its name, and the functions that it calls. An int may have 16 bits. */
 //@ sums:
-/* sums_j = bias_j + w_j x for `num` outputs, 1 to 4. w: (num, num_inputs), a row for each output. */
-#if defined(__ARM_FEATURE_SIMD32)
-#include <arm_acle.h>
+/* sums_j = bias_j + w_j x for `num` outputs, from 1 to NET_ROWS. w: (num, num_inputs), a row for each output. Where there are fewer
+ * outputs, the last sum is computed more than once. */
+#if defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__)
+#define NET_ROWS 4
+
+/* Adds four products to a sum, two with each of a Cortex-M4's instructions for it. even: inputs 0 and 2, odd: inputs 1 and 3. */
+static inline int32_t net_add_four(uint32_t even, uint32_t odd, const int8_t *w, int32_t sum)
+{
+    uint32_t four, even_w, odd_w;
+    memcpy(&four, w, sizeof four);
+    __asm__("sxtb16 %0, %1" : "=r"(even_w) : "r"(four));
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd_w) : "r"(four));
+    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(even), "r"(even_w));
+    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(odd), "r"(odd_w));
+    return sum;
+}
+
 static void net_sums(const uint8_t *x, size_t num_inputs, const int8_t *w, const int32_t *bias, size_t num, int32_t *sums)
 {
-    size_t j, k;
-    for (j = 0; j < num; j++, w += num_inputs) {
-        int32_t sum = bias[j];
-        for (k = 0; k + 4 <= num_inputs; k += 4) { /* two instructions for four products */
-            uint32_t a, b;
-            memcpy(&a, x + k, sizeof a);
-            memcpy(&b, w + k, sizeof b);
-            sum = __smlad(__uxtb16(a), __sxtb16(b), sum);
-            sum = __smlad(__uxtb16(a >> 8), __sxtb16(b >> 8), sum);
-        }
-        for (; k < num_inputs; k++) {
-            sum += (int32_t)x[k] * w[k];
-        }
-        sums[j] = sum;
+    size_t last = num - 1, second = last < 1 ? last : 1, third = last < 2 ? last : 2;
+    const int8_t *w1 = w + second * num_inputs, *w2 = w + third * num_inputs, *w3 = w + last * num_inputs;
+    const uint8_t *end = x + num_inputs, *end_of_fours = end - num_inputs % 4;
+    int32_t sum0 = bias[0], sum1 = bias[second], sum2 = bias[third], sum3 = bias[last];
+    while (x < end_of_fours) {
+        uint32_t four, even, odd;
+        memcpy(&four, x, sizeof four);
+        __asm__("uxtb16 %0, %1" : "=r"(even) : "r"(four));
+        __asm__("uxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(four));
+        sum0 = net_add_four(even, odd, w, sum0);
+        sum1 = net_add_four(even, odd, w1, sum1);
+        sum2 = net_add_four(even, odd, w2, sum2);
+        sum3 = net_add_four(even, odd, w3, sum3);
+        x += 4;
+        w += 4;
+        w1 += 4;
+        w2 += 4;
+        w3 += 4;
     }
+    for (; x < end; x++) {
+        sum0 += (int32_t)*x * *w++;
+        sum1 += (int32_t)*x * *w1++;
+        sum2 += (int32_t)*x * *w2++;
+        sum3 += (int32_t)*x * *w3++;
+    }
+    sums[0] = sum0;
+    sums[second] = sum1;
+    sums[third] = sum2;
+    sums[last] = sum3;
 }
 #else
+#define NET_ROWS 2 /* with more, the registers of small processors would not suffice */
+
+#if defined(__GNUC__)
+__attribute__((noinline)) /* it needs all registers */
+#endif
 static void net_sums(const uint8_t *x, size_t num_inputs, const int8_t *w, const int32_t *bias, size_t num, int32_t *sums)
 {
-    size_t j, k;
-    if (num == 4) { /* four sums at a time, for speed */
-        const int8_t *w1 = w + num_inputs, *w2 = w1 + num_inputs, *w3 = w2 + num_inputs;
-        int32_t sum0 = bias[0], sum1 = bias[1], sum2 = bias[2], sum3 = bias[3];
-        for (k = 0; k < num_inputs; k++) {
-            sum0 += (int32_t)x[k] * w[k];
-            sum1 += (int32_t)x[k] * w1[k];
-            sum2 += (int32_t)x[k] * w2[k];
-            sum3 += (int32_t)x[k] * w3[k];
-        }
-        sums[0] = sum0;
-        sums[1] = sum1;
-        sums[2] = sum2;
-        sums[3] = sum3;
-        return;
-    }
-    for (j = 0; j < num; j++, w += num_inputs) {
-        int32_t sum = bias[j];
-        for (k = 0; k < num_inputs; k++) {
-            sum += (int32_t)x[k] * w[k];
-        }
-        sums[j] = sum;
-    }
+    const int8_t *w1 = w + (num - 1) * num_inputs;
+    int32_t sum0 = bias[0], sum1 = bias[num - 1];
+    size_t k = 0;
+    do {
+        sum0 += (int32_t)x[k] * w[k];
+        sum1 += (int32_t)x[k] * w1[k];
+    } while (++k < num_inputs);
+    sums[0] = sum0;
+    sums[num - 1] = sum1;
 }
 #endif
 
@@ -88,9 +107,9 @@ static void net_clip_layer(const uint8_t *x, size_t num_inputs, const int8_t *w,
                            int shift, uint8_t *out, size_t num_outputs)
 {
     size_t j, i, num;
-    int32_t sums[4];
+    int32_t sums[NET_ROWS];
     for (j = 0; j < num_outputs; j += num) {
-        num = num_outputs - j < 4 ? num_outputs - j : 4;
+        num = num_outputs - j < NET_ROWS ? num_outputs - j : NET_ROWS;
         net_sums(x, num_inputs, w + j * num_inputs, bias + j, num, sums);
         for (i = 0; i < num; i++) {
             out[j + i] = (uint8_t)net_limit(net_rescale(sums[i], multipliers[j + i], shift), 255);
@@ -104,9 +123,9 @@ static void net_table_layer(const uint8_t *x, size_t num_inputs, const int8_t *w
                             int shift, const int16_t *table, uint8_t *out, size_t num_outputs)
 {
     size_t j, i, num;
-    int32_t sums[4];
+    int32_t sums[NET_ROWS];
     for (j = 0; j < num_outputs; j += num) {
-        num = num_outputs - j < 4 ? num_outputs - j : 4;
+        num = num_outputs - j < NET_ROWS ? num_outputs - j : NET_ROWS;
         net_sums(x, num_inputs, w + j * num_inputs, bias + j, num, sums);
         for (i = 0; i < num; i++) {
             int32_t position = net_limit(net_rescale(sums[i], multipliers[j + i], shift), 32767);
@@ -122,7 +141,7 @@ static void net_output_layer(const uint8_t *x, size_t num_inputs, const int8_t *
 {
     size_t j, i, num;
     for (j = 0; j < num_outputs; j += num) {
-        num = num_outputs - j < 4 ? num_outputs - j : 4;
+        num = num_outputs - j < NET_ROWS ? num_outputs - j : NET_ROWS;
         net_sums(x, num_inputs, w + j * num_inputs, bias + j, num, out + j);
         for (i = j; i < j + num; i++) {
             out[i] = net_rescale(out[i], multipliers[i], shift);
