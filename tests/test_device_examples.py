@@ -204,6 +204,36 @@ int main(void)
     assert multiply_adds < 40 * int(ticks) < 10 * multiply_adds
 
 
+def test_cost_of_the_exact_multiply_add_without_a_floating_point_unit(firmware, tmp_path):
+    """Instructions of a prediction, against those with DIGITS_FAST: the ratio of docs/targets/bare-metal.md."""
+    include, function = code_of(PAGES / "bare-metal.md", "c")
+    (tmp_path / "main.c").write_text(f"""#include "board.h"
+{include}
+{function}
+int main(void)
+{{
+    float in[DIGITS_NUM_INPUTS], out[DIGITS_NUM_OUTPUTS];
+    int i;
+    for (i = 0; i < DIGITS_NUM_INPUTS; i++) {{
+        in[i] = (float)(i * 7 % 17) / 16.0f;
+    }}
+    board_print_number(cycles(in, out));
+    return 0;
+}}
+""")
+    page = (PAGES / "bare-metal.md").read_text(encoding="utf-8")
+    limit = float(re.search(r"at most (\S+) times the\ninstructions", page)[1])
+    for cpu in ("cortex-m0plus", "cortex-m3"):
+        ticks = []
+        for macro in ("DIGITS_FAST", "DIGITS_EXACT"):
+            program = tmp_path / f"{macro}.elf"
+            arm_gcc(f"-mthumb -mcpu={cpu} -D{macro}", program, tmp_path / "main.c", folders=(firmware,))
+            ticks += map(int, qemu(program, "-icount", "shift=0", board="mps2-an385"))
+        fast, exact = ticks
+        print(f"{cpu}: {40 * exact} instructions, {40 * fast} with DIGITS_FAST")
+        assert 1 < exact / fast < limit
+
+
 # ---- The exported files ----
 
 
@@ -374,10 +404,13 @@ def test_sketch_on_an_uno(tmp_path, start_process):
         assert line, "simavr ended"
         numbers += re.findall(r"-?\d\.\d{4}", line)
     np.testing.assert_allclose(np.float64(numbers), sine(), rtol=0, atol=1e-4)
-    text, data, bss = map(int, call("avr-size", tmp_path / "sine.elf").splitlines()[1].split()[:3])
+    call(f"{gcc} {cpp} {options} -DSINE_FAST -DSINE_NO_SELFTEST", *includes, sketch, folder=tmp_path)
+    call(f"{gcc} -o fast.elf -Wl,--gc-sections", *tmp_path.glob("*.o"), "-lm", folder=tmp_path)
     page = (PAGES / "arduino.md").read_text(encoding="utf-8")
-    flash, ram = map(float, re.search(r"takes (\S+) KB of flash and\s(\S+) KB of RAM on an Uno", page).groups())
-    assert (text + data, data + bss) == pytest.approx((1000 * flash, 1000 * ram), abs=100)
+    stated = re.findall(r"takes (\S+) KB of flash and\s(\S+) KB of RAM", page)
+    for program, (flash, ram) in zip(("sine.elf", "fast.elf"), stated, strict=True):
+        text, data, bss = map(int, call("avr-size", tmp_path / program).splitlines()[1].split()[:3])
+        assert (text + data, data + bss) == pytest.approx((1000 * float(flash), 1000 * float(ram)), abs=100)
 
 
 @pytest.mark.parametrize(

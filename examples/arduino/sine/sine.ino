@@ -7,9 +7,11 @@
 void setup()
 {
     Serial.begin(115200);
+#if !defined(SINE_NO_SELFTEST)
     if (sine_selftest() != 0) {
         Serial.println("the self-test fails");
     }
+#endif
 }
 
 void loop()
