@@ -154,8 +154,8 @@ def _header(source: _Source, predict: _Function, train: _Function | None) -> Ite
  *
  * In the others without the first line. It is C99 and C++11 and needs no mathematical library. The outputs have the same bits
  * as those of nnpy, on every processor with IEEE 754 arithmetic. Where there is no instruction for the fused multiply-add, it
- * is computed exactly, which is slow; #define {macro}_FAST rounds twice instead, which may change the last digits. Compile
- * without -ffast-math. */
+ * is computed exactly, which takes longer; #define {macro}_FAST rounds twice instead, which may change the last digits.
+ * Compile without -ffast-math. */
 #ifndef {macro}_H_
 #define {macro}_H_
 
@@ -231,11 +231,13 @@ def _implementation(source: _Source, predict: _Function, train: _Function | None
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16 && !defined({macro}_FAST)
 #error "arithmetic must round to float: compile for 32-bit x86 with -msse2 -mfpmath=sse"
 #endif
-#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8 && !defined({macro}_FAST)
-#error "double is shorter than 64 bits, so the results cannot be exact: define {macro}_FAST, which may change the last digits"
-#endif
-
 """
+    if source.scales_x or source.output_type == "double":
+        yield f"""#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8 && !defined({macro}_FAST)
+#error "the scaler needs a double of 64 bits to be exact: define {macro}_FAST, which may change the last digits"
+#endif
+"""
+    yield "\n"
     for number, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
         shape = f"({w.shape[1]}, {w.shape[0]}): a row for each output"
         yield array(f"{name}_weights_{number}", "float", w.T.ravel(), shape, is_const=source.loss is None)

@@ -841,7 +841,7 @@ class NeuralNetwork(Model):
         -----
         Inputs are float32, and must be finite. Outputs are float, or double if targets are scaled. The bits are those of
         `predict` for every activation function, with a scaler too, on every processor with IEEE 754 arithmetic that rounds to
-        nearest. A compiler whose double has four bytes, such as avr-gcc, needs ``NAME_FAST``.
+        nearest. For a scaler a compiler whose double has four bytes, such as avr-gcc, needs ``NAME_FAST``.
 
         Examples
         --------

@@ -204,6 +204,35 @@ int main(void)
     assert multiply_adds < 40 * int(ticks) < 10 * multiply_adds
 
 
+def test_cost_of_the_exact_multiply_add_without_a_floating_point_unit(firmware, tmp_path):
+    """Instructions of a prediction, against those with DIGITS_FAST: the ratio of docs/targets/bare-metal.md."""
+    include, function = code_of(PAGES / "bare-metal.md", "c")
+    (tmp_path / "main.c").write_text(f"""#include "board.h"
+{include}
+{function}
+int main(void)
+{{
+    float in[DIGITS_NUM_INPUTS], out[DIGITS_NUM_OUTPUTS];
+    int i;
+    for (i = 0; i < DIGITS_NUM_INPUTS; i++) {{
+        in[i] = (float)(i * 7 % 17) / 16.0f;
+    }}
+    board_print_number(cycles(in, out));
+    return 0;
+}}
+""")
+    page = (PAGES / "bare-metal.md").read_text(encoding="utf-8")
+    limit = float(re.search(r"at most (\S+) times the\ninstructions", page)[1])
+    for cpu in ("cortex-m0plus", "cortex-m3"):
+        ticks = []
+        for macro in ("DIGITS_FAST", "DIGITS_EXACT"):
+            program = tmp_path / f"{macro}.elf"
+            arm_gcc(f"-mthumb -mcpu={cpu} -D{macro}", program, tmp_path / "main.c", folders=(firmware,))
+            ticks += map(int, qemu(program, "-icount", "shift=0", board="mps2-an385"))
+        fast, exact = ticks
+        assert 1 < exact / fast < limit, f"{cpu}: {40 * exact} instructions, {40 * fast} with DIGITS_FAST"
+
+
 # ---- The exported files ----
 
 
@@ -374,28 +403,55 @@ def test_sketch_on_an_uno(tmp_path, start_process):
         assert line, "simavr ended"
         numbers += re.findall(r"-?\d\.\d{4}", line)
     np.testing.assert_allclose(np.float64(numbers), sine(), rtol=0, atol=1e-4)
-    text, data, bss = map(int, call("avr-size", tmp_path / "sine.elf").splitlines()[1].split()[:3])
+    call(f"{gcc} {cpp} {options} -DSINE_FAST -DSINE_NO_SELFTEST", *includes, sketch, folder=tmp_path)
+    call(f"{gcc} -o fast.elf -Wl,--gc-sections", *tmp_path.glob("*.o"), "-lm", folder=tmp_path)
     page = (PAGES / "arduino.md").read_text(encoding="utf-8")
-    flash, ram = map(float, re.search(r"takes (\S+) KB of flash and\s(\S+) KB of RAM on an Uno", page).groups())
-    assert (text + data, data + bss) == pytest.approx((1000 * flash, 1000 * ram), abs=100)
+    stated = re.findall(r"takes (\S+) KB of flash and\s(\S+) KB of RAM", page)
+    for program, (flash, ram) in zip(("sine.elf", "fast.elf"), stated, strict=True):
+        text, data, bss = map(int, call("avr-size", tmp_path / program).splitlines()[1].split()[:3])
+        assert (text + data, data + bss) == pytest.approx((1000 * float(flash), 1000 * float(ram)), abs=100)
 
 
 @pytest.mark.parametrize(
-    ("name", "output", "limit"), [("classes", "float", 3e-8), ("small", "float", 3e-8), ("scaled", "double", 2e-7)]
+    ("name", "options", "limit"),
+    [
+        ("classes", "-DOUTPUT=float", 0),
+        ("small", "-DOUTPUT=float", 0),
+        ("classes", "-DOUTPUT=float -DCLASSES_FAST", 3e-8),
+        ("small", "-DOUTPUT=float -DSMALL_FAST", 3e-8),
+        ("scaled", "-DOUTPUT=double -DSCALED_FAST", 2e-7),
+    ],
 )
-def test_exported_networks_on_an_avr(tmp_path, name, output, limit):
-    """They are refused unless NAME_FAST is defined; with it the errors are those of docs/targets/arduino.md."""
+def test_exported_networks_on_an_avr(tmp_path, name, options, limit):
+    """The bits of Python without a scaler; with NAME_FAST the errors are those of docs/targets/arduino.md."""
     need("avr-gcc", "simavr")
     macro = name.upper()
-    macros = f'-DNAME={name} -DMACRO={macro} -DOUTPUT={output} -DHEADER="{name}.h" -D{macro}_IMPLEMENTATION'
+    macros = f'-DNAME={name} -DMACRO={macro} -DHEADER="{name}.h" -D{macro}_IMPLEMENTATION'
     command = f"avr-gcc -mmcu=atmega328p -std=gnu99 -Os -Wall -Wextra -Werror {macros}"
     arguments = ["-I", ROOT / "tests" / "c" / "exported", DEVICES / "exported_avr.c"]
-    refused = run(command, *arguments, folder=tmp_path)
-    assert refused.returncode != 0
-    error = f"double is shorter than 64 bits, so the results cannot be exact: define {macro}_FAST"
-    assert error in refused.stdout
-    call(f"{command} -D{macro}_FAST -o net.elf", *arguments, folder=tmp_path)
+    call(f"{command} {options} -o net.elf", *arguments, folder=tmp_path)
     text = call("simavr -m atmega328p -f 16000000 net.elf", folder=tmp_path)
-    num, error = map(int, re.search(r"(\d+) vectors, error (\d+)", text).groups())
+    num, wrong, error = map(int, re.search(r"(\d+) vectors, (\d+) wrong, error (\d+)", text).groups())
     assert num == 6
-    assert 0 < error <= 1e9 * limit
+    assert (wrong == 0) == (limit == 0)
+    assert error <= 1e9 * limit
+
+
+def test_a_scaler_on_an_avr_is_refused_without_fast(tmp_path):
+    need("avr-gcc")
+    (tmp_path / "scaled.c").write_text('#define SCALED_IMPLEMENTATION\n#include "scaled.h"\n')
+    refused = run("avr-gcc -mmcu=atmega328p -c scaled.c -I", ROOT / "tests" / "c" / "exported", folder=tmp_path)
+    assert refused.returncode != 0
+    assert "the scaler needs a double of 64 bits to be exact: define SCALED_FAST" in refused.stdout
+
+
+def test_fused_multiply_add_on_an_avr(tmp_path):
+    """The one with integers, where an int has 16 bits: the results of this machine."""
+    need("avr-gcc", "simavr", "cc")
+    source = DEVICES / "fma_avr.c"
+    options = f"-std=gnu99 -Os -Wall -Wextra -Wconversion -Wno-unused-function -Werror -I {ROOT / 'nnpy' / 'data'}"
+    call(f"cc {options} -o here", source, folder=tmp_path)
+    call(f"avr-gcc -mmcu=atmega328p {options} -o there.elf", source, folder=tmp_path)
+    expected = call("./here", folder=tmp_path).strip()
+    assert re.fullmatch("[0-9a-f]{8}", expected)
+    assert expected in call("simavr -m atmega328p -f 16000000 there.elf", folder=tmp_path)

@@ -45,7 +45,7 @@ def is_x86():
     return platform.machine().lower() in {"x86_64", "amd64"}
 
 
-def outputs_in_c(folder, nets, inputs, compiler="c99"):
+def outputs_in_c(folder, nets, inputs, compiler="c99", options=()):
     """Returns the outputs of exported networks, computed by one program; inputs: an array for each network."""
     body = []
     for number, (net, x) in enumerate(zip(nets, inputs, strict=True)):
@@ -64,7 +64,7 @@ def outputs_in_c(folder, nets, inputs, compiler="c99"):
     source.write_text(
         f"#include <stdio.h>\n{includes}int main(void)\n{{\n    int i;{''.join(body)}\n    return 0;\n}}\n"
     )
-    program = compile_and_link(folder, compiler, source)
+    program = compile_and_link(folder, compiler, source, *options)
     data = b"".join(np.ascontiguousarray(x, np.float32).tobytes() for x in inputs)
     result = subprocess.run([program], input=data, capture_output=True, check=True).stdout
     outputs = []
@@ -288,14 +288,71 @@ def test_fast_math_is_refused(tmp_path):
     assert "-ffast-math changes the results: define NET_FAST if that is wanted" in result.stderr
 
 
-def test_a_double_of_four_bytes_is_refused(tmp_path):
-    """As of avr-gcc. The exact multiply-add would read beyond it; without it, no double is needed but for a scaler."""
-    nnpy.NeuralNetwork([3, 2], seed=0).export_c(tmp_path / "net.h")
+def test_a_double_of_four_bytes_is_refused_for_a_scaler(tmp_path):
+    """As of avr-gcc. Without a scaler no double is needed."""
+    net = nnpy.NeuralNetwork([3, 2], "linear", seed=0)
     (tmp_path / "one.c").write_text('#define NET_IMPLEMENTATION\n#include "net.h"\n')
     command = ["cc", "-U__SIZEOF_DOUBLE__", "-D__SIZEOF_DOUBLE__=4", "-c", "one.c"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert "double is shorter than 64 bits, so the results cannot be exact: define NET_FAST" in result.stderr
-    assert subprocess.run([*command, "-DNET_FAST"], check=False, cwd=tmp_path).returncode == 0
+
+    def compile_it(*options):
+        net.export_c(tmp_path / "net.h")
+        return subprocess.run([*command, *options], capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert compile_it().returncode == 0
+    x, y = np.float32([[0, 0, 0], [1, 2, 3]]), np.float32([[0, 1], [2, 3]])
+    for targets in (y, None):
+        net.fit_scaler(x + 1, targets)
+        result = compile_it()
+        assert result.returncode != 0
+        assert "the scaler needs a double of 64 bits to be exact: define NET_FAST" in result.stderr
+        assert compile_it("-DNET_FAST").returncode == 0
+
+
+# ---- The fused multiply-add with integers, for processors without doubles ----
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_multiply_add_with_integers(tmp_path, compiler):
+    """Against the one in doubles and the instruction, if the compiler uses it."""
+    folder = Path(__file__).parent / "c"
+    options = ["-Wno-unused-function", f"-I{folder.parent.parent / 'csrc'}"]
+    program = compile_and_link(tmp_path, compiler, folder / "test_export_fma.c", *options, "-lm")
+    number = "1000000" if compiler == "sanitizers" else "10000000"
+    result = subprocess.run([program, number], capture_output=True, text=True, check=False)
+    assert (result.stdout, result.stderr, result.returncode) == ("0 wrong\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("high |= low != 0;", "high |= low >> 31;"),
+        ("(high >> 7 & 1u)) >> 7", "0u) >> 7"),
+        ("exponent <= 0", "exponent < 0"),
+        ("sum <<= 31;", "sum <<= 30;"),
+    ],
+    ids=["sticky bit", "ties", "subnormal", "cancellation"],
+)
+def test_the_test_of_the_multiply_add_notices_a_defect(tmp_path, right, wrong):
+    folder = Path(__file__).parent / "c"
+    text = (Path(nnpy.__file__).parent / "data" / "predict.c").read_text()
+    assert text.count(right) == 1
+    (tmp_path / "predict.c").write_text(text.replace(right, wrong))
+    test = (folder / "test_export_fma.c").read_text()
+    (tmp_path / "test.c").write_text(test.replace("../../nnpy/data/predict.c", "predict.c"))
+    options = ["-Wno-unused-function", f"-I{folder.parent.parent / 'csrc'}"]
+    program = compile_and_link(tmp_path, "c99", "test.c", *options, "-lm")
+    result = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert (result.returncode, " instead of " in result.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("compiler", ["c99", "sanitizers"])
+def test_networks_with_the_multiply_add_with_integers(tmp_path, compiler):
+    rng = np.random.default_rng(1)
+    nets, inputs = zip(*[random_net(rng, last=name) for name in ACTIVATIONS], strict=True)
+    options = [f"-DN{number}_INTEGER_FMA" for number in range(len(nets))]
+    assert_same_bits(nets, inputs, outputs_in_c(tmp_path, nets, inputs, compiler, options))
+    program = compile_and_link(tmp_path, compiler, Path(__file__).parent / "c" / "test_exported.c", "-DINTEGER_FMA")
+    assert subprocess.run([program], capture_output=True, text=True, check=False).stdout == "0 wrong\n"
 
 
 def test_only_what_is_needed_is_written(tmp_path):

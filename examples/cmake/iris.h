@@ -14,8 +14,8 @@
  *
  * In the others without the first line. It is C99 and C++11 and needs no mathematical library. The outputs have the same bits
  * as those of nnpy, on every processor with IEEE 754 arithmetic. Where there is no instruction for the fused multiply-add, it
- * is computed exactly, which is slow; #define IRIS_FAST rounds twice instead, which may change the last digits. Compile
- * without -ffast-math. */
+ * is computed exactly, which takes longer; #define IRIS_FAST rounds twice instead, which may change the last digits.
+ * Compile without -ffast-math. */
 #ifndef IRIS_H_
 #define IRIS_H_
 
@@ -61,9 +61,6 @@ int iris_selftest(void);
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16 && !defined(IRIS_FAST)
 #error "arithmetic must round to float: compile for 32-bit x86 with -msse2 -mfpmath=sse"
 #endif
-#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8 && !defined(IRIS_FAST)
-#error "double is shorter than 64 bits, so the results cannot be exact: define IRIS_FAST, which may change the last digits"
-#endif
 
 static const float iris_weights_0[32] = { /* (8, 4): a row for each output */
     -0.163048193f, -1.13727486f, 0.511812687f, 1.95196009f, 0.149776071f, 0.886890054f, 0.598593295f, 0.23494415f,
@@ -99,22 +96,25 @@ static float iris_from_bits(uint32_t bits)
     return x;
 }
 
-/* x y + z with one rounding: the fused multiply-add. Where there is no instruction for it, it is computed in double precision: the
- * product is exact, and the sum is rounded to odd, so that rounding it to float gives the float next to the exact sum (S. Boldo and
- * G. Melquiond, IEEE Transactions on Computers 57(4), 2008). */
+/* x y + z with one rounding: the fused multiply-add. Every variant but that of IRIS_FAST gives the same bits. */
 #if defined(IRIS_FAST)
 static float iris_fma(float x, float y, float z)
 {
     return x * y + z;
 }
-#elif defined(__GNUC__) && defined(__OPTIMIZE__) &&                                                                        \
+#elif defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(IRIS_INTEGER_FMA) &&                                           \
     (defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__) || defined(__powerpc64__) || defined(__s390x__) || \
      (defined(__riscv_flen) && __riscv_flen >= 32))
 static float iris_fma(float x, float y, float z)
 {
     return __builtin_fmaf(x, y, z);
 }
-#else
+#elif !defined(IRIS_INTEGER_FMA) &&                                                                                         \
+    (defined(__SSE2__) || defined(_M_X64) || defined(__aarch64__) || defined(_M_ARM64) || defined(__wasm__) ||             \
+     defined(__powerpc64__) || defined(__s390x__) || (defined(__ARM_FP) && (__ARM_FP & 8)) ||                              \
+     (defined(__riscv_flen) && __riscv_flen >= 64) || (defined(__mips_hard_float) && !defined(__mips_single_float)))
+/* In double precision, where the processor is known to have it. The product is exact, and the sum is rounded to odd, so that rounding
+ * it to float gives the float next to the exact sum (S. Boldo and G. Melquiond, IEEE Transactions on Computers 57(4), 2008). */
 static float iris_fma(float x, float y, float z)
 {
     double product = (double)x * (double)y, sum = product + (double)z;
@@ -126,6 +126,129 @@ static float iris_fma(float x, float y, float z)
         memcpy(&sum, &bits, sizeof sum);
     }
     return (float)sum;
+}
+#else
+/* With integers elsewhere; IRIS_INTEGER_FMA chooses it for tests. An int may have 16 bits. */
+
+/* x / 2^n for n >= 0. Its last bit is 1 if a bit of x is lost (a sticky bit), so that a later rounding is right. */
+static uint64_t iris_shift_right(uint64_t x, int n)
+{
+    uint32_t high = (uint32_t)(x >> 32), low = (uint32_t)x, lost = 0;
+    if (n >= 32) {
+        lost = low;
+        low = high;
+        high = 0;
+        n -= 32;
+    }
+    if (n >= 32) {
+        lost |= low;
+        low = 0;
+    } else if (n > 0) {
+        lost |= low << (32 - n);
+        low = low >> n | high << (32 - n);
+        high >>= n;
+    }
+    return (uint64_t)high << 32 | low | (lost != 0);
+}
+
+/* The product of two significands has 48 bits and is exact. It and the significand of z are shifted to the same exponent and added.
+ * The sum, with its leading bit shifted to the same place again, is rounded to 24 bits, or fewer if it is subnormal. */
+static float iris_fma(float x, float y, float z)
+{
+    const uint32_t sign_bit = 0x80000000u, leading = 0x800000u; /* the leading bit of a significand is not stored */
+    uint32_t x_bits, y_bits, z_bits, x_part, y_part, z_part, sign, high, low;
+    uint64_t product, addend, sum;
+    int x_exponent, y_exponent, z_exponent, exponent;
+    memcpy(&x_bits, &x, sizeof x_bits);
+    memcpy(&y_bits, &y, sizeof y_bits);
+    memcpy(&z_bits, &z, sizeof z_bits);
+    x_exponent = (int)(x_bits >> 23 & 255u);
+    y_exponent = (int)(y_bits >> 23 & 255u);
+    z_exponent = (int)(z_bits >> 23 & 255u);
+    x_part = (x_bits & (leading - 1u)) | leading;
+    y_part = (y_bits & (leading - 1u)) | leading;
+    z_part = (z_bits & (leading - 1u)) | leading;
+    sign = (x_bits ^ y_bits) & sign_bit;
+
+    if (x_exponent == 0 || x_exponent == 255 || y_exponent == 0 || y_exponent == 255 || z_exponent == 0 || z_exponent == 255) {
+        if (x_exponent == 255 || y_exponent == 255) { /* infinity or NaN */
+            return x * y + z;
+        }
+        if (z_exponent == 255) { /* also where x y would overflow */
+            return z;
+        }
+        if (x_bits << 1 == 0 || y_bits << 1 == 0) {
+            if (z_bits << 1 == 0) { /* the sum of two zeros is -0 if both are */
+                z_bits &= sign;
+                memcpy(&z, &z_bits, sizeof z);
+            }
+            return z;
+        }
+        if (x_exponent == 0) { /* subnormal: without the leading bit, and with the exponent 1 */
+            for (x_exponent = 1, x_part -= leading; x_part < leading; x_exponent--) {
+                x_part <<= 1;
+            }
+        }
+        if (y_exponent == 0) {
+            for (y_exponent = 1, y_part -= leading; y_part < leading; y_exponent--) {
+                y_part <<= 1;
+            }
+        }
+        if (z_exponent == 0) { /* subnormal or 0 */
+            z_exponent = 1;
+            z_part -= leading;
+        }
+    }
+
+    /* Product and addend are below 2^62, so that their sum and the sign of their difference fit into 64 bits. */
+    exponent = x_exponent + y_exponent - 127;
+    product = (uint64_t)(x_part << 7) * (y_part << 7);
+    addend = (uint64_t)z_part << 37;
+    if (exponent >= z_exponent) {
+        addend = iris_shift_right(addend, exponent - z_exponent);
+    } else {
+        product = iris_shift_right(product, z_exponent - exponent);
+        exponent = z_exponent;
+    }
+    if (sign == (z_bits & sign_bit)) {
+        sum = product + addend;
+    } else {
+        sum = product - addend;
+        if (sum == 0) {
+            return 0.0f;
+        }
+        if (sum >> 63 != 0) { /* negative */
+            sum = 0u - sum;
+            sign ^= sign_bit;
+        }
+    }
+
+    /* The leading bit goes to bit 30 of the upper half: 24 bits of the result, 7 bits that are rounded, and the lower half as a sticky
+     * bit. */
+    exponent += 2;
+    if (sum >> 32 == 0) {
+        sum <<= 31;
+        exponent -= 31;
+    }
+    high = (uint32_t)(sum >> 32);
+    low = (uint32_t)sum;
+    for (; high >> 30 == 0; exponent--) {
+        high = high << 1 | low >> 31;
+        low <<= 1;
+    }
+    high |= low != 0;
+    if (exponent <= 0) { /* subnormal */
+        high = (uint32_t)iris_shift_right(high, 1 - exponent);
+        exponent = 1;
+    }
+    if (exponent >= 255) {
+        z_bits = sign | 0x7f800000u;
+    } else { /* to the nearest, of two to the even one; a carry, like the leading bit, adds 1 to the exponent */
+        high = (high + 63u + (high >> 7 & 1u)) >> 7;
+        z_bits = sign + ((uint32_t)(exponent - 1) << 23) + high;
+    }
+    memcpy(&z, &z_bits, sizeof z);
+    return z;
 }
 #endif
 

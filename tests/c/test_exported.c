@@ -1,5 +1,12 @@
-/* test_exported.c: runs the self-tests of exported networks; prints the number of wrong results, and returns it. */
+/* test_exported.c: runs the self-tests of exported networks; prints the number of wrong results, and returns it. With -DINTEGER_FMA the
+ * fused multiply-add is computed with integers, whatever the processor has. */
 #include <stdio.h>
+
+#ifdef INTEGER_FMA
+#define CLASSES_INTEGER_FMA
+#define SCALED_INTEGER_FMA
+#define SMALL_INTEGER_FMA
+#endif
 
 #define CLASSES_IMPLEMENTATION
 #define SCALED_IMPLEMENTATION

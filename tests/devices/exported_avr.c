@@ -1,6 +1,6 @@
-/* exported_avr.c: an exported network on an AVR, with NAME_FAST, which it needs. Prints the largest error of the test vectors, relative
- * to the expected output where that is above 1, in units of 1e-9. The command line defines NAME (such as small), MACRO (SMALL),
- * HEADER, OUTPUT (the type of an output), and SMALL_FAST and SMALL_IMPLEMENTATION. */
+/* exported_avr.c: an exported network on an AVR. Prints how many test vectors give other bits, and the largest error, relative to the
+ * expected output where that is above 1, in units of 1e-9. The command line defines NAME (such as small), MACRO (SMALL), HEADER,
+ * OUTPUT (the type of an output) and SMALL_IMPLEMENTATION, and SMALL_FAST if the network has a scaler. */
 #include <avr/interrupt.h>
 #include <avr/io.h>
 #include <avr/sleep.h>
@@ -45,7 +45,7 @@ int main(void)
     }
     stdout = &serial_port;
     UCSR0B = 1 << TXEN0;
-    printf("%u vectors, error %ld\n", (unsigned)num, (long)(1e9f * (float)largest));
+    printf("%u vectors, %d wrong, error %ld\n", (unsigned)num, JOIN(NAME, _selftest)(), (long)(1e9f * (float)largest));
     cli();
     sleep_mode(); /* without interrupts: ends simavr */
     return 0;

@@ -229,10 +229,14 @@ def check_xor(target: Target, folder: Path) -> str:
 
 
 def check_exported(target: Target, folder: Path) -> None:
-    """Run the self-tests of exported networks."""
+    """Run the self-tests of exported networks, and compare their fused multiply-add with integers with the engine's."""
     program = build(target, folder, "exported", [ROOT / "tests" / "c" / "test_exported.c"])
-    if target.check != "link" and run(target, program) != "0 wrong\n":
+    multiply_adds = build(target, folder, "export_fma", [ROOT / "tests" / "c" / "test_export_fma.c"])
+    if target.check == "link":
+        return
+    if run(target, program) != "0 wrong\n":
         raise Failure("an exported network has other bits")
+    run(target, multiply_adds, "20000")
 
 
 def check_refused(target: Target, folder: Path) -> str:

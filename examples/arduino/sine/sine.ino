@@ -1,11 +1,6 @@
 /* sine.ino: a network draws a sine in the serial plotter of the Arduino IDE, or in its serial monitor, with 115200 baud.
  *
- * The network is sine.h, written by export_sine.py. An AVR has a double of 4 bytes, for which SINE_FAST is needed, and its results
- * may have other last digits than in Python; so its self-test is left out. All other boards have the bits of Python. */
-#if defined(__AVR__)
-#define SINE_FAST
-#define SINE_NO_SELFTEST
-#endif
+ * The network is sine.h, written by export_sine.py. Every board has the bits of Python, which the self-test checks. */
 #define SINE_IMPLEMENTATION
 #include "sine.h"
 
