@@ -314,6 +314,14 @@ def test_webassembly_has_the_bits_of_python(copy, environment):
         assert name == ("setosa", "versicolor", "virginica")[expected.argmax()]
 
 
+def test_every_activation_in_webassembly(tmp_path, environment):
+    """The networks of tests/c/exported, of floats and of integers."""
+    need("emcc", "node")
+    source = ROOT / "tests" / "c" / "test_exported.c"
+    call("emcc -O2 -Wall -Wextra -Werror -o exported.js", source, folder=tmp_path, env=environment)
+    assert call("node exported.js", folder=tmp_path) == "0 wrong\n"
+
+
 def vectors(header):
     """Return the inputs and outputs of the self-test of an exported network."""
     arrays = re.findall(r"_test_(?:in|out)puts\[\d+\] = \{[^\n]*\n(.*?)\n\};", header.read_text(), flags=re.DOTALL)
@@ -435,6 +443,15 @@ def test_exported_networks_on_an_avr(tmp_path, name, options, limit):
     assert num == 6
     assert (wrong == 0) == (limit == 0)
     assert error <= 1e9 * limit
+
+
+@pytest.mark.parametrize(("name", "options"), [("classes", ""), ("small", ""), ("scaled", "-DINT8_SCALED_NO_FLOAT")])
+def test_networks_of_8_bit_integers_on_an_avr(tmp_path, name, options):
+    need("avr-gcc", "simavr")
+    macros = f'-DHEADER="int8_{name}.h" -DSELFTEST=int8_{name}_selftest -DINT8_{name.upper()}_IMPLEMENTATION {options}'
+    command = f"avr-gcc -mmcu=atmega328p -std=gnu99 -Os -Wall -Wextra -Werror {macros} -o net.elf"
+    call(command, "-I", ROOT / "tests" / "c" / "exported", DEVICES / "int8_avr.c", folder=tmp_path)
+    assert "0 wrong" in call("simavr -m atmega328p -f 16000000 net.elf", folder=tmp_path)
 
 
 def test_a_scaler_on_an_avr_is_refused_without_fast(tmp_path):
