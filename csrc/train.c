@@ -16,6 +16,8 @@
 #define WORK_PER_BLOCK ((size_t)3 << 29)     /* the most multiply-adds in a block's forward pass, so that polls are frequent */
 #define SLOW_FACTOR 64                       /* how many times slower kernels are with emulated fused multiply-adds */
 #define EPOCHS_WORTH_THREADS ((size_t)1000)  /* the most epochs that count in the choice of threads; avoids an overflow */
+#define MAX_CHECKED_TOGETHER 64              /* inputs of a sample */
+#define MAX_FLOATS_CHECKED_TOGETHER ((size_t)1 << 24) /* some milliseconds, in which nobody can stop the call */
 
 /* The factor of dC_i/dz in a mini-batch of batch_size samples: 1 / batch_size, times -learning_rate for an update in place, and
  * times 2 for the squared error, because the kernel leaves that factor out of its derivative. */
@@ -311,12 +313,28 @@ static int return_to_last_finite_step(const NNTrainCall *call, size_t num_steps,
     return code == NN_STOPPED || code == NN_NO_MEMORY ? code : NN_DIVERGED;
 }
 
+/* Whether the inputs are so short that a check for each sample would take long, and lie together, so that one check of all is quick. */
+static int are_checked_together(const NNSamples *samples)
+{
+    Matrix x = samples->x;
+    return samples->rows == NULL && samples->scaler.x_mean == NULL && x.stride == x.cols && x.cols <= MAX_CHECKED_TOGETHER &&
+           x.rows <= MAX_FLOATS_CHECKED_TOGETHER / x.cols;
+}
+
 static NN_NOINLINE int train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
                              NNMonitor *monitor)
 {
     NNTrainCall call = {nn, samples, optimizer, options, backend};
     NNAttempt whole = {SIZE_MAX, 1, 1};
-    int code = attempt_training(&call, &whole, monitor);
+    int code;
+    if (!options.inputs_checked && are_checked_together(&samples)) {
+        if (!nn_kernels_available(backend.isa)->all_finite(samples.x.data, samples.x.rows * samples.x.cols)) {
+            monitor->done = monitor->num_steps = 0;
+            return NN_NOT_FINITE;
+        }
+        call.options.inputs_checked = 1;
+    }
+    code = attempt_training(&call, &whole, monitor);
     return whole.is_finite ? code : return_to_last_finite_step(&call, monitor->num_steps, monitor);
 }
 

@@ -313,11 +313,28 @@ static void backward(int activation, const float *const *next_delta, size_t num_
     FOR_ACTIVATION(multiply_by_derivative, activation, derivative_input, delta, stride, num_rows, width);
 }
 
+/* accumulate_weight_gradient for a single sample: the outer product of x and delta is added to base. It takes as long as reading base
+ * and writing out. */
+static void add_outer_product(const float *x, size_t first_row, size_t last_row, const float *delta, const float *base, float *out,
+                              size_t width)
+{
+    for (size_t k = first_row; k < last_row; k++) {
+        V xk = v_set(x[k]), zero = v_set(0.0f);
+        for (size_t j = 0; j < width; j += VL) {
+            v_store(out + k * width + j, v_add(v_load(base + k * width + j), v_fma(xk, v_load(delta + j), zero)));
+        }
+    }
+}
+
 static void accumulate_weight_gradient(const float *const *x, size_t num_samples, size_t first_row, size_t last_row,
                                        const float *delta, size_t delta_stride, const float *base, const float *sum, float *out,
                                        size_t width)
 {
     size_t tile_width = nn_min(width, TILE_COLUMNS);
+    if (num_samples == 1 && base != NULL && sum == NULL) {
+        add_outer_product(x[0], first_row, last_row, delta, base, out, width);
+        return;
+    }
     for (size_t j = 0; j < width; j += tile_width) {
         for (size_t k = first_row; k < last_row; k += NN_TILE_ROWS) {
             size_t rows = nn_min(last_row - k, NN_TILE_ROWS), at = k * width + j;
@@ -424,12 +441,18 @@ static double sum_squares(const float *x, size_t n)
     return total;
 }
 
+#ifndef TRANSPOSED_BLOCK /* isa.h has the default */
+#define TRANSPOSED_BLOCK 4
+#define transpose_block transpose_4x4
+#endif
+
 static void transpose(const float *from, size_t from_stride, size_t num_rows, size_t num_columns, float *to, size_t to_stride)
 {
-    size_t block_rows = num_rows / 4 * 4, block_columns = num_columns / 4 * 4; /* covered by 4 x 4 blocks */
-    for (size_t k = 0; k < block_rows; k += 4) {
-        for (size_t j = 0; j < block_columns; j += 4) {
-            transpose_4x4(from + k * from_stride + j, from_stride, to + j * to_stride + k, to_stride);
+    const size_t size = TRANSPOSED_BLOCK;
+    size_t block_rows = num_rows / size * size, block_columns = num_columns / size * size; /* covered by blocks */
+    for (size_t k = 0; k < block_rows; k += size) {
+        for (size_t j = 0; j < block_columns; j += size) {
+            transpose_block(from + k * from_stride + j, from_stride, to + j * to_stride + k, to_stride);
         }
     }
     for (size_t k = 0; k < num_rows; k++) {

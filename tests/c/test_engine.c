@@ -798,7 +798,8 @@ static void check_trainings(const Problem *p)
     NNOptimizer other = {kinds[draw(0, 3)], 0.01, 0.9, 0.99, draw(0, 1) ? 1e-8 : 0.1, (int)draw(0, 1), (int)draw(0, 1), 0.5, 1.2,
                        1e-6, 0.05, draw(0, 1) ? 0.1 : 0, draw(0, 1) ? 0.01 : 0, (int)draw(0, 1), draw(0, 1) ? 0.2 : 0, moments,
                        1, 1};
-    NNTrainOptions options = {.batch_size = draw(1, p->num_samples), .num_epochs = 2}, whole = {.batch_size = 70, .num_epochs = 2};
+    size_t batch_size = draw(0, 3) == 0 ? 1 : draw(1, p->num_samples);
+    NNTrainOptions options = {.batch_size = batch_size, .num_epochs = 2}, whole = {.batch_size = 70, .num_epochs = 2};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
         rates[i] = 0.01 + 0.1 * (double)fabsf(draw_float());
     }
@@ -1353,6 +1354,7 @@ static void print_hashes(void)
         {{30, 70, 90, 5}, 3, 300, 50, 5, {NN_ELU, NN_SOFTPLUS, NN_LEAKY_RELU}, NN_SGD, 1, NN_HUBER},
         {{6, 9, 2, 0}, 2, 150, 150, 12, {NN_TANH, NN_LINEAR, 0}, LBFGS, 0, NN_MSE},
         {{6, 9, 2, 0}, 2, 150, 150, 12, {NN_TANH, NN_LINEAR, 0}, LEVENBERG, 0, NN_MSE},
+        {{21, 70, 33, 4}, 3, 60, 1, 2, {NN_TANH, NN_TANH, NN_LINEAR}, NN_SGD, 0, NN_MSE},
     };
     for (size_t r = 0; r < sizeof runs / sizeof *runs; r++) {
         Problem p = {.num_layers = runs[r].num_layers, .num_samples = runs[r].num_samples, .loss = {runs[r].loss, 0.3f}};
