@@ -15,7 +15,7 @@ import numpy as np
 from workloads import Array, VerificationError, initial_parameters, random_samples
 
 WORK = 3e8  # multiply-adds of an epoch, about
-MAX_SAMPLES, MIN_STEPS = 1 << 16, 8
+MAX_SAMPLES, MIN_STEPS = 1 << 16, 32
 SECONDS, MIN_REPETITIONS = 0.25, 3  # of a cell, after a first epoch that is not counted
 
 
