@@ -32,18 +32,20 @@ static int has_avxvnni(void)
 
 #elif NN_INT8_HAS_NEON
 
-extern const NNInt8Kernels nn_int8_neondot, nn_int8_neon;
+extern const NNInt8Kernels nn_int8_neon;
+
+#if NN_INT8_HAS_NEON_DOT
+extern const NNInt8Kernels nn_int8_neondot;
 
 #ifdef __linux__
 #include <sys/auxv.h>
+#endif
+
 static int has_dot(void)
 {
+#if defined(__linux__)
     return getauxval(AT_HWCAP) >> 20 & 1; /* HWCAP_ASIMDDP */
-}
-#else
-static int has_dot(void)
-{
-#ifdef __APPLE__
+#elif defined(__APPLE__)
     return 1; /* every Mac with AArch64 has it */
 #else
     return 0;
@@ -66,7 +68,9 @@ const NNInt8Kernels *nn_int8_kernels_available(int i)
 #endif
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &nn_int8_avx2 : NULL,
 #elif NN_INT8_HAS_NEON
+#if NN_INT8_HAS_NEON_DOT
         has_dot() ? &nn_int8_neondot : NULL,
+#endif
         &nn_int8_neon,
 #endif
         &nn_int8_portable,

@@ -30,6 +30,12 @@
 #else
 #define NN_INT8_HAS_NEON 0
 #endif
+/* Before version 16 Clang declares the intrinsics for dot products only where the whole file is compiled for them. */
+#if NN_INT8_HAS_NEON && (defined(__ARM_FEATURE_DOTPROD) || !defined(__clang__) || __clang_major__ >= 16)
+#define NN_INT8_HAS_NEON_DOT 1
+#else
+#define NN_INT8_HAS_NEON_DOT 0
+#endif
 
 #define NN_INT8_GROUP 16
 #define NN_INT8_PAD 64

@@ -4,7 +4,7 @@
 #include "int8.h"
 #include "isa.h"
 
-#if NN_INT8_HAS_NEON
+#if NN_INT8_HAS_NEON_DOT
 
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
