@@ -7,6 +7,7 @@ there, too. What the caller has to know about it is printed in JSON.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,7 @@ def emlearn(net: Parameters, folder: Path) -> dict[str, Any]:
         activation=activations[0],
         out_activation_=activations[-1],
     )
+    os.chdir(folder)  # where emlearn makes a folder "tmp"
     model = emlearn.convert(estimator, kind="MLPClassifier", method="loadable")
     model.save(file=str(folder / "emlearn.h"), name="net")
     return {"include": str(Path(emlearn.__file__).parent)}
