@@ -124,7 +124,7 @@ typedef struct NNQuantized NNQuantized;
 NNQuantized *nn_quantized_alloc(size_t num_layers, const NNQuantizedLayer *layers, const float *low, const float *inverse_step,
                                 float output_scale);
 void nn_quantized_free(NNQuantized *q);
-void nn_quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out);
+void nn_quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out, NNBackend backend);
 int nn_quantized_predict(const NNQuantized *q, Matrix in, const uint8_t *integers_in, Matrix out, int32_t *integers_out,
                          int stops_at_logits, NNBackend backend, NNMonitor *monitor);
 int nn_finite_diff_gradient(NeuralNetwork nn, NeuralNetwork grad, float eps, Matrix in, Matrix out, NNMonitor *monitor);

@@ -276,7 +276,7 @@ void nn_quantized_free(NNQuantized *q);
  *
  * in    (n, inputs), finite
  * out   (n, inputs), written */
-void nn_quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out);
+void nn_quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out, NNBackend backend);
 
 /* Computes the outputs of a network of 8-bit integers.
  *

@@ -171,8 +171,7 @@ typedef struct {
 static void interpolate_outputs(const int16_t *table, int32_t *positions, size_t num)
 {
     for (size_t j = 0; j < num; j++) {
-        int32_t p = positions[j], part = p & 255;
-        int32_t sum = table[p >> 8] * (256 - part) + table[(p >> 8) + 1] * part; /* less than 2^23 in absolute value */
+        int32_t sum = nn_int8_interpolated(table, positions[j]); /* less than 2^23 in absolute value */
         positions[j] = (int32_t)(((uint32_t)(sum + 128) + ((uint32_t)1 << 31)) >> 8) - (1 << 23);
     }
 }
@@ -187,8 +186,7 @@ static void softmax(const int16_t *table, int32_t *z, size_t num)
     }
     for (size_t j = 0; j < num; j++) {
         uint32_t below = (uint32_t)max - (uint32_t)z[j], halvings = below >> 15;
-        int32_t p = (int32_t)(below & 32767u), part = p & 255;
-        int32_t power = (table[p >> 8] * (256 - part) + table[(p >> 8) + 1] * part + 128) >> 8;
+        int32_t power = (nn_int8_interpolated(table, (int32_t)(below & 32767u)) + 128) >> 8;
         z[j] = halvings < 15 ? power >> halvings : 0;
         sum += (uint32_t)z[j];
     }
@@ -332,18 +330,18 @@ static NN_NOINLINE int predict(Prediction *p, NNBackend backend)
     return p->stop_code;
 }
 
-static NN_NOINLINE void quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out)
+static NN_NOINLINE void quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out, NNBackend backend)
 {
-    const NNInt8Kernels *kernels = nn_int8_kernels(0);
+    const NNInt8Kernels *kernels = nn_int8_kernels(backend.isa);
     for (size_t i = 0; i < in.rows; i++) {
         kernels->quantize(&MAT_AT(in, i, 0), q->low, q->inverse_step, out + i * q->num_inputs, q->num_inputs);
     }
 }
 
-void nn_quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out)
+void nn_quantize_inputs(const NNQuantized *q, Matrix in, uint8_t *out, NNBackend backend)
 {
     NNFloatEnvironment caller = nn_enter_float_environment();
-    quantize_inputs(q, in, out);
+    quantize_inputs(q, in, out, backend);
     nn_leave_float_environment(caller);
 }
 

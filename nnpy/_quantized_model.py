@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,6 +99,7 @@ def check_parameters(parameters: QuantizedParameters) -> None:
     """Raise a ValueError if numbers that may come from a file could lead C out of an array or out of a range."""
     sizes = check_layer_sizes(parameters.layer_sizes)
     activations = check_activations(parameters.activations, len(sizes) - 1)
+    _check_shapes(parameters, sizes)
     arrays = [parameters.low, parameters.inverse_step, parameters.y_mean, parameters.y_scale]
     if not all(np.isfinite(a).all() for a in arrays if a is not None) or not np.isfinite(parameters.output_scale):
         raise ValueError("its scales are not finite")
@@ -119,6 +121,29 @@ def check_parameters(parameters: QuantizedParameters) -> None:
             raise ValueError(f"the table of layer {number + 1} has integers out of their range")
 
 
+def _check_shapes(parameters: QuantizedParameters, sizes: tuple[int, ...]) -> None:
+    """Raise a ValueError if an array has another shape or type than QuantizedParameters says."""
+    ranges = (1,) if len(parameters.low) == 1 else (sizes[0],)
+    arrays: list[tuple[NDArray[Any] | None, str, tuple[int, ...]]] = [
+        (parameters.low, "float32", ranges),
+        (parameters.inverse_step, "float32", ranges),
+        (parameters.y_mean, "float64", (sizes[-1],)),
+        (parameters.y_scale, "float64", (sizes[-1],)),
+    ]
+    if len(parameters.layers) != len(sizes) - 1:
+        raise ValueError(f"it has {len(parameters.layers)} layers of integers for {len(sizes) - 1} layers")
+    for layer, (inputs, outputs) in zip(parameters.layers, pairwise(sizes), strict=True):
+        arrays += [
+            (layer.weights, "int8", (outputs, inputs)),
+            (layer.biases, "int32", (outputs,)),
+            (layer.multipliers, "int32", (outputs,)),
+            (layer.table, "int16", (TABLE_SIZE,)),
+        ]
+    for array, dtype, shape in arrays:
+        if array is not None and (array.dtype != dtype or array.shape != shape):
+            raise ValueError(f"an array of {array.dtype} has shape {array.shape}, expected {dtype} of shape {shape}")
+
+
 def largest_sums(weights: NDArray[np.int8], biases: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the largest absolute value that the sum of each output can have."""
     sums = np.abs(weights.astype(np.int16)).sum(axis=1, dtype=np.int64) * 255 + np.abs(biases.astype(np.int64))
@@ -137,12 +162,8 @@ class QuantizedModel:
         layers, keep_alive = [], []
         for number, layer in enumerate(parameters.layers):
             arrays = [
-                ffi.NULL if array is None else ffi.from_buffer(f"{kind}_t[]", np.ascontiguousarray(array, dtype=kind))
-                for array, kind in zip(
-                    (layer.weights, layer.biases, layer.multipliers, layer.table),
-                    ("int8", "int32", "int32", "int16"),
-                    strict=True,
-                )
+                ffi.NULL if array is None else ffi.from_buffer(f"{array.dtype}_t[]", np.ascontiguousarray(array))
+                for array in (layer.weights, layer.biases, layer.multipliers, layer.table)
             ]
             keep_alive += arrays
             weights, biases, multipliers, table = arrays
@@ -237,7 +258,7 @@ class QuantizedModel:
         inputs = self._inputs(x)
         check_finite(inputs, "x")
         integers = np.empty(inputs.shape, np.uint8)
-        lib.nn_quantize_inputs(self._c, as_matrix(inputs), ffi.from_buffer("uint8_t[]", integers))
+        lib.nn_quantize_inputs(self._c, as_matrix(inputs), ffi.from_buffer("uint8_t[]", integers), backend[0])
         return integers
 
     def predict_integers(self, integers: ArrayLike) -> NDArray[np.int32]:

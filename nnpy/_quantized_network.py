@@ -18,7 +18,7 @@ __all__ = ["QuantizedNetwork"]
 
 
 class QuantizedNetwork(QuantizedModel):
-    """A network of 8-bit integers, for prediction only: a quarter of the size, and three times as fast on most processors.
+    """A network of 8-bit integers, for prediction only: a quarter of the size, and faster.
 
     `NeuralNetwork.quantize` makes one. Inputs are rounded to one of 256 numbers; from there on, everything is computed with
     integers: weights of 8 bits with a scale for each output, sums of 32 bits that are multiplied and rounded once, tables for

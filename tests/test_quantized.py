@@ -424,6 +424,31 @@ def test_damaged_files_are_refused(tmp_path, name, array, message):
         nnpy.QuantizedNetwork.load(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p._replace(layers=p.layers[:1]), "it has 1 layers of integers for 2 layers"),
+        (
+            lambda p: p._replace(low=np.zeros(3, np.float32)),
+            r"an array of float32 has shape \(3,\), expected float32 of shape",
+        ),
+        (
+            lambda p: p._replace(layers=(p.layers[1], p.layers[1])),
+            r"an array of int8 has shape \(3, 9\), expected int8 of shape",
+        ),
+        (
+            lambda p: p._replace(layers=(p.layers[0]._replace(biases=np.zeros(9)), p.layers[1])),
+            r"an array of float64 has shape \(9,\), expected int32 of shape \(9,\)",
+        ),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused(change, message):
+    net, x = make([4, 9, 3], ["tanh", "softmax"])
+    q = net.quantize(x, method="max")
+    with pytest.raises(ValueError, match=message):
+        nnpy.QuantizedNetwork(change(q.parameters))
+
+
 def test_summary_and_notebook():
     net, x = make([4, 9, 3], ["tanh", "linear"], scaler="xy")
     q = net.quantize(x, method="max")

@@ -3,32 +3,13 @@
 
 #include <string.h>
 
-#include "../team.h"
 #include "kernels.h"
 
 extern const NNInt8Kernels nn_int8_portable;
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#include <cpuid.h>
-
 extern const NNInt8Kernels nn_int8_avx512vnni, nn_int8_avxvnni, nn_int8_avx2;
-
-#if NN_INT8_HAS_AVXVNNI
-/* The instruction cpuid takes tens of microseconds in a virtual machine, so that its answer is kept: 1 for no, 2 for yes. */
-static int has_avxvnni(void)
-{
-    static int known = 0;
-    int answer = nn_flag_get(&known);
-    if (answer == 0) {
-        unsigned int eax, ebx, ecx, edx;
-        int found = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1u);
-        answer = found ? 2 : 1;
-        nn_flag_set(&known, answer);
-    }
-    return answer == 2;
-}
-#endif
 
 #elif NN_INT8_HAS_NEON
 
@@ -64,7 +45,7 @@ const NNInt8Kernels *nn_int8_kernels_available(int i)
             ? &nn_int8_avx512vnni
             : NULL,
 #if NN_INT8_HAS_AVXVNNI
-        has_avxvnni() ? &nn_int8_avxvnni : NULL,
+        __builtin_cpu_supports("avxvnni") && __builtin_cpu_supports("fma") ? &nn_int8_avxvnni : NULL,
 #endif
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &nn_int8_avx2 : NULL,
 #elif NN_INT8_HAS_NEON

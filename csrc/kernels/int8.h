@@ -19,8 +19,9 @@
 #include "../engine.h"
 #include "../sizes.h"
 
-/* Which tables a build has: intrinsics for AVX-VNNI came with GCC 11 and Clang 12. */
-#if defined(__x86_64__) && ((defined(__clang__) && __clang_major__ >= 12) || (!defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 11))
+/* Which tables a build has. GCC knows AVX-VNNI since version 11. __builtin_cpu_supports of Clang 14 does not know it, and the instruction
+ * that asks the processor takes tens of microseconds in a virtual machine. */
+#if defined(__x86_64__) && !defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 11
 #define NN_INT8_HAS_AVXVNNI 1
 #else
 #define NN_INT8_HAS_AVXVNNI 0
@@ -99,6 +100,16 @@ const NNInt8Kernels *nn_int8_kernels_available(int i);
 
 /* Returns the best table for the instruction set of a backend, counted as in nn_isa_name. */
 const NNInt8Kernels *nn_int8_kernels(int isa);
+
+/* 256 times the value at a position from 0 to 32767 in a table of 128 segments, between whose ends it is interpolated linearly. */
+static inline int32_t nn_int8_interpolated(const int16_t *table, int32_t position)
+{
+    int32_t part = position & 255;
+    return table[position >> 8] * (256 - part) + table[(position >> 8) + 1] * part;
+}
+
+/* `interpolate` in plain C, for the tables that have no vectors for it. */
+void nn_int8_interpolate(const int32_t *position, const int16_t *table, uint8_t *out, size_t n);
 
 /* The largest absolute value of a sum that requantize and rescale go on with. */
 static inline int32_t nn_int8_limit(int shift)

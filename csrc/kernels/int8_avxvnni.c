@@ -7,11 +7,7 @@
 
 #if NN_INT8_HAS_AVXVNNI
 
-#ifdef __clang__
-#pragma clang attribute push(__attribute__((target("fma,avx2,avxvnni"))), apply_to = function)
-#else
 #pragma GCC target("fma,avx2,avxvnni")
-#endif
 
 #include "int8_avx2_impl.h"
 
@@ -55,10 +51,6 @@ NN_INLINE void tile(const uint8_t *x, size_t x_stride, int rows, size_t num_quad
 #include "int8_tiles.h"
 
 const NNInt8Kernels nn_int8_avxvnni = {"avxvnni", "avx2", quantize, multiply, requantize, rescale, interpolate, 0};
-
-#ifdef __clang__
-#pragma clang attribute pop
-#endif
 
 #else
 typedef int nn_no_int8_avxvnni; /* a C file must not be empty */

@@ -51,7 +51,7 @@ NN_INLINE void tile(const uint8_t *x, size_t x_stride, int rows, size_t num_quad
 #define TILE_GROUPS 1
 #include "int8_tiles.h"
 
-const NNInt8Kernels nn_int8_neon = {"neon", "neon", quantize, multiply, requantize, rescale, interpolate, 1};
+const NNInt8Kernels nn_int8_neon = {"neon", "neon", quantize, multiply, requantize, rescale, nn_int8_interpolate, 1};
 
 #else
 typedef int nn_no_int8_neon; /* a C file must not be empty */

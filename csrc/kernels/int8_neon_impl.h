@@ -71,11 +71,3 @@ static void rescale(const int32_t *sums, const int32_t *multiplier, int shift, i
         vst1q_s32(out + j, vminq_s32(vmaxq_s32(value, vdupq_n_s32(low)), vdupq_n_s32(high)));
     }
 }
-
-static void interpolate(const int32_t *position, const int16_t *table, uint8_t *out, size_t n)
-{
-    for (size_t j = 0; j < n; j++) {
-        int32_t p = position[j], part = p & 255;
-        out[j] = (uint8_t)((table[p >> 8] * (256 - part) + table[(p >> 8) + 1] * part + (1 << 14)) >> 15);
-    }
-}

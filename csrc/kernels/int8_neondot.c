@@ -61,7 +61,7 @@ NN_INLINE void tile(const uint8_t *x, size_t x_stride, int rows, size_t num_quad
 #define TILE_GROUPS 1
 #include "int8_tiles.h"
 
-const NNInt8Kernels nn_int8_neondot = {"neondot", "neon", quantize, multiply, requantize, rescale, interpolate, 1};
+const NNInt8Kernels nn_int8_neondot = {"neondot", "neon", quantize, multiply, requantize, rescale, nn_int8_interpolate, 1};
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -66,12 +66,11 @@ static void rescale(const int32_t *sums, const int32_t *multiplier, int shift, i
     }
 }
 
-static void interpolate(const int32_t *position, const int16_t *table, uint8_t *out, size_t n)
+void nn_int8_interpolate(const int32_t *position, const int16_t *table, uint8_t *out, size_t n)
 {
     for (size_t j = 0; j < n; j++) {
-        int32_t p = position[j], part = p & 255;
-        out[j] = (uint8_t)((table[p >> 8] * (256 - part) + table[(p >> 8) + 1] * part + (1 << 14)) >> 15);
+        out[j] = (uint8_t)((nn_int8_interpolated(table, position[j]) + (1 << 14)) >> 15);
     }
 }
 
-const NNInt8Kernels nn_int8_portable = {"portable", "portable", quantize, multiply, requantize, rescale, interpolate, 0};
+const NNInt8Kernels nn_int8_portable = {"portable", "portable", quantize, multiply, requantize, rescale, nn_int8_interpolate, 0};
