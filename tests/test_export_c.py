@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import platform
 import re
 import runpy
 import shutil
@@ -11,38 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exported_programs import COMPILERS, compile_and_link, is_x86
 
 import nnpy
 from nnpy._activations import ACTIVATIONS
 from nnpy._commands.main import main
 
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wpedantic", "-Wshadow", "-Werror"]
-COMPILERS = {
-    "c99": ["cc", "-std=c99", "-O2"],
-    "c99, unoptimised, with fma": ["cc", "-std=c99", "-O0", "-mfma"],
-    "gnu, fused wherever possible": ["cc", "-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast"],
-    "small": ["cc", "-std=c99", "-Os"],
-    "c++": ["c++", "-x", "c++", "-std=c++11", "-O2"],
-    "sanitizers": ["cc", "-std=c99", "-O1", "-fsanitize=undefined,address", "-fno-sanitize-recover=all"],
-}
 SPECIAL = [0.0, -0.0, 1e-45, -1e-38, 1e30, -1e30, 87.5, -103.9, 0.625, -0.34, 3.4e38]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="these tests call cc as it is on Unix")
-
-
-def compile_and_link(folder, compiler, *sources):
-    command = COMPILERS[compiler]
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"there is no compiler {command[0]}")
-    if not is_x86() and "-mfma" in command:
-        pytest.skip("-mfma is for x86")
-    program = folder / "program"
-    subprocess.run([*command, *WARNINGS, "-o", program, *sources], check=True, cwd=folder)  # without -lm
-    return program
-
-
-def is_x86():
-    return platform.machine().lower() in {"x86_64", "amd64"}
 
 
 def outputs_in_c(folder, nets, inputs, compiler="c99", options=()):

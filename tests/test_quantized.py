@@ -5,7 +5,6 @@ import io
 import itertools
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exported_programs import compile_and_link
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -471,22 +471,10 @@ def test_size_is_a_quarter():
 
 # ---- C ----
 
-COMPILERS = {
-    "c99": ["cc", "-std=c99", "-O2"],
-    "gnu, fused wherever possible": ["cc", "-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast"],
-    "c++": ["c++", "-x", "c++", "-std=c++11", "-O2"],
-    "sanitizers": ["cc", "-std=c99", "-O1", "-fsanitize=undefined,address", "-fno-sanitize-recover=all"],
-}
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wpedantic", "-Wshadow", "-Werror"]
-
-
-def compile_and_link(folder, compiler, *sources):
-    command = COMPILERS[compiler]
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"there is no compiler {command[0]}")
-    program = folder / "program"
-    subprocess.run([*command, *WARNINGS, "-o", program, *sources], check=True, cwd=folder)  # without -lm
-    return program
+COMPILERS = [
+    "c99",
+    *(pytest.param(c, marks=pytest.mark.slow) for c in ("gnu, fused wherever possible", "c++", "sanitizers")),
+]
 
 
 def outputs_in_c(folder, networks, inputs, compiler):
@@ -556,9 +544,7 @@ def check_random_networks(folder, num, seed, compiler):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="these tests call cc as it is on Unix")
-@pytest.mark.parametrize(
-    "compiler", ["c99", *(pytest.param(c, marks=pytest.mark.slow) for c in COMPILERS if c != "c99")]
-)
+@pytest.mark.parametrize("compiler", COMPILERS)
 def test_exported_networks_compute_the_same(tmp_path, compiler):
     check_random_networks(tmp_path, 10, 1, compiler)
 

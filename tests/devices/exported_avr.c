@@ -1,10 +1,7 @@
 /* exported_avr.c: an exported network on an AVR. Prints how many test vectors give other bits, and the largest error, relative to the
  * expected output where that is above 1, in units of 1e-9. The command line defines NAME (such as small), MACRO (SMALL), HEADER,
  * OUTPUT (the type of an output) and SMALL_IMPLEMENTATION, and SMALL_FAST if the network has a scaler. */
-#include <avr/interrupt.h>
-#include <avr/io.h>
-#include <avr/sleep.h>
-#include <stdio.h>
+#include "avr_serial.h"
 
 #include HEADER
 
@@ -14,17 +11,6 @@
 #define NUM_OUTPUTS JOIN(MACRO, _NUM_OUTPUTS)
 #define TEST_INPUTS JOIN(NAME, _test_inputs)
 #define TEST_OUTPUTS JOIN(NAME, _test_outputs)
-
-static int put(char character, FILE *file)
-{
-    (void)file;
-    while (!(UCSR0A & (1 << UDRE0))) {
-    }
-    UDR0 = (uint8_t)character;
-    return 0;
-}
-
-static FILE serial_port = FDEV_SETUP_STREAM(put, NULL, _FDEV_SETUP_WRITE);
 
 static OUTPUT magnitude(OUTPUT x)
 {
@@ -43,10 +29,8 @@ int main(void)
             largest = error > largest ? error : largest;
         }
     }
-    stdout = &serial_port;
-    UCSR0B = 1 << TXEN0;
+    begin_output();
     printf("%u vectors, %d wrong, error %ld\n", (unsigned)num, JOIN(NAME, _selftest)(), (long)(1e9f * (float)largest));
-    cli();
-    sleep_mode(); /* without interrupts: ends simavr */
+    end_program();
     return 0;
 }

@@ -44,34 +44,16 @@ static uint32_t hash_of_results(void)
 }
 
 #if defined(__AVR__)
-#include <avr/interrupt.h>
-#include <avr/io.h>
-#include <avr/sleep.h>
-
-static int put(char character, FILE *file)
-{
-    (void)file;
-    while (!(UCSR0A & (1 << UDRE0))) {
-    }
-    UDR0 = (uint8_t)character;
-    return 0;
-}
-
-static FILE serial_port = FDEV_SETUP_STREAM(put, NULL, _FDEV_SETUP_WRITE);
-
-int main(void)
-{
-    stdout = &serial_port;
-    UCSR0B = 1 << TXEN0;
-    printf("%08lx\n", (unsigned long)hash_of_results());
-    cli();
-    sleep_mode(); /* without interrupts: ends simavr */
-    return 0;
-}
+#include "avr_serial.h"
 #else
+#define begin_output()
+#define end_program()
+#endif
+
 int main(void)
 {
+    begin_output();
     printf("%08lx\n", (unsigned long)hash_of_results());
+    end_program();
     return 0;
 }
-#endif
