@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,8 +27,10 @@ class Training:
     """One epoch of training a network with ReLU hidden layers, in mini-batches of shuffled samples.
 
     SGD minimises the cross-entropy of a softmax output layer, Adam (betas 0.9 and 0.999, eps 1e-8) the squared error of a
-    linear one.
+    linear one. A subclass may have it otherwise.
     """
+
+    hidden: ClassVar[Literal["relu", "tanh"]] = "relu"
 
     sizes: Sizes
     num_samples: int
@@ -37,10 +39,15 @@ class Training:
     learning_rate: float
     repetitions: int
 
+    @property
+    def classifies(self) -> bool:
+        """Whether the loss is the cross-entropy, not the squared error."""
+        return self.optimizer == "sgd"
+
     def data(self) -> tuple[Array, Array]:
-        """Return x, shape (n, n_in), and y: for SGD class labels, shape (n,), for Adam targets, shape (n, n_out)."""
+        """Return x, shape (n, n_in), and y: class labels, shape (n,), or targets, shape (n, n_out)."""
         x, scores = random_samples(self.num_samples, self.sizes[0], self.sizes[-1])
-        return (x, np.tanh(scores)) if self.optimizer == "adam" else (x, scores.argmax(axis=1))
+        return (x, scores.argmax(axis=1)) if self.classifies else (x, np.tanh(scores))
 
     def verify(self, train_in_order: Callable[[Array, Array], Sequence[Array]]) -> None:
         """Train on three mini-batches without shuffling, and compare how the weights change.
@@ -71,18 +78,16 @@ class Training:
         v = [np.zeros_like(p) for p in parameters]
         for step, begin in enumerate(range(0, len(x), self.batch_size), start=1):
             targets = y[begin : begin + self.batch_size]
-            a = layer_outputs(w, b, x[begin : begin + self.batch_size])
+            a = layer_outputs(w, b, x[begin : begin + self.batch_size], self.hidden)
             n = len(targets)
-            if self.optimizer == "adam":
-                delta = 2 * (a[-1] - targets) / n
-            else:
-                delta = (softmax(a[-1]) - np.eye(self.sizes[-1])[targets]) / n
+            difference = softmax(a[-1]) - np.eye(self.sizes[-1])[targets] if self.classifies else 2 * (a[-1] - targets)
+            delta = difference / n
             w_grads: list[Array] = []
             b_grads: list[Array] = []
             for layer in reversed(range(len(w))):
                 w_grads.insert(0, a[layer].T @ delta)
                 b_grads.insert(0, delta.sum(axis=0))
-                delta = delta @ w[layer].T * (a[layer] > 0)
+                delta = delta @ w[layer].T * (a[layer] > 0 if self.hidden == "relu" else 1 - a[layer] ** 2)
             for i, (p, grad) in enumerate(zip(parameters, w_grads + b_grads, strict=True)):
                 if self.optimizer == "adam":
                     m[i] += 0.1 * (grad - m[i])
@@ -270,12 +275,12 @@ def random_samples(num_samples: int, num_in: int, num_out: int) -> tuple[Array, 
     return x, (x - 0.5) @ teacher
 
 
-def layer_outputs(w: list[Array], b: list[Array], x: Array) -> list[Array]:
-    """Compute x and the outputs of each layer in float64: ReLU in the hidden layers, none in the last."""
+def layer_outputs(w: list[Array], b: list[Array], x: Array, hidden: str = "relu") -> list[Array]:
+    """Compute x and the outputs of each layer in float64: "relu" or "tanh" in the hidden layers, none in the last."""
     a = [x.astype(float)]
     for layer, (weights, biases) in enumerate(zip(w, b, strict=True)):
         z = a[-1] @ weights + biases
-        a.append(z if layer == len(w) - 1 else np.maximum(z, 0))
+        a.append(z if layer == len(w) - 1 else np.maximum(z, 0) if hidden == "relu" else np.tanh(z))
     return a
 
 

@@ -14,20 +14,20 @@ Network = list[tuple[jax.Array, jax.Array]]  # (weights, biases) of each layer
 State = tuple[Network, Network, Network, jax.Array]  # parameters, Adam's first and second moment, number of steps
 
 
-def forward(parameters: Network, x: Any) -> jax.Array:
+def forward(parameters: Network, x: Any, activation: Any = jax.nn.relu) -> jax.Array:
     *hidden, (w, b) = parameters
     for wi, bi in hidden:
-        x = jax.nn.relu(x @ wi + bi)
+        x = activation(x @ wi + bi)
     return x @ w + b
 
 
-def cross_entropy(parameters: Network, x: jax.Array, y: jax.Array) -> jax.Array:
-    log_probabilities = jax.nn.log_softmax(forward(parameters, x))
+def cross_entropy(parameters: Network, x: jax.Array, y: jax.Array, activation: Any = jax.nn.relu) -> jax.Array:
+    log_probabilities = jax.nn.log_softmax(forward(parameters, x, activation))
     return -jnp.mean(jnp.take_along_axis(log_probabilities, y[:, None], axis=1))
 
 
-def squared_error(parameters: Network, x: jax.Array, y: jax.Array) -> jax.Array:
-    return jnp.mean(jnp.sum((forward(parameters, x) - y) ** 2, axis=1))
+def squared_error(parameters: Network, x: jax.Array, y: jax.Array, activation: Any = jax.nn.relu) -> jax.Array:
+    return jnp.mean(jnp.sum((forward(parameters, x, activation) - y) ** 2, axis=1))
 
 
 def initial_network(workload: Training | Prediction) -> Network:
@@ -54,11 +54,12 @@ def adam_update(state: State, grads: Network, learning_rate: Any) -> State:
 def training(workload: Training) -> tuple[Callable[[Array, Array], list[jax.Array]], Callable[[], object]]:
     batch_size, learning_rate = workload.batch_size, workload.learning_rate
     adam = workload.optimizer == "adam"
-    loss = squared_error if adam else cross_entropy
+    loss = cross_entropy if workload.classifies else squared_error
+    activation = {"relu": jax.nn.relu, "tanh": jnp.tanh}[workload.hidden]
 
     def step(state: State, rows: jax.Array, x: jax.Array, y: jax.Array) -> State:
         parameters, m, v, t = state
-        grads = jax.grad(loss)(parameters, x[rows], y[rows])
+        grads = jax.grad(loss)(parameters, x[rows], y[rows], activation)
         if adam:
             return adam_update(state, grads, learning_rate)
         return jax.tree.map(lambda p, g: p - learning_rate * g, parameters, grads), m, v, t

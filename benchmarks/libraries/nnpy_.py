@@ -21,14 +21,14 @@ def network(sizes: Sizes, hidden: str, last: str) -> nnpy.NeuralNetwork:
 def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]], Callable[[], object]]:
     adam = workload.optimizer == "adam"
     optimizer = nnpy.Adam(workload.learning_rate) if adam else nnpy.SGD(workload.learning_rate)
-    last = "linear" if adam else "softmax"
+    last = "softmax" if workload.classifies else "linear"
 
     def train_in_order(x: Array, y: Array) -> list[Array]:
-        net = network(workload.sizes, "relu", last)
+        net = network(workload.sizes, workload.hidden, last)
         net.fit(x, y, optimizer=optimizer, epochs=1, batch_size=workload.batch_size, shuffle=False)
         return list(net.weights)
 
-    net = network(workload.sizes, "relu", last)
+    net = network(workload.sizes, workload.hidden, last)
     x, y = workload.data()
     return train_in_order, lambda: net.fit(x, y, optimizer=optimizer, epochs=1, batch_size=workload.batch_size)
 
