@@ -78,9 +78,11 @@ def row(sizes: list[int], activations: list[str], data: nnpy.datasets.MNIST) -> 
     net = nnpy.NeuralNetwork(sizes, activations, seed=0)
     net.fit(data.x_train, data.y_train, epochs=5, batch_size=128, seed=0)
     q = net.quantize(data.x_train[:2000])
+    times = medians(
+        [net, q], data.x_test
+    )  # before another process is started, which leaves this one slower for a while
     predicted = q.predict(data.x_test)
     num_different = np.sum((outputs_in_c(q, data.x_test) != predicted).any(axis=1))
-    times = medians([net, q], data.x_test)
     cells = [
         f"{'-'.join(map(str, sizes))}, {activations[0]}",
         *(f"{100 * network.score(data.x_test, data.y_test):.2f} %" for network in (net, q)),

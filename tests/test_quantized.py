@@ -133,6 +133,14 @@ def test_outputs_of_every_last_layer_are_near_those_of_the_network(last):
     assert error < 0.015 * max(1, expected.std())
 
 
+def test_the_last_layer_has_room_for_twice_the_range_of_the_calibration():
+    net = nnpy.NeuralNetwork([2, 1], "elu", seed=0)
+    net.parameters = [1, 1, 0]
+    q = net.quantize([[1, 0], [0, 1], [-1, 0], [0, -1]])
+    x = [[1, 1], [-1, -1]]
+    np.testing.assert_allclose(q.predict(x), net.predict(x), atol=0.03)
+
+
 def test_auto_takes_what_loses_least():
     net, x = make([5, 30, 2], ["relu", "linear"], num=4000)
     x[::101] *= 20  # outliers: the extremes are a bad range
@@ -547,6 +555,19 @@ def check_random_networks(folder, num, seed, compiler):
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_exported_networks_compute_the_same(tmp_path, compiler):
     check_random_networks(tmp_path, 10, 1, compiler)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="these tests call cc as it is on Unix")
+def test_classes_whose_probabilities_round_to_the_same_number(tmp_path):
+    net = nnpy.NeuralNetwork([1, 2], "softmax", seed=0)
+    net.parameters = [0, 6e-5, 0, 0]
+    x = np.linspace(0, 1, 11, dtype=np.float32).reshape(-1, 1)
+    q = net.quantize(x)
+    probabilities = q.predict(x[-1:])
+    assert probabilities[0, 0] == probabilities[0, 1]
+    assert q.predict_classes(x[-1:]) == [1]
+    ((_, classes),) = outputs_in_c(tmp_path, [q], [x], "c99")
+    np.testing.assert_array_equal(classes, q.predict_classes(x))
 
 
 @pytest.mark.slow
