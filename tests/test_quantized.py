@@ -560,7 +560,7 @@ def test_exported_networks_compute_the_same(tmp_path, compiler):
 @pytest.mark.skipif(os.name == "nt", reason="these tests call cc as it is on Unix")
 def test_classes_whose_probabilities_round_to_the_same_number(tmp_path):
     net = nnpy.NeuralNetwork([1, 2], "softmax", seed=0)
-    net.parameters = [0, 6e-5, 0, 0]
+    net.parameters = [0, 2.2e-5, 0, 0]
     x = np.linspace(0, 1, 11, dtype=np.float32).reshape(-1, 1)
     q = net.quantize(x)
     probabilities = q.predict(x[-1:])
