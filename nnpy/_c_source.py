@@ -1,19 +1,61 @@
-"""What exported C files have in common: checks of names, arrays of numbers, and the choice of functions that a file needs."""
+"""What exported C files have in common: checks of arguments, arrays of numbers, the choice of functions that a file needs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from nnpy._metrics import class_threshold
 
-__all__ = ["array", "check_class_names", "check_name", "class_name_function", "functions", "has_classes"]
+__all__ = [
+    "Source",
+    "array",
+    "check_class_names",
+    "check_name",
+    "check_test_inputs",
+    "class_name_function",
+    "classify_body",
+    "functions",
+    "num_test_inputs",
+]
 
 _LINE = 118  # characters of a line of numbers
+_SELFTEST_NUMBERS = 2048  # of the inputs of the self-test, about
+_SELFTEST_MAX = 8
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is written: the network, its name and what else was asked for. Each kind of network has a subclass."""
+
+    sizes: tuple[int, ...]  # of the layers
+    activations: tuple[str, ...]
+    name: str
+    class_names: tuple[str, ...] | None
+    test_inputs: NDArray[np.float32]
+
+    @property
+    def macro(self) -> str:
+        """The prefix of the macros."""
+        return self.name.upper()
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the outputs stand for classes."""
+        return _has_classes(self.activations[-1], self.sizes[-1])
+
+    @property
+    def class_rule(self) -> str:
+        """How the class follows from the outputs, for a comment."""
+        if self.sizes[-1] > 1:
+            return "the index of the largest output"
+        return f"1 if the output is above {class_threshold(self.activations[-1])}, else 0"
 
 
 def check_name(name: str) -> str:
@@ -28,8 +70,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def has_classes(last_activation: str, num_outputs: int) -> bool:
-    """Whether the outputs stand for classes."""
+def _has_classes(last_activation: str, num_outputs: int) -> bool:
     return num_outputs > 1 or class_threshold(last_activation) is not None
 
 
@@ -41,11 +82,41 @@ def check_class_names(last: str, num_outputs: int, names: Sequence[str] | None) 
     if not all(isinstance(name, str) for name in given):
         raise TypeError(f"class_names must be a sequence of strings, got {names!r}")
     num_classes = 2 if num_outputs == 1 else num_outputs
-    if not has_classes(last, num_outputs):
+    if not _has_classes(last, num_outputs):
         raise ValueError(f'class_names need classes; the network has a single output that is "{last}"')
     if len(given) != num_classes:
         raise ValueError(f"class_names must have a name for each of the {num_classes} classes, got {len(given)}")
     return given
+
+
+def num_test_inputs(num_inputs: int) -> int:
+    """Return how many inputs the self-test has by default."""
+    return max(1, min(_SELFTEST_NUMBERS // num_inputs, _SELFTEST_MAX))
+
+
+def check_test_inputs(
+    given: ArrayLike, num_inputs: int, check: Callable[[NDArray[Any]], object]
+) -> NDArray[np.float32]:
+    """Return the inputs of the self-test that were given. check: refuses what is wrong with them."""
+    x = np.asarray(given)
+    check(x)
+    if not len(x):
+        raise ValueError("test_inputs must have at least one row, got none")
+    return np.ascontiguousarray(x.reshape(len(x), num_inputs), dtype=np.float32)
+
+
+def classify_body(source: Source, call: str, threshold: str) -> str:
+    """Return the lines that call a function, which writes to out, and return the class. threshold: of a single output."""
+    if source.sizes[-1] == 1:
+        return f"    {call};\n    return out[0] > {threshold};"
+    return f"""    int j, best = 0;
+    {call};
+    for (j = 1; j < {source.macro}_NUM_OUTPUTS; j++) {{
+        if (out[j] > out[best]) {{
+            best = j;
+        }}
+    }}
+    return best;"""
 
 
 def class_name_function(name: str, names: Sequence[str]) -> str:

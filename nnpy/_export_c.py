@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._atomic_write import replacing
-from nnpy._c_source import array, check_class_names, check_name, class_name_function, functions, has_classes
+from nnpy._c_source import (
+    Source,
+    array,
+    check_class_names,
+    check_name,
+    check_test_inputs,
+    class_name_function,
+    classify_body,
+    functions,
+    num_test_inputs,
+)
 from nnpy._losses import Loss, check_loss
 from nnpy._metrics import class_threshold
 from nnpy._model import Model
@@ -20,29 +30,13 @@ from nnpy._version import __version__
 
 __all__ = ["export_c"]
 
-_SELFTEST_FLOATS = 2048  # of the inputs of the self-test, about
-_SELFTEST_MAX = 8
-
 
 @dataclass(frozen=True)
-class _Source:
-    """What is written: the network, its name and what else was asked for."""
+class _Source(Source):
+    """A network of floats."""
 
     model: Model
-    name: str
-    class_names: tuple[str, ...] | None
-    test_inputs: NDArray[np.float32]
     loss: Loss | None  # of the training; None without
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The layer sizes."""
-        return self.model.layer_sizes
-
-    @property
-    def macro(self) -> str:
-        """The prefix of the macros."""
-        return self.name.upper()
 
     @property
     def output_type(self) -> str:
@@ -54,11 +48,6 @@ class _Source:
     def scales_x(self) -> bool:
         """Whether the inputs are scaled."""
         return self.model.scaler is not None and self.model.scaler.changes_x
-
-    @property
-    def has_classes(self) -> bool:
-        """Whether the outputs stand for classes."""
-        return has_classes(self.model.activations[-1], self.sizes[-1])
 
 
 def export_c(
@@ -73,10 +62,12 @@ def export_c(
 ) -> None:
     """Write the file; see `NeuralNetwork.export_c`."""
     source = _Source(
-        model,
+        model.layer_sizes,
+        model.activations,
         check_name(name),
         check_class_names(model.activations[-1], model.layer_sizes[-1], class_names),
         _test_inputs(model, test_inputs),
+        model,
         _check_training(model, loss, training=training),
     )
     if not np.isfinite(model.parameters).all():
@@ -94,13 +85,8 @@ def _test_inputs(model: Model, given: ArrayLike | None) -> NDArray[np.float32]:
     """Return inputs for the self-test: those that were given, or random ones around the mean of the scaler."""
     num_inputs = model.layer_sizes[0]
     if given is not None:
-        x = np.asarray(given)
-        model.predict(x)  # which refuses what is wrong
-        if not len(x):
-            raise ValueError("test_inputs must have at least one row, got none")
-        return np.ascontiguousarray(x.reshape(len(x), num_inputs), dtype=np.float32)
-    num = int(np.clip(_SELFTEST_FLOATS // num_inputs, 1, _SELFTEST_MAX))
-    x = np.random.default_rng(0).uniform(-2, 2, size=(num, num_inputs))
+        return check_test_inputs(given, num_inputs, model.predict)
+    x = np.random.default_rng(0).uniform(-2, 2, size=(num_test_inputs(num_inputs), num_inputs))
     if model.scaler is not None:
         x = x * model.scaler.x_scale + model.scaler.x_mean
     return x.astype(np.float32)
@@ -142,7 +128,7 @@ def _header(source: _Source, predict: _Function, train: _Function | None) -> Ite
  *
  *     net.export_c("{name}.h", name="{name}"{"" if source.loss is None else ", training=True"})
  *
- * Layers:          {layers}, {", ".join(source.model.activations)}
+ * Layers:          {layers}, {", ".join(source.activations)}
  * Flash:           {4 * num_floats:,} bytes of constants, and the code
  * Stack:           {4 * predict.num_floats:,} bytes of buffers; {ram}
  * Multiply-adds:   {multiply_adds:,} for a prediction
@@ -173,13 +159,8 @@ extern "C" {{
 void {name}_predict(const float in[{macro}_NUM_INPUTS], {source.output_type} out[{macro}_NUM_OUTPUTS]);
 """
     if source.has_classes:
-        rule = (
-            "the index of the largest output"
-            if sizes[-1] > 1
-            else f"1 if the output is above {class_threshold(source.model.activations[-1])}, else 0"
-        )
         yield f"""
-/* Returns the class: {rule}. */
+/* Returns the class: {source.class_rule}. */
 int {name}_classify(const float in[{macro}_NUM_INPUTS]);
 """
     if source.loss is not None:
@@ -273,13 +254,13 @@ def _scaler_constants(source: _Source) -> Iterator[str]:
 def _needed_functions(source: _Source) -> Iterator[str]:
     """Yield the functions that the network calls."""
     yield "layer"
-    for activation in source.model.activations:
+    for activation in source.activations:
         if activation != "linear":
             yield activation
     if source.loss is not None:
         yield source.loss.name
         yield "update"
-        for number, activation in enumerate(source.model.activations):
+        for number, activation in enumerate(source.activations):
             if number < len(source.sizes) - 2:
                 yield "backward"
             if activation not in {"linear", "softmax"} and _needs_slope(source, number):
@@ -331,7 +312,7 @@ def _predict(source: _Source) -> _Function:
     if source.scales_x:
         x, buffers["scaled"] = "scaled", sizes[0]
         lines += _scale(source, "x", "in", sizes[0], "scaled")
-    for number, activation in enumerate(source.model.activations):
+    for number, activation in enumerate(source.activations):
         num = sizes[number + 1]
         out = "out" if number == last and source.output_type == "float" else f"buffer_{number % 2}"
         if out != "out":
@@ -356,7 +337,7 @@ def _predict(source: _Source) -> _Function:
 def _needs_slope(source: _Source, number: int) -> bool:
     """Whether training needs the derivative of the activation function of a layer: not where the loss has it."""
     is_hidden, has_mse = number < len(source.sizes) - 2, source.loss is not None and source.loss.name == "mse"
-    return is_hidden or (has_mse and source.model.activations[number] != "linear")
+    return is_hidden or (has_mse and source.activations[number] != "linear")
 
 
 def _train(source: _Source, loss: Loss) -> _Function:
@@ -369,7 +350,7 @@ def _train(source: _Source, loss: Loss) -> _Function:
         x, buffers["x"] = "x", sizes[0]
         lines += _scale(source, "x", "in", sizes[0], "x")
     inputs = [x, *(f"a{number}" for number in range(last))]
-    for number, activation in enumerate(source.model.activations):
+    for number, activation in enumerate(source.activations):
         num, out, slope = sizes[number + 1], f"a{number}", f"slope{number}"
         buffers[out] = num
         lines.append(_layer(source, number, inputs[number], out))
@@ -409,24 +390,13 @@ def _train(source: _Source, loss: Loss) -> _Function:
 
 def _classify(source: _Source) -> str:
     name, macro, output_type = source.name, source.macro, source.output_type
-    if source.sizes[-1] == 1:
-        suffix = "" if output_type == "double" else "f"
-        threshold = class_threshold(source.model.activations[-1])
-        rest = f"    {name}_predict(in, out);\n    return out[0] > {threshold}{suffix};"
-    else:
-        rest = f"""    int j, best = 0;
-    {name}_predict(in, out);
-    for (j = 1; j < {macro}_NUM_OUTPUTS; j++) {{
-        if (out[j] > out[best]) {{
-            best = j;
-        }}
-    }}
-    return best;"""
+    suffix = "" if output_type == "double" else "f"
+    threshold = f"{class_threshold(source.activations[-1])}{suffix}"
     return f"""
 int {name}_classify(const float in[{macro}_NUM_INPUTS])
 {{
     {output_type} out[{macro}_NUM_OUTPUTS];
-{rest}
+{classify_body(source, f"{name}_predict(in, out)", threshold)}
 }}
 """
 

@@ -11,35 +11,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnpy._atomic_write import replacing
-from nnpy._c_source import array, check_class_names, check_name, class_name_function, functions, has_classes
+from nnpy._c_source import (
+    Source,
+    array,
+    check_class_names,
+    check_name,
+    check_test_inputs,
+    class_name_function,
+    classify_body,
+    functions,
+    num_test_inputs,
+)
 from nnpy._metrics import class_threshold
 from nnpy._quantized_model import QuantizedModel, layer_kind
 from nnpy._version import __version__
 
 __all__ = ["export_int8"]
 
-_SELFTEST_BYTES = 2048  # of the inputs of the self-test, about
-_SELFTEST_MAX = 8
-
 
 @dataclass(frozen=True)
-class _Source:
-    """What is written: the network, its name and what else was asked for."""
+class _Source(Source):
+    """A network of integers."""
 
     model: QuantizedModel
-    name: str
-    class_names: tuple[str, ...] | None
-    test_inputs: NDArray[np.float32]
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The layer sizes."""
-        return self.model.layer_sizes
-
-    @property
-    def macro(self) -> str:
-        """The prefix of the macros."""
-        return self.name.upper()
 
     @property
     def output_type(self) -> str:
@@ -50,12 +44,7 @@ class _Source:
     def kinds(self) -> list[str]:
         """The kind of each layer."""
         last = len(self.sizes) - 2
-        return [layer_kind(name, is_last=number == last) for number, name in enumerate(self.model.activations)]
-
-    @property
-    def has_classes(self) -> bool:
-        """Whether the outputs stand for classes."""
-        return has_classes(self.model.activations[-1], self.sizes[-1])
+        return [layer_kind(name, is_last=number == last) for number, name in enumerate(self.activations)]
 
     @property
     def one_range(self) -> bool:
@@ -73,10 +62,12 @@ def export_int8(
 ) -> None:
     """Write the file; see `QuantizedNetwork.export_c`."""
     source = _Source(
-        model,
+        model.layer_sizes,
+        model.activations,
         check_name(name),
         check_class_names(model.activations[-1], model.layer_sizes[-1], class_names),
         _test_inputs(model, test_inputs),
+        model,
     )
     text = "".join(_header(source)) + "".join(_implementation(source))
     with replacing(path) as file:
@@ -87,13 +78,8 @@ def _test_inputs(model: QuantizedModel, given: ArrayLike | None) -> NDArray[np.f
     """Return inputs for the self-test: those that were given, or random ones in the range of the integers."""
     num_inputs = model.layer_sizes[0]
     if given is not None:
-        x = np.asarray(given)
-        model.quantize_inputs(x)  # which refuses what is wrong
-        if not len(x):
-            raise ValueError("test_inputs must have at least one row, got none")
-        return np.ascontiguousarray(x.reshape(len(x), num_inputs), dtype=np.float32)
-    num = int(np.clip(_SELFTEST_BYTES // num_inputs, 1, _SELFTEST_MAX))
-    integers = np.random.default_rng(0).uniform(-10, 265, size=(num, num_inputs))
+        return check_test_inputs(given, num_inputs, model.quantize_inputs)
+    integers = np.random.default_rng(0).uniform(-10, 265, size=(num_test_inputs(num_inputs), num_inputs))
     p = model.parameters
     return np.asarray(p.low + integers / p.inverse_step, dtype=np.float32)
 
@@ -103,14 +89,14 @@ def _test_inputs(model: QuantizedModel, given: ArrayLike | None) -> NDArray[np.f
 
 def _header(source: _Source) -> Iterator[str]:
     name, macro, sizes, p = source.name, source.macro, source.sizes, source.model.parameters
-    widest = sorted(sizes[1:-1], reverse=True)[:2]
+    buffers = sum(max(sizes[first:-1:2], default=0) for first in (1, 2))  # of the hidden layers, in turns
     yield f"""/* {name}.h: a trained network of 8-bit integers, written by nnpy {__version__}:
  *
  *     net.quantize(calibration).export_c("{name}.h", name="{name}")
  *
- * Layers:          {"-".join(map(str, sizes))}, {", ".join(source.model.activations)}
+ * Layers:          {"-".join(map(str, sizes))}, {", ".join(source.activations)}
  * Flash:           {source.model.num_bytes:,} bytes of constants, and the code
- * Stack:           {sum(widest) + sizes[0] + 4 * sizes[-1]:,} bytes of buffers; no other RAM, no heap
+ * Stack:           {buffers + sizes[0] + 4 * sizes[-1]:,} bytes of buffers; no other RAM, no heap
  * Multiply-adds:   {sum(rows * columns for rows, columns in pairwise(sizes)):,} of 8-bit integers for a prediction
  *
  * In one source file of a program:
@@ -141,10 +127,8 @@ extern "C" {{
 void {name}_predict_int8(const uint8_t in[{macro}_NUM_INPUTS], int32_t out[{macro}_NUM_OUTPUTS]);
 """
     if source.has_classes:
-        threshold = class_threshold(source.model.activations[-1])
-        rule = "the index of the largest output" if sizes[-1] > 1 else f"1 if the output is above {threshold}, else 0"
         yield f"""
-/* Returns the class: {rule}. */
+/* Returns the class: {source.class_rule}. */
 int {name}_classify_int8(const uint8_t in[{macro}_NUM_INPUTS]);
 """
     yield f"""
@@ -258,27 +242,15 @@ void {name}_predict_int8({arguments})
 
 def _classify_int8(source: _Source) -> str:
     name, macro = source.name, source.macro
-    if source.sizes[-1] == 1:
-        threshold = class_threshold(source.model.activations[-1])
-        assert threshold is not None
-        limit = round(threshold / source.model.output_scale)
-        rest = f"    {name}_predict_int8(in, out);\n    return out[0] > {limit};"
-    else:
-        # The inputs of softmax are in the order of its outputs; they tell classes apart whose probabilities round to the same.
-        compute = "compute" if source.kinds[-1] == "softmax" else "predict_int8"
-        rest = f"""    int j, best = 0;
-    {name}_{compute}(in, out);
-    for (j = 1; j < {macro}_NUM_OUTPUTS; j++) {{
-        if (out[j] > out[best]) {{
-            best = j;
-        }}
-    }}
-    return best;"""
+    threshold = class_threshold(source.activations[-1])
+    limit = "" if threshold is None else str(round(threshold / source.model.output_scale))
+    # The inputs of softmax are in the order of its outputs; they tell classes apart whose probabilities round to the same.
+    compute = "compute" if source.kinds[-1] == "softmax" else "predict_int8"
     return f"""
 int {name}_classify_int8(const uint8_t in[{macro}_NUM_INPUTS])
 {{
     int32_t out[{macro}_NUM_OUTPUTS];
-{rest}
+{classify_body(source, f"{name}_{compute}(in, out)", limit)}
 }}
 """
 
