@@ -20,8 +20,8 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -369,5 +369,4 @@ def _activate(activation: str, z: Array) -> Array:
     """Return f(z), in float32, which has the same bits on every machine."""
     one = Model([1, 1], [activation], seed=0)
     one.parameters = [1, 0]
-    function: Callable[[Any], NDArray[Any]] = one.predict
-    return function(z.astype(np.float32).reshape(-1, 1)).ravel().astype(np.float64)
+    return np.asarray(one.predict(z.reshape(-1, 1)), dtype=np.float64).ravel()
