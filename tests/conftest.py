@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import gzip
 import importlib.util
 import os
@@ -105,6 +106,20 @@ def pytest_make_collect_report():
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     return _fail_if_skipped_for_an_import((yield))
+
+
+@pytest.fixture(autouse=True)
+def _keep_what_signal_handlers_raise(request):
+    """Stop the garbage collector in tests of Ctrl-C: Python drops what a handler raises within one of its callbacks.
+
+    hypothesis registers such a callback.
+    """
+    if not request.node.name.startswith("test_ctrl_c"):
+        yield
+        return
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture
