@@ -160,46 +160,37 @@ NN_INLINE void multiply_by_derivative(int activation, const float *derivative_in
     }
 }
 
-/* ---- The tile: the innermost matrix product, with num_rows x num_vectors sums in registers ---- */
+/* ---- Tiles: the innermost matrix products, with num_rows x num_vectors sums in registers ---- */
 
-/* Where a tile begins its sums and where it stores them, out = base + (init + a b). Each is (num_rows, num_vectors * VL). */
-typedef struct {
-    const float *base, *init; /* base may be NULL for 0 */
-    float *out;
-    size_t base_stride, init_stride, out_stride;
-} TileEnds;
-
-/* Computes one tile.
+/* A tile of a forward or backward pass: out = bias + a b.
  *
- * a    not transposed: row pointers of (num_rows, first + depth); element (r, t) of the product's left side is a[r][first + t].
- *      transposed: row pointers of (depth, first + num_rows); the element is a[t][first + r]
- * b    (depth, num_vectors * VL), rows b_stride apart
+ * a      row pointers of (num_rows, first + depth); its columns first, ..., first + depth - 1 are used
+ * b      (depth, num_vectors * VL), rows b_stride apart
+ * bias   (num_vectors * VL,); or NULL: the sums go on from what out has
+ * out    (num_rows, num_vectors * VL), rows out_stride apart
  *
- * num_rows, num_vectors and transposed are compile-time constants in each copy. */
-NN_INLINE void tile(int num_rows, int num_vectors, int transposed, const float *const *a, size_t first, size_t depth,
-                    const float *b, size_t b_stride, TileEnds ends)
+ * num_rows and num_vectors are compile-time constants in each copy. */
+NN_INLINE void product_tile(int num_rows, int num_vectors, const float *const *a, size_t first, size_t depth, const float *b,
+                            size_t b_stride, const float *bias, float *out, size_t out_stride)
 {
     V sum[NN_TILE_ROWS][TILE_VECTORS], b_row[TILE_VECTORS];
     const float *a_row[NN_TILE_ROWS];
     NN_UNROLL
     for (int r = 0; r < num_rows; r++) {
-        if (!transposed) {
-            a_row[r] = a[r] + first;
-        }
+        a_row[r] = a[r] + first;
         NN_UNROLL
         for (int v = 0; v < num_vectors; v++) {
-            sum[r][v] = v_load(ends.init + (size_t)r * ends.init_stride + v * VL);
+            sum[r][v] = v_load((bias == NULL ? out + (size_t)r * out_stride : bias) + v * VL);
         }
     }
     for (size_t t = 0; t < depth; t++) {
-        const float *a_column = transposed ? a[t] + first : NULL;
         NN_UNROLL
         for (int v = 0; v < num_vectors; v++) {
             b_row[v] = v_load(b + t * b_stride + v * VL);
         }
         NN_UNROLL
         for (int r = 0; r < num_rows; r++) {
-            V x = v_set(transposed ? a_column[r] : a_row[r][t]);
+            V x = v_set(a_row[r][t]);
             NN_UNROLL
             for (int v = 0; v < num_vectors; v++) {
                 sum[r][v] = v_fma(x, b_row[v], sum[r][v]);
@@ -210,61 +201,120 @@ NN_INLINE void tile(int num_rows, int num_vectors, int transposed, const float *
     for (int r = 0; r < num_rows; r++) {
         NN_UNROLL
         for (int v = 0; v < num_vectors; v++) {
-            V s = sum[r][v];
-            if (transposed && ends.base != NULL) {
-                s = v_add(v_load(ends.base + (size_t)r * ends.base_stride + v * VL), s);
-            }
-            v_store(ends.out + (size_t)r * ends.out_stride + v * VL, s);
+            v_store(out + (size_t)r * out_stride + v * VL, sum[r][v]);
         }
     }
 }
 
-/* Defines a function for a tile of 1 to 6 rows; num_vectors and transposed are compile-time constants. */
-#define TILE_OF_ROWS(name, num_vectors, transposed)                                                                       \
-    static void name(size_t num_rows, const float *const *a, size_t first, size_t depth, const float *b, size_t b_stride, \
-                     TileEnds ends)                                                                                       \
-    {                                                                                                                     \
-        switch (num_rows) {                                                                                               \
-        case 1: tile(1, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                              \
-        case 2: tile(2, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                              \
-        case 3: tile(3, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                              \
-        case 4: tile(4, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                              \
-        case 5: tile(5, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                              \
-        default: tile(6, num_vectors, transposed, a, first, depth, b, b_stride, ends); break;                             \
-        }                                                                                                                 \
-    }
+#define FEW_SAMPLES 4 /* in a batch whose weight gradient is computed by gradient_of_few */
 
-/* Computes a tile of any number of rows and any width: TILE_COLUMNS, or less in a narrow panel (a multiple of 16). */
+/* A tile of a weight gradient: out = base + (sum + x^T delta).
+ *
+ * x           row pointers of (num_samples, first + num_rows); its columns first, ..., first + num_rows - 1 are used
+ * delta       (num_samples, num_vectors * VL), rows delta_stride apart
+ * base, sum   (num_rows, num_vectors * VL), rows `stride` apart; or NULL for 0
+ * out         the same shape and stride
+ *
+ * num_rows and num_vectors are compile-time constants in each copy. */
+NN_INLINE void gradient_tile(int num_rows, int num_vectors, const float *const *x, size_t first, size_t num_samples,
+                             const float *delta, size_t delta_stride, const float *base, const float *sum, float *out,
+                             size_t stride)
+{
+    V total[NN_TILE_ROWS][TILE_VECTORS], delta_row[TILE_VECTORS];
+    NN_UNROLL
+    for (int r = 0; r < num_rows; r++) {
+        NN_UNROLL
+        for (int v = 0; v < num_vectors; v++) {
+            total[r][v] = sum == NULL ? v_set(0.0f) : v_load(sum + (size_t)r * stride + v * VL);
+        }
+    }
+    for (size_t i = 0; i < num_samples; i++) {
+        const float *xi = x[i] + first;
+        NN_UNROLL
+        for (int v = 0; v < num_vectors; v++) {
+            delta_row[v] = v_load(delta + i * delta_stride + v * VL);
+        }
+        NN_UNROLL
+        for (int r = 0; r < num_rows; r++) {
+            V xr = v_set(xi[r]);
+            NN_UNROLL
+            for (int v = 0; v < num_vectors; v++) {
+                total[r][v] = v_fma(xr, delta_row[v], total[r][v]);
+            }
+        }
+    }
+    NN_UNROLL
+    for (int r = 0; r < num_rows; r++) {
+        NN_UNROLL
+        for (int v = 0; v < num_vectors; v++) {
+            size_t at = (size_t)r * stride + (size_t)v * VL;
+            v_store(out + at, base == NULL ? total[r][v] : v_add(v_load(base + at), total[r][v]));
+        }
+    }
+}
+
+/* Rows first_row to last_row - 1 of a weight gradient of few samples, with the arguments of gradient_tile. The deltas stay in
+ * registers while the rows pass. num_samples, 1 to FEW_SAMPLES, and num_vectors are compile-time constants in each copy. */
+NN_INLINE void gradient_of_few(int num_samples, int num_vectors, const float *const *x, size_t first_row, size_t last_row,
+                               const float *delta, size_t delta_stride, const float *base, const float *sum, float *out,
+                               size_t stride)
+{
+    V deltas[FEW_SAMPLES][TILE_VECTORS], total[TILE_VECTORS];
+    NN_UNROLL
+    for (int i = 0; i < num_samples; i++) {
+        NN_UNROLL
+        for (int v = 0; v < num_vectors; v++) {
+            deltas[i][v] = v_load(delta + (size_t)i * delta_stride + v * VL);
+        }
+    }
+    for (size_t k = first_row; k < last_row; k++) {
+        NN_UNROLL
+        for (int v = 0; v < num_vectors; v++) {
+            total[v] = sum == NULL ? v_set(0.0f) : v_load(sum + k * stride + v * VL);
+        }
+        NN_UNROLL
+        for (int i = 0; i < num_samples; i++) {
+            V xk = v_set(x[i][k]);
+            NN_UNROLL
+            for (int v = 0; v < num_vectors; v++) {
+                total[v] = v_fma(xk, deltas[i][v], total[v]);
+            }
+        }
+        NN_UNROLL
+        for (int v = 0; v < num_vectors; v++) {
+            size_t at = k * stride + (size_t)v * VL;
+            v_store(out + at, base == NULL ? total[v] : v_add(v_load(base + at), total[v]));
+        }
+    }
+}
+
+/* Calls function(1, ...), ..., or function(6, ...): the number becomes a compile-time constant in each call. */
+#define FOR_NUMBER(function, number, ...)        \
+    do {                                         \
+        switch (number) {                        \
+        case 1: function(1, __VA_ARGS__); break; \
+        case 2: function(2, __VA_ARGS__); break; \
+        case 3: function(3, __VA_ARGS__); break; \
+        case 4: function(4, __VA_ARGS__); break; \
+        case 5: function(5, __VA_ARGS__); break; \
+        default: function(6, __VA_ARGS__);       \
+        }                                        \
+    } while (0)
+
+/* Calls function(num_vectors, ...) for the columns of a tile of a panel of this width: TILE_COLUMNS, or less in a narrow panel (a
+ * multiple of 16). num_vectors becomes a compile-time constant in each call. */
 #if TILE_COLUMNS == 64
-TILE_OF_ROWS(tile_16, 16 / VL, 0)
-TILE_OF_ROWS(tile_32, 32 / VL, 0)
-TILE_OF_ROWS(tile_48, 48 / VL, 0)
-TILE_OF_ROWS(tile_64, 64 / VL, 0)
-TILE_OF_ROWS(tile_transposed_16, 16 / VL, 1)
-TILE_OF_ROWS(tile_transposed_32, 32 / VL, 1)
-TILE_OF_ROWS(tile_transposed_48, 48 / VL, 1)
-TILE_OF_ROWS(tile_transposed_64, 64 / VL, 1)
-
-NN_INLINE void any_tile(int transposed, size_t num_rows, size_t width, const float *const *a, size_t first, size_t depth,
-                        const float *b, size_t b_stride, TileEnds ends)
-{
-    switch (width) {
-    case 16: (transposed ? tile_transposed_16 : tile_16)(num_rows, a, first, depth, b, b_stride, ends); break;
-    case 32: (transposed ? tile_transposed_32 : tile_32)(num_rows, a, first, depth, b, b_stride, ends); break;
-    case 48: (transposed ? tile_transposed_48 : tile_48)(num_rows, a, first, depth, b, b_stride, ends); break;
-    default: (transposed ? tile_transposed_64 : tile_64)(num_rows, a, first, depth, b, b_stride, ends); break;
-    }
-}
+#define FOR_WIDTH(function, width, ...)                \
+    do {                                               \
+        switch (width) {                               \
+        case 16: function(16 / VL, __VA_ARGS__); break; \
+        case 32: function(32 / VL, __VA_ARGS__); break; \
+        case 48: function(48 / VL, __VA_ARGS__); break; \
+        default: function(64 / VL, __VA_ARGS__);       \
+        }                                              \
+    } while (0)
 #elif TILE_COLUMNS == 16
-TILE_OF_ROWS(tile_16, TILE_VECTORS, 0)
-TILE_OF_ROWS(tile_transposed_16, TILE_VECTORS, 1)
-
-NN_INLINE void any_tile(int transposed, size_t num_rows, size_t width, const float *const *a, size_t first, size_t depth,
-                        const float *b, size_t b_stride, TileEnds ends)
-{
-    (void)width;
-    (transposed ? tile_transposed_16 : tile_16)(num_rows, a, first, depth, b, b_stride, ends);
-}
+#define FOR_WIDTH(function, width, ...) function(TILE_VECTORS, __VA_ARGS__)
 #else
 #error "a tile must have 16 or 64 columns"
 #endif
@@ -273,6 +323,16 @@ NN_INLINE void any_tile(int transposed, size_t num_rows, size_t width, const flo
 
 static const float zeros[NN_PANEL];
 
+/* product_tile for any number of rows. */
+NN_INLINE void product_columns(int num_vectors, const float *const *a, size_t num_rows, size_t first, size_t depth, const float *b,
+                               size_t b_stride, const float *bias, float *out, size_t out_stride)
+{
+    for (size_t i = 0; i < num_rows; i += NN_TILE_ROWS) {
+        FOR_NUMBER(product_tile, nn_min(num_rows - i, NN_TILE_ROWS), num_vectors, a + i, first, depth, b, b_stride, bias,
+                   out + i * out_stride, out_stride);
+    }
+}
+
 /* out = bias + a b, for one panel b. The rows of b are taken in blocks of DEPTH_BLOCK, which stay in the cache while all rows of a
  * pass; between two blocks the sums are kept in out.
  *
@@ -280,20 +340,15 @@ static const float zeros[NN_PANEL];
  * b      (depth, width)
  * bias   (width,)
  * out    (num_rows, width), rows out_stride apart */
-NN_INLINE void multiply_panel(const float *const *a, size_t num_rows, size_t depth, const float *b, size_t width,
-                              const float *bias, float *out, size_t out_stride)
+static void multiply_panel(const float *const *a, size_t num_rows, size_t depth, const float *b, size_t width, const float *bias,
+                           float *out, size_t out_stride)
 {
-    size_t tile_width = nn_min(width, TILE_COLUMNS);
     size_t t = 0;
     do {
         size_t block = nn_min(depth - t, DEPTH_BLOCK);
-        for (size_t j = 0; j < width; j += tile_width) {
-            for (size_t i = 0; i < num_rows; i += NN_TILE_ROWS) {
-                size_t rows = nn_min(num_rows - i, NN_TILE_ROWS);
-                float *out_tile = out + i * out_stride + j;
-                TileEnds ends = {NULL, t == 0 ? bias + j : out_tile, out_tile, 0, t == 0 ? 0 : out_stride, out_stride};
-                any_tile(0, rows, tile_width, a + i, t, block, b + t * width + j, width, ends);
-            }
+        for (size_t j = 0; j < width; j += TILE_COLUMNS) {
+            FOR_WIDTH(product_columns, width, a, num_rows, t, block, b + t * width + j, width, t == 0 ? bias + j : NULL, out + j,
+                      out_stride);
         }
         t += block;
     } while (t < depth);
@@ -326,22 +381,36 @@ static void add_outer_product(const float *x, size_t first_row, size_t last_row,
     }
 }
 
+/* Rows first_row to last_row - 1 of some columns of a weight gradient, with the arguments of gradient_tile. */
+NN_INLINE void gradient_columns(int num_vectors, const float *const *x, size_t num_samples, size_t first_row, size_t last_row,
+                                const float *delta, size_t delta_stride, const float *base, const float *sum, float *out,
+                                size_t stride)
+{
+    switch (num_samples) {
+    case 1: gradient_of_few(1, num_vectors, x, first_row, last_row, delta, delta_stride, base, sum, out, stride); return;
+    case 2: gradient_of_few(2, num_vectors, x, first_row, last_row, delta, delta_stride, base, sum, out, stride); return;
+    case 3: gradient_of_few(3, num_vectors, x, first_row, last_row, delta, delta_stride, base, sum, out, stride); return;
+    case 4: gradient_of_few(4, num_vectors, x, first_row, last_row, delta, delta_stride, base, sum, out, stride); return;
+    default: break;
+    }
+    for (size_t k = first_row; k < last_row; k += NN_TILE_ROWS) {
+        size_t at = k * stride;
+        FOR_NUMBER(gradient_tile, nn_min(last_row - k, NN_TILE_ROWS), num_vectors, x, k, num_samples, delta, delta_stride,
+                   base == NULL ? NULL : base + at, sum == NULL ? NULL : sum + at, out + at, stride);
+    }
+}
+
 static void accumulate_weight_gradient(const float *const *x, size_t num_samples, size_t first_row, size_t last_row,
                                        const float *delta, size_t delta_stride, const float *base, const float *sum, float *out,
                                        size_t width)
 {
-    size_t tile_width = nn_min(width, TILE_COLUMNS);
     if (num_samples == 1 && base != NULL && sum == NULL) {
         add_outer_product(x[0], first_row, last_row, delta, base, out, width);
         return;
     }
-    for (size_t j = 0; j < width; j += tile_width) {
-        for (size_t k = first_row; k < last_row; k += NN_TILE_ROWS) {
-            size_t rows = nn_min(last_row - k, NN_TILE_ROWS), at = k * width + j;
-            TileEnds ends = {base == NULL ? NULL : base + at, sum == NULL ? zeros : sum + at, out + at,
-                             width, sum == NULL ? 0 : width, width};
-            any_tile(1, rows, tile_width, x, k, num_samples, delta + j, delta_stride, ends);
-        }
+    for (size_t j = 0; j < width; j += TILE_COLUMNS) {
+        FOR_WIDTH(gradient_columns, width, x, num_samples, first_row, last_row, delta + j, delta_stride,
+                  base == NULL ? NULL : base + j, sum == NULL ? NULL : sum + j, out + j, width);
     }
 }
 
