@@ -50,6 +50,14 @@ void nn_backward_tiles(const NNWorkspace *ws, size_t l, NNTiles tiles)
                           layer->delta + at, layer->stride);
 }
 
+void nn_backward_one(const NNWorkspace *ws, size_t l)
+{
+    const NNLayer *next = &ws->layers[l], *layer = next - 1;
+    const float *derivative_input = layer->derivative_input == NULL ? layer->a : layer->derivative_input;
+    ws->kernels->backward_of_one(layer->activation, next->delta, next->num_outputs, next->w, next->num_inputs, derivative_input,
+                                 layer->delta);
+}
+
 void nn_backward_to_inputs(const NNWorkspace *ws, NNTiles tiles)
 {
     const NNLayer *next = &ws->layers[0];

@@ -33,6 +33,9 @@ void nn_forward_tiles(const NNWorkspace *ws, size_t l, const float *const *x, NN
 /* The backward pass from layer l to layer l - 1: computes these tiles of the delta of layer l - 1, without dropout. */
 void nn_backward_tiles(const NNWorkspace *ws, size_t l, NNTiles tiles);
 
+/* The backward pass from layer l to layer l - 1 for row 0 of the workspace, without dropout and without transposed weights. */
+void nn_backward_one(const NNWorkspace *ws, size_t l);
+
 /* The backward pass from layer 0 to the inputs of the network: computes ws->input_delta for the samples of `tiles`, whose column
  * and width are ignored. */
 void nn_backward_to_inputs(const NNWorkspace *ws, NNTiles tiles);

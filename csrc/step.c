@@ -107,13 +107,26 @@ static void apply_dropout_mask(const NNLayer *layer, NNTiles tiles)
     }
 }
 
+/* Whether the backward pass reads the weights themselves: for one sample that takes less time than to transpose them. With several
+ * threads each would read weights that another one is changing. */
+static int needs_no_transposes(const NNStepContext *c, Block block, int num_threads)
+{
+    return block.num == 1 && num_threads == 1 && c->input_grad.data == NULL;
+}
+
 /* Part of a phase: the backward pass from layer l to the delta of layer l - 1. */
 static void backward_phase(NNStepContext *c, size_t l, Block block, int thread_index, int num_threads)
 {
     const NNLayer *layer = &c->ws.layers[l - 1];
     NNTileIterator it = nn_share_tiles(block.num, layer->padded_outputs, thread_index, num_threads);
+    int needs_tiles = !needs_no_transposes(c, block, num_threads);
+    if (!needs_tiles) {
+        nn_backward_one(&c->ws, l);
+    }
     while (nn_next_tiles(&it)) {
-        nn_backward_tiles(&c->ws, l, it.tiles);
+        if (needs_tiles) {
+            nn_backward_tiles(&c->ws, l, it.tiles);
+        }
         if (layer->dropout_mask != NULL) {
             apply_dropout_mask(layer, it.tiles);
         }
@@ -324,7 +337,9 @@ static int forward_block(NNStepContext *c, const float *const *x, Block block, f
         x = ws->layers[l].a_rows;
     }
     output_phase(c, block, delta_scale, thread_index, team->size);
-    nn_transpose_weights(ws, thread_index, team->size);
+    if (!needs_no_transposes(c, block, team->size)) {
+        nn_transpose_weights(ws, thread_index, team->size);
+    }
     if (thread_index == 0) {
         size_t work = 3 * block.num * nn_work_per_sample(ws->nn); /* forward, backward and gradient */
         c->stop_code = nn_poll(c->monitor, work) ? NN_STOPPED : NN_OK;

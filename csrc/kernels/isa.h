@@ -22,6 +22,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h> /* before an instruction set is selected */
+#endif
+
 #include "fma.h"
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -40,30 +44,6 @@
 #define NN_UNROLL _Pragma("GCC unroll 8")
 #elif !defined(NN_UNROLL)
 #define NN_UNROLL
-#endif
-
-/* Transposes a 4 x 4 block: to[j][k] = from[k][j]. */
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
-NN_INLINE void transpose_4x4(const float *from, size_t from_stride, float *to, size_t to_stride)
-{
-    __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + from_stride);
-    __m128 c = _mm_loadu_ps(from + 2 * from_stride), d = _mm_loadu_ps(from + 3 * from_stride);
-    _MM_TRANSPOSE4_PS(a, b, c, d);
-    _mm_storeu_ps(to, a);
-    _mm_storeu_ps(to + to_stride, b);
-    _mm_storeu_ps(to + 2 * to_stride, c);
-    _mm_storeu_ps(to + 3 * to_stride, d);
-}
-#else
-NN_INLINE void transpose_4x4(const float *from, size_t from_stride, float *to, size_t to_stride)
-{
-    for (size_t j = 0; j < 4; j++) {
-        for (size_t k = 0; k < 4; k++) {
-            to[j * to_stride + k] = from[k * from_stride + j];
-        }
-    }
-}
 #endif
 
 #endif /* NN_ISA_H_ */

@@ -148,6 +148,15 @@ typedef struct {
     void (*backward)(int activation, const float *const *next_delta, size_t num_rows, size_t depth, const float *wt, size_t width,
                      const float *derivative_input, float *delta, size_t stride);
 
+    /* The backward pass of one sample through a whole layer, from the weights themselves.
+     *
+     * next_delta         (depth,), padded: the outputs of the layer
+     * w                  (num_columns, depth) in panels: the weights. num_columns, any number, are the inputs of the layer
+     * derivative_input   (num_columns,), padded: what f' is computed from
+     * delta              (num_columns,), padded; written */
+    void (*backward_of_one)(int activation, const float *next_delta, size_t depth, const float *w, size_t num_columns,
+                            const float *derivative_input, float *delta);
+
     /* Rows first_row to last_row - 1 of one panel of the weight gradient: out = base + (sum + x^T delta).
      *
      * x                  (num_samples, rows), row pointers; the inputs of the layer

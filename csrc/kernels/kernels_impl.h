@@ -11,6 +11,8 @@
 #define DEPTH_BLOCK 512
 #endif
 #define TILE_COLUMNS (TILE_VECTORS * VL)
+#define WIDE_VECTORS 8 /* of a tile with a single row, so that there are enough sums to go on while one is computed */
+#define MAX_VECTORS (TILE_VECTORS > WIDE_VECTORS ? TILE_VECTORS : WIDE_VECTORS)
 
 #ifndef NN_WITHOUT_EVALUATE_MATH /* the extension for Python is smaller without it */
 static void evaluate_math(int function, const float *in, float *out, size_t n)
@@ -173,7 +175,7 @@ NN_INLINE void multiply_by_derivative(int activation, const float *derivative_in
 NN_INLINE void product_tile(int num_rows, int num_vectors, const float *const *a, size_t first, size_t depth, const float *b,
                             size_t b_stride, const float *bias, float *out, size_t out_stride)
 {
-    V sum[NN_TILE_ROWS][TILE_VECTORS], b_row[TILE_VECTORS];
+    V sum[NN_TILE_ROWS][MAX_VECTORS], b_row[MAX_VECTORS];
     const float *a_row[NN_TILE_ROWS];
     NN_UNROLL
     for (int r = 0; r < num_rows; r++) {
@@ -345,8 +347,11 @@ static void multiply_panel(const float *const *a, size_t num_rows, size_t depth,
 {
     size_t t = 0;
     do {
-        size_t block = nn_min(depth - t, DEPTH_BLOCK);
-        for (size_t j = 0; j < width; j += TILE_COLUMNS) {
+        size_t block = nn_min(depth - t, DEPTH_BLOCK), j = 0;
+        for (; num_rows == 1 && j + WIDE_VECTORS * VL <= width; j += WIDE_VECTORS * VL) {
+            product_tile(1, WIDE_VECTORS, a, t, block, b + t * width + j, width, t == 0 ? bias + j : NULL, out + j, out_stride);
+        }
+        for (; j < width; j += TILE_COLUMNS) {
             FOR_WIDTH(product_columns, width, a, num_rows, t, block, b + t * width + j, width, t == 0 ? bias + j : NULL, out + j,
                       out_stride);
         }
@@ -367,6 +372,87 @@ static void backward(int activation, const float *const *next_delta, size_t num_
     multiply_panel(next_delta, num_rows, depth, wt, width, zeros, delta, stride);
     FOR_ACTIVATION(multiply_by_derivative, activation, derivative_input, delta, stride, num_rows, width);
 }
+
+/* ---- Products with transposed weights, without tiles ---- */
+
+#ifndef TRANSPOSED_BLOCK
+#define TRANSPOSED_BLOCK 4
+
+/* Transposes a block of TRANSPOSED_BLOCK rows and columns: to[j][k] = from[k][j]. */
+NN_INLINE void transpose_block(const float *from, size_t from_stride, float *to, size_t to_stride)
+{
+    for (size_t j = 0; j < TRANSPOSED_BLOCK; j++) {
+        for (size_t k = 0; k < TRANSPOSED_BLOCK; k++) {
+            to[j * to_stride + k] = from[k * from_stride + j];
+        }
+    }
+}
+
+/* Adds the products of such a block and a vector: sums[k] = sums[k] + from[k][0] x[0] + from[k][1] x[1] + ... */
+NN_INLINE void multiply_block(const float *from, size_t from_stride, const float *x, float *sums)
+{
+    for (size_t k = 0; k < TRANSPOSED_BLOCK; k++) {
+        for (size_t j = 0; j < TRANSPOSED_BLOCK; j++) {
+            sums[k] = nn_fmaf(x[j], from[k * from_stride + j], sums[k]);
+        }
+    }
+}
+#endif
+
+static void transpose(const float *from, size_t from_stride, size_t num_rows, size_t num_columns, float *to, size_t to_stride)
+{
+    const size_t size = TRANSPOSED_BLOCK;
+    size_t block_rows = num_rows / size * size, block_columns = num_columns / size * size; /* covered by blocks */
+    for (size_t k = 0; k < block_rows; k += size) {
+        for (size_t j = 0; j < block_columns; j += size) {
+            transpose_block(from + k * from_stride + j, from_stride, to + j * to_stride + k, to_stride);
+        }
+    }
+    for (size_t k = 0; k < num_rows; k++) {
+        for (size_t j = k < block_rows ? block_columns : 0; j < num_columns; j++) {
+            to[j * to_stride + k] = from[k * from_stride + j];
+        }
+    }
+}
+
+/* Adds the products of some rows of a panel and a vector: sums[k] = sums[k] + w[k][0] x[0] + w[k][1] x[1] + ...
+ *
+ * w      (num_rows, width), of which num_columns columns are used
+ * x      (num_columns,)
+ * sums   (num_rows,); updated */
+static void multiply_rows(const float *w, size_t width, size_t num_rows, size_t num_columns, const float *x, float *sums)
+{
+    size_t block_rows = num_rows / TRANSPOSED_BLOCK * TRANSPOSED_BLOCK; /* covered by blocks */
+    size_t block_columns = num_columns / TRANSPOSED_BLOCK * TRANSPOSED_BLOCK;
+    for (size_t j = 0; j < block_columns; j += TRANSPOSED_BLOCK) {
+        for (size_t k = 0; k < block_rows; k += TRANSPOSED_BLOCK) {
+            multiply_block(w + k * width + j, width, x + j, sums + k);
+        }
+    }
+    for (size_t k = 0; k < num_rows; k++) {
+        for (size_t j = k < block_rows ? block_columns : 0; j < num_columns; j++) {
+            sums[k] = nn_fmaf(x[j], w[k * width + j], sums[k]);
+        }
+    }
+}
+
+#define ROWS_TOGETHER 32 /* rows of a panel that stay in the first-level cache, and enough sums to go on while one is computed */
+static void backward_of_one(int activation, const float *next_delta, size_t depth, const float *w, size_t num_columns,
+                            const float *derivative_input, float *delta)
+{
+    size_t padded_depth = nn_padded(depth);
+    memset(delta, 0, nn_padded(num_columns) * sizeof(float));
+    for (size_t k = 0; k < num_columns; k += ROWS_TOGETHER) {
+        for (size_t j = 0; j < depth; j += NN_PANEL) {
+            size_t width = nn_panel_width(padded_depth, j);
+            multiply_rows(w + j * num_columns + k * width, width, nn_min(num_columns - k, ROWS_TOGETHER), nn_min(depth - j, width),
+                          next_delta + j, delta + k);
+        }
+    }
+    FOR_ACTIVATION(multiply_by_derivative, activation, derivative_input, delta, 0, 1, nn_padded(num_columns));
+}
+
+/* ---- The weight gradient ---- */
 
 /* accumulate_weight_gradient for a single sample: the outer product of x and delta is added to base. It takes as long as reading base
  * and writing out. */
@@ -485,7 +571,7 @@ static void optimizer_step(const NNUpdateConstants *c, const float *g, float *m,
     }
 }
 
-/* ---- Sums of squares and transposes ---- */
+/* ---- Sums of squares ---- */
 
 static double sum_squares(const float *x, size_t n)
 {
@@ -508,27 +594,6 @@ static double sum_squares(const float *x, size_t n)
         total += (double)lanes[l];
     }
     return total;
-}
-
-#ifndef TRANSPOSED_BLOCK /* isa.h has the default */
-#define TRANSPOSED_BLOCK 4
-#define transpose_block transpose_4x4
-#endif
-
-static void transpose(const float *from, size_t from_stride, size_t num_rows, size_t num_columns, float *to, size_t to_stride)
-{
-    const size_t size = TRANSPOSED_BLOCK;
-    size_t block_rows = num_rows / size * size, block_columns = num_columns / size * size; /* covered by blocks */
-    for (size_t k = 0; k < block_rows; k += size) {
-        for (size_t j = 0; j < block_columns; j += size) {
-            transpose_block(from + k * from_stride + j, from_stride, to + j * to_stride + k, to_stride);
-        }
-    }
-    for (size_t k = 0; k < num_rows; k++) {
-        for (size_t j = k < block_rows ? block_columns : 0; j < num_columns; j++) {
-            to[j * to_stride + k] = from[k * from_stride + j];
-        }
-    }
 }
 
 /* ---- The output layer of one sample ---- */
@@ -763,6 +828,7 @@ const NNKernels KERNELS = {
     .scale = scale_row,
     .forward = forward,
     .backward = backward,
+    .backward_of_one = backward_of_one,
     .accumulate_weight_gradient = accumulate_weight_gradient,
     .accumulate_bias_gradient = accumulate_bias_gradient,
     .optimizer_step = optimizer_step,

@@ -34,28 +34,54 @@ NN_INLINE V v_split(V x, V *e)
     return MM_CAST_FLOAT(MM(add_epi32)(MM_INT_AND(i, MM(set1_epi32)(0x007fffff)), sqrt_half));
 }
 
-/* Transposes a block: to[j][k] = from[k][j]. Each vector of 8 gets halves of two rows, so that the rest is done within halves. */
+/* Blocks of 8 x 8 floats, by their transposes. */
 #define TRANSPOSED_BLOCK 8
 NN_INLINE __m256 load_halves(const float *low, const float *high)
 {
     return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high), 1);
 }
 
-NN_INLINE void transpose_block(const float *from, size_t from_stride, float *to, size_t to_stride)
+/* Loads four columns of 8 rows: column[j] lane k = from[k][j]. Each vector gets halves of two rows, so that the rest is done within
+ * halves. */
+NN_INLINE void load_columns(const float *from, size_t from_stride, __m256 *column)
 {
     const float *high = from + 4 * from_stride;
-    for (size_t j = 0; j < 8; j += 4) { /* four columns become four rows */
-        __m256 a = load_halves(from, high), b = load_halves(from + from_stride, high + from_stride);
-        __m256 c = load_halves(from + 2 * from_stride, high + 2 * from_stride);
-        __m256 d = load_halves(from + 3 * from_stride, high + 3 * from_stride);
-        __m256 ab_low = _mm256_unpacklo_ps(a, b), ab_high = _mm256_unpackhi_ps(a, b);
-        __m256 cd_low = _mm256_unpacklo_ps(c, d), cd_high = _mm256_unpackhi_ps(c, d);
-        _mm256_storeu_ps(to, _mm256_shuffle_ps(ab_low, cd_low, 0x44));
-        _mm256_storeu_ps(to + to_stride, _mm256_shuffle_ps(ab_low, cd_low, 0xee));
-        _mm256_storeu_ps(to + 2 * to_stride, _mm256_shuffle_ps(ab_high, cd_high, 0x44));
-        _mm256_storeu_ps(to + 3 * to_stride, _mm256_shuffle_ps(ab_high, cd_high, 0xee));
-        from += 4;
-        high += 4;
-        to += 4 * to_stride;
+    __m256 a = load_halves(from, high), b = load_halves(from + from_stride, high + from_stride);
+    __m256 c = load_halves(from + 2 * from_stride, high + 2 * from_stride);
+    __m256 d = load_halves(from + 3 * from_stride, high + 3 * from_stride);
+    __m256 ab_low = _mm256_unpacklo_ps(a, b), ab_high = _mm256_unpackhi_ps(a, b);
+    __m256 cd_low = _mm256_unpacklo_ps(c, d), cd_high = _mm256_unpackhi_ps(c, d);
+    column[0] = _mm256_shuffle_ps(ab_low, cd_low, 0x44);
+    column[1] = _mm256_shuffle_ps(ab_low, cd_low, 0xee);
+    column[2] = _mm256_shuffle_ps(ab_high, cd_high, 0x44);
+    column[3] = _mm256_shuffle_ps(ab_high, cd_high, 0xee);
+}
+
+/* The functions of kernels_impl.h for such blocks. */
+NN_INLINE void transpose_block(const float *from, size_t from_stride, float *to, size_t to_stride)
+{
+    NN_UNROLL
+    for (size_t j = 0; j < 8; j += 4) {
+        __m256 column[4];
+        load_columns(from + j, from_stride, column);
+        NN_UNROLL
+        for (size_t q = 0; q < 4; q++) {
+            _mm256_storeu_ps(to + (j + q) * to_stride, column[q]);
+        }
     }
+}
+
+NN_INLINE void multiply_block(const float *from, size_t from_stride, const float *x, float *sums)
+{
+    __m256 sum = _mm256_loadu_ps(sums);
+    NN_UNROLL
+    for (size_t j = 0; j < 8; j += 4) {
+        __m256 column[4];
+        load_columns(from + j, from_stride, column);
+        NN_UNROLL
+        for (size_t q = 0; q < 4; q++) {
+            sum = _mm256_fmadd_ps(_mm256_set1_ps(x[j + q]), column[q], sum);
+        }
+    }
+    _mm256_storeu_ps(sums, sum);
 }

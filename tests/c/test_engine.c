@@ -798,7 +798,8 @@ static void check_trainings(const Problem *p)
     NNOptimizer other = {kinds[draw(0, 3)], 0.01, 0.9, 0.99, draw(0, 1) ? 1e-8 : 0.1, (int)draw(0, 1), (int)draw(0, 1), 0.5, 1.2,
                        1e-6, 0.05, draw(0, 1) ? 0.1 : 0, draw(0, 1) ? 0.01 : 0, (int)draw(0, 1), draw(0, 1) ? 0.2 : 0, moments,
                        1, 1};
-    size_t batch_size = draw(0, 3) == 0 ? 1 : draw(1, p->num_samples);
+    size_t most = draw(0, 1) ? 5 : p->num_samples; /* small batches have kernels of their own */
+    size_t batch_size = draw(1, most < p->num_samples ? most : p->num_samples);
     NNTrainOptions options = {.batch_size = batch_size, .num_epochs = 2}, whole = {.batch_size = 70, .num_epochs = 2};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
         rates[i] = 0.01 + 0.1 * (double)fabsf(draw_float());
