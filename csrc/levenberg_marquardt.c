@@ -76,7 +76,7 @@ static void add_to_matrix(Solver *s, size_t num_rows)
     for (size_t j = 0; j < n; j += NN_PANEL) {
         size_t width = nn_panel_width(s->padded_parameters, j), num_columns = nn_min(n - j, width);
         s->ws.kernels->accumulate_weight_gradient(s->jacobian_rows, num_rows, j, n, s->jacobian + j, s->padded_parameters, NULL,
-                                                  NULL, s->product, width);
+                                                  NULL, s->product, width, num_columns);
         for (size_t p = j; p < n; p++) {
             for (size_t q = 0; q < num_columns; q++) {
                 s->matrix[p * n + j + q] += (double)s->product[p * width + q];

@@ -36,7 +36,8 @@ void nn_forward_tiles(const NNWorkspace *ws, size_t l, const float *const *x, NN
     const NNLayer *layer = &ws->layers[l];
     size_t at = tiles.first_row * layer->stride + tiles.column;
     ws->kernels->forward(layer->activation, x, tiles.last_row - tiles.first_row, layer->num_inputs,
-                         layer->w + tiles.column * layer->num_inputs, tiles.width, layer->b + tiles.column, layer->a + at,
+                         layer->w + tiles.column * layer->num_inputs, tiles.width, nn_min(tiles.width, layer->num_outputs - tiles.column),
+                         layer->b + tiles.column, layer->a + at,
                          layer->derivative_input == NULL ? NULL : layer->derivative_input + at, layer->stride);
 }
 
@@ -46,7 +47,8 @@ void nn_backward_tiles(const NNWorkspace *ws, size_t l, NNTiles tiles)
     const float *derivative_input = layer->derivative_input == NULL ? layer->a : layer->derivative_input;
     size_t at = tiles.first_row * layer->stride + tiles.column;
     ws->kernels->backward(layer->activation, next->delta_rows + tiles.first_row, tiles.last_row - tiles.first_row,
-                          next->num_outputs, next->wt + tiles.column * next->num_outputs, tiles.width, derivative_input + at,
+                          next->num_outputs, next->wt + tiles.column * next->num_outputs, tiles.width,
+                          nn_min(tiles.width, layer->num_outputs - tiles.column), derivative_input + at,
                           layer->delta + at, layer->stride);
 }
 
@@ -65,8 +67,8 @@ void nn_backward_to_inputs(const NNWorkspace *ws, NNTiles tiles)
     float *delta = ws->input_delta + tiles.first_row * ws->input_stride;
     for (size_t j = 0; j < padded_inputs; j += NN_PANEL) {
         ws->kernels->backward(NN_LINEAR, next->delta_rows + tiles.first_row, tiles.last_row - tiles.first_row, next->num_outputs,
-                              next->wt + j * next->num_outputs, nn_panel_width(padded_inputs, j), NULL, delta + j,
-                              ws->input_stride);
+                              next->wt + j * next->num_outputs, nn_panel_width(padded_inputs, j), nn_min(NN_PANEL, next->num_inputs - j),
+                              NULL, delta + j, ws->input_stride);
     }
 }
 

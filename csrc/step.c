@@ -175,7 +175,8 @@ static void update_weights(NNStepContext *c, const NNLayer *layer, const float *
     float *w = in_place ? layer->w + panel : NULL, *sum = block.is_first ? NULL : layer->grad_w + panel;
 
     kernels->accumulate_weight_gradient(x, block.num, tiles.first_row, tiles.last_row, layer->delta + tiles.column, layer->stride,
-                                        w, sum, in_place ? w : layer->grad_w + panel, tiles.width);
+                                        w, sum, in_place ? w : layer->grad_w + panel, tiles.width,
+                                        nn_min(tiles.width, layer->num_outputs - tiles.column));
     if (block.is_last && c->updates_parameters && !in_place && c->clip_norm == 0) {
         kernels->optimizer_step(&c->weight_update, layer->grad_w + at, layer->m + at, layer->v + at, layer->w + at,
                                 (tiles.last_row - tiles.first_row) * tiles.width);

@@ -106,7 +106,8 @@ typedef struct {
     float delta_scale;                          /* -2 learning_rate / num_samples */
 } NNTinyTraining;
 
-/* Widths (`width`, `num_columns`) are multiples of NN_PAD unless the comment says otherwise. `activation` is NN_SIGMOID, ... */
+/* `width` is a multiple of NN_PAD. `num_columns` is how many of these columns are in use: the others are padding, which is written or
+ * not. `activation` is NN_SIGMOID, ... */
 typedef struct {
     const char *name;
     int is_slow; /* fused multiply-adds are emulated, so that everything takes about a hundred times as long */
@@ -137,7 +138,7 @@ typedef struct {
      * a                  (num_rows, width), rows a_stride apart; written
      * derivative_input   the same shape and stride; written with what f' is computed from (z or a); or NULL */
     void (*forward)(int activation, const float *const *x, size_t num_rows, size_t depth, const float *w, size_t width,
-                    const float *bias, float *a, float *derivative_input, size_t a_stride);
+                    size_t num_columns, const float *bias, float *a, float *derivative_input, size_t a_stride);
 
     /* One panel of the backward pass through a layer: delta = (next_delta wt) f'.
      *
@@ -146,7 +147,7 @@ typedef struct {
      * derivative_input   (num_rows, width), rows `stride` apart: what f' is computed from
      * delta              (num_rows, width), rows `stride` apart; written */
     void (*backward)(int activation, const float *const *next_delta, size_t num_rows, size_t depth, const float *wt, size_t width,
-                     const float *derivative_input, float *delta, size_t stride);
+                     size_t num_columns, const float *derivative_input, float *delta, size_t stride);
 
     /* The backward pass of one sample through a whole layer, from the weights themselves.
      *
@@ -166,15 +167,15 @@ typedef struct {
      * out                (rows, width); may be base or sum */
     void (*accumulate_weight_gradient)(const float *const *x, size_t num_samples, size_t first_row, size_t last_row,
                                        const float *delta, size_t delta_stride, const float *base, const float *sum, float *out,
-                                       size_t width);
+                                       size_t width, size_t num_columns);
 
     /* The bias gradient: out[j] = base[j] + (sum[j] + delta[0][j] + delta[1][j] + ...).
      *
-     * delta              (num_samples, num_columns), rows delta_stride apart
-     * base, sum          (num_columns,), or NULL for 0
-     * out                (num_columns,); may be base or sum */
+     * delta              (num_samples, width), rows delta_stride apart
+     * base, sum          (width,), or NULL for 0
+     * out                (width,); may be base or sum */
     void (*accumulate_bias_gradient)(const float *delta, size_t num_samples, size_t delta_stride, const float *base,
-                                     const float *sum, float *out, size_t num_columns);
+                                     const float *sum, float *out, size_t width);
 
     /* The optimiser step of n parameters; see NNUpdateConstants.
      *

@@ -147,6 +147,36 @@ NN_INLINE void activate_rows(int activation, float *z, float *derivative_input, 
     }
 }
 
+#define PACKED_SIZE 256
+
+/* Copies rows of `size` numbers, a compile-time constant in each copy. */
+NN_INLINE void copy_rows(size_t size, const float *from, size_t from_stride, float *to, size_t to_stride, size_t num_rows)
+{
+    for (size_t i = 0; i < num_rows; i++) {
+        memcpy(to + i * to_stride, from + i * from_stride, size * sizeof(float));
+    }
+}
+
+/* activate_rows for rows of up to `width` = 4 or 8 numbers, less than a vector: several rows at a time are copied together. */
+NN_INLINE void activate_narrow_rows(size_t width, int activation, float *z, float *derivative_input, size_t stride, size_t num_rows)
+{
+    float packed[PACKED_SIZE]; /* (rows, width) */
+    for (size_t first = 0, rows; first < num_rows; first += rows) {
+        float *zi = z + first * stride, *di = derivative_input + first * stride;
+        rows = nn_min(num_rows - first, PACKED_SIZE / width);
+        copy_rows(width, zi, stride, packed, width, rows);
+        memset(packed + rows * width, 0, (nn_round_up(rows * width, VL) - rows * width) * sizeof(float));
+        if (derivative_input != NULL && NN_DERIVATIVE_USES_Z(activation)) {
+            copy_rows(width, packed, width, di, stride, rows);
+        }
+        FOR_ACTIVATION(activate_rows, activation, packed, NULL, 0, 1, rows * width);
+        copy_rows(width, packed, width, zi, stride, rows);
+        if (derivative_input != NULL && !NN_DERIVATIVE_USES_Z(activation)) {
+            copy_rows(width, packed, width, di, stride, rows);
+        }
+    }
+}
+
 /* delta = delta f'.
  *
  * derivative_input   (num_rows, width), rows `stride` apart: what f' is computed from
@@ -303,20 +333,28 @@ NN_INLINE void gradient_of_few(int num_samples, int num_vectors, const float *co
         }                                        \
     } while (0)
 
-/* Calls function(num_vectors, ...) for the columns of a tile of a panel of this width: TILE_COLUMNS, or less in a narrow panel (a
- * multiple of 16). num_vectors becomes a compile-time constant in each call. */
+/* Calls function(num_vectors, ...) for the columns of a tile of a panel: TILE_COLUMNS, or less if the panel is narrower (a multiple
+ * of 16) or has fewer columns in use. num_vectors becomes a compile-time constant in each call. */
 #if TILE_COLUMNS == 64
-#define FOR_WIDTH(function, width, ...)                \
-    do {                                               \
-        switch (width) {                               \
+#define FOR_WIDTH(function, width, num_columns, ...)    \
+    do {                                                \
+        switch (width) {                                \
         case 16: function(16 / VL, __VA_ARGS__); break; \
         case 32: function(32 / VL, __VA_ARGS__); break; \
         case 48: function(48 / VL, __VA_ARGS__); break; \
-        default: function(64 / VL, __VA_ARGS__);       \
-        }                                              \
+        default: function(64 / VL, __VA_ARGS__);        \
+        }                                               \
+        (void)num_columns;                              \
     } while (0)
 #elif TILE_COLUMNS == 16
-#define FOR_WIDTH(function, width, ...) function(TILE_VECTORS, __VA_ARGS__)
+#define FOR_WIDTH(function, width, num_columns, ...) \
+    do {                                             \
+        if (num_columns <= 8) {                      \
+            function(8 / VL, __VA_ARGS__);           \
+        } else {                                     \
+            function(16 / VL, __VA_ARGS__);          \
+        }                                            \
+    } while (0)
 #else
 #error "a tile must have 16 or 64 columns"
 #endif
@@ -339,11 +377,11 @@ NN_INLINE void product_columns(int num_vectors, const float *const *a, size_t nu
  * pass; between two blocks the sums are kept in out.
  *
  * a      (num_rows, depth), row pointers
- * b      (depth, width)
+ * b      (depth, width), of which num_columns columns are in use
  * bias   (width,)
  * out    (num_rows, width), rows out_stride apart */
-static void multiply_panel(const float *const *a, size_t num_rows, size_t depth, const float *b, size_t width, const float *bias,
-                           float *out, size_t out_stride)
+static void multiply_panel(const float *const *a, size_t num_rows, size_t depth, const float *b, size_t width,
+                           size_t num_columns, const float *bias, float *out, size_t out_stride)
 {
     size_t t = 0;
     do {
@@ -352,25 +390,37 @@ static void multiply_panel(const float *const *a, size_t num_rows, size_t depth,
             product_tile(1, WIDE_VECTORS, a, t, block, b + t * width + j, width, t == 0 ? bias + j : NULL, out + j, out_stride);
         }
         for (; j < width; j += TILE_COLUMNS) {
-            FOR_WIDTH(product_columns, width, a, num_rows, t, block, b + t * width + j, width, t == 0 ? bias + j : NULL, out + j,
+            FOR_WIDTH(product_columns, width, num_columns, a, num_rows, t, block, b + t * width + j, width, t == 0 ? bias + j : NULL, out + j,
                       out_stride);
         }
         t += block;
     } while (t < depth);
 }
 
-static void forward(int activation, const float *const *x, size_t num_rows, size_t depth, const float *w, size_t width,
-                    const float *bias, float *a, float *derivative_input, size_t a_stride)
+/* Whether to compute the activation function takes so long that activate_narrow_rows pays off. */
+NN_INLINE int is_costly(int activation)
 {
-    multiply_panel(x, num_rows, depth, w, width, bias, a, a_stride);
-    FOR_ACTIVATION(activate_rows, activation, a, derivative_input, a_stride, num_rows, width);
+    return activation != NN_LINEAR && activation != NN_RELU && activation != NN_LEAKY_RELU;
+}
+
+static void forward(int activation, const float *const *x, size_t num_rows, size_t depth, const float *w, size_t width,
+                    size_t num_columns, const float *bias, float *a, float *derivative_input, size_t a_stride)
+{
+    multiply_panel(x, num_rows, depth, w, width, num_columns, bias, a, a_stride);
+    if (VL > 4 && num_columns <= 4 && num_rows > 1 && is_costly(activation)) {
+        activate_narrow_rows(4, activation, a, derivative_input, a_stride, num_rows);
+    } else if (VL > 8 && num_columns <= 8 && num_rows > 1 && is_costly(activation)) {
+        activate_narrow_rows(8, activation, a, derivative_input, a_stride, num_rows);
+    } else {
+        FOR_ACTIVATION(activate_rows, activation, a, derivative_input, a_stride, num_rows, num_columns);
+    }
 }
 
 static void backward(int activation, const float *const *next_delta, size_t num_rows, size_t depth, const float *wt, size_t width,
-                     const float *derivative_input, float *delta, size_t stride)
+                     size_t num_columns, const float *derivative_input, float *delta, size_t stride)
 {
-    multiply_panel(next_delta, num_rows, depth, wt, width, zeros, delta, stride);
-    FOR_ACTIVATION(multiply_by_derivative, activation, derivative_input, delta, stride, num_rows, width);
+    multiply_panel(next_delta, num_rows, depth, wt, width, num_columns, zeros, delta, stride);
+    FOR_ACTIVATION(multiply_by_derivative, activation, derivative_input, delta, stride, num_rows, num_columns);
 }
 
 /* ---- Products with transposed weights, without tiles ---- */
@@ -488,27 +538,37 @@ NN_INLINE void gradient_columns(int num_vectors, const float *const *x, size_t n
 
 static void accumulate_weight_gradient(const float *const *x, size_t num_samples, size_t first_row, size_t last_row,
                                        const float *delta, size_t delta_stride, const float *base, const float *sum, float *out,
-                                       size_t width)
+                                       size_t width, size_t num_columns)
 {
     if (num_samples == 1 && base != NULL && sum == NULL) {
         add_outer_product(x[0], first_row, last_row, delta, base, out, width);
         return;
     }
     for (size_t j = 0; j < width; j += TILE_COLUMNS) {
-        FOR_WIDTH(gradient_columns, width, x, num_samples, first_row, last_row, delta + j, delta_stride,
+        FOR_WIDTH(gradient_columns, width, num_columns, x, num_samples, first_row, last_row, delta + j, delta_stride,
                   base == NULL ? NULL : base + j, sum == NULL ? NULL : sum + j, out + j, width);
     }
 }
 
 static void accumulate_bias_gradient(const float *delta, size_t num_samples, size_t delta_stride, const float *base,
-                                     const float *sum, float *out, size_t num_columns)
+                                     const float *sum, float *out, size_t width)
 {
-    for (size_t j = 0; j < num_columns; j += VL) {
-        V total = sum == NULL ? v_set(0.0f) : v_load(sum + j);
-        for (size_t i = 0; i < num_samples; i++) {
-            total = v_add(total, v_load(delta + i * delta_stride + j));
+    for (size_t j = 0; j < width; j += NN_PAD) {
+        V total[NN_PAD / VL];
+        NN_UNROLL
+        for (int v = 0; v < NN_PAD / VL; v++) {
+            total[v] = sum == NULL ? v_set(0.0f) : v_load(sum + j + v * VL);
         }
-        v_store(out + j, base == NULL ? total : v_add(v_load(base + j), total));
+        for (size_t i = 0; i < num_samples; i++) {
+            NN_UNROLL
+            for (int v = 0; v < NN_PAD / VL; v++) {
+                total[v] = v_add(total[v], v_load(delta + i * delta_stride + j + v * VL));
+            }
+        }
+        NN_UNROLL
+        for (int v = 0; v < NN_PAD / VL; v++) {
+            v_store(out + j + v * VL, base == NULL ? total[v] : v_add(v_load(base + j + v * VL), total[v]));
+        }
     }
 }
 
