@@ -1,5 +1,6 @@
 /* team.c: see team.h. The upper part is what systems and compilers do differently: starting threads and atomics. It knows POSIX
  * threads with GCC or Clang, and Windows. Elsewhere, or with NN_NO_THREADS defined, a team is the caller's thread alone. */
+#define _GNU_SOURCE /* for the processors of a thread, on Linux */
 #define _POSIX_C_SOURCE 200809L
 
 #include "team.h"
@@ -10,7 +11,7 @@
 #define SPINS_BEFORE_YIELD 300 /* a few microseconds: longer than a phase takes where threads pay off */
 
 /* Work in multiply-adds. Below these limits the barriers of a step, or starting the threads, cost more than the threads gain. */
-#define MIN_WORK_PER_STEP ((size_t)1 << 20)
+#define MIN_WORK_PER_STEP ((size_t)1 << 19)
 #define MIN_WORK_PER_CALL ((size_t)1 << 23)
 
 typedef struct {
@@ -88,6 +89,27 @@ static void *start_routine(void *call)
     return NULL;
 }
 
+#ifdef __GLIBC__
+/* Moves threads that were just started to other processors than the caller's, where Linux starts many of them. It would leave them
+ * there for some milliseconds, and threads that share a processor take turns at each barrier. The threads may run anywhere later. */
+static void move_from_this_processor(const Thread *threads, int num)
+{
+    cpu_set_t allowed, others;
+    int processor = sched_getcpu();
+    if (processor < 0 || processor >= CPU_SETSIZE || sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+        return;
+    }
+    others = allowed;
+    CPU_CLR((size_t)processor, &others);
+    for (int i = 0; i < num && CPU_COUNT(&others) > 0; i++) {
+        pthread_setaffinity_np(threads[i], sizeof others, &others);
+        pthread_setaffinity_np(threads[i], sizeof allowed, &allowed);
+    }
+}
+#else
+#define move_from_this_processor(threads, num) ((void)(threads), (void)(num))
+#endif
+
 static int start_threads(Thread *threads, int num, TeamCall *call)
 {
     sigset_t all_signals, previous_signals;
@@ -98,6 +120,7 @@ static int start_threads(Thread *threads, int num, TeamCall *call)
         num_created++;
     }
     pthread_sigmask(SIG_SETMASK, &previous_signals, NULL);
+    move_from_this_processor(threads, num_created);
     return num_created;
 }
 

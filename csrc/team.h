@@ -15,7 +15,7 @@ typedef struct {
 typedef void NNTeamFunction(void *context, NNTeam *team, int thread_index);
 
 /* Runs function(context, team, thread_index) on num_threads threads, or on as many as the system grants, and returns when all have
- * returned. Each call starts and joins its own threads (about 20 us). A pool would save that, but would not survive fork, would
+ * returned. Each call starts and joins its own threads (about 50 us). A pool would save that, but would not survive fork, would
  * use the processor while idle, and would have to be shared by the caller's threads. */
 void nn_team_run(int num_threads, NNTeamFunction *function, void *context);
 

@@ -1,11 +1,14 @@
 """The same bits with every instruction set and number of threads; the environment variables; fork."""
 
+import contextlib
 import hashlib
 import multiprocessing
 import os
 import re
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -155,6 +158,33 @@ def trained():
     net = nnpy.NeuralNetwork([300, 200, 300], ["tanh", "linear"], seed=1)
     net.fit(x, x, epochs=2, batch_size=200, seed=0)
     return net.parameters.tobytes()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two processors"
+)
+def test_threads_may_run_on_all_processors():
+    allowed = os.sched_getaffinity(0)
+    net = nnpy.NeuralNetwork([300, 200, 300], ["tanh", "linear"], seed=1)
+    x = np.random.default_rng(0).random((3000, 300), dtype=np.float32)
+    others = set(os.listdir("/proc/self/task"))
+    before = nnpy.get_num_threads()
+    nnpy.set_num_threads(2)
+    training = threading.Thread(target=net.gradient_descent, args=(x, x), kwargs={"rate": 1e-3, "iterations": 40})
+    seen = {}
+    try:
+        training.start()
+        while training.is_alive():
+            for task in set(os.listdir("/proc/self/task")) - others:
+                with contextlib.suppress(OSError):  # it has just ended
+                    seen.setdefault(task, []).append(os.sched_getaffinity(int(task)))
+            time.sleep(0.01)
+    finally:
+        training.join()
+        nnpy.set_num_threads(before)
+    assert len(seen) >= 2  # Python's thread and the one that nnpy started
+    assert all(masks[-1] == allowed for masks in seen.values() if len(masks) > 3)
+    assert os.sched_getaffinity(0) == allowed
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork")
