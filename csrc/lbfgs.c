@@ -1,9 +1,10 @@
-/* lbfgs.c: nn_lbfgs of engine.h: L-BFGS with a line search for the strong Wolfe conditions. The gradient comes from nn_gradient in
+/* lbfgs.c: nn_lbfgs of engine.h: L-BFGS with a line search for the strong Wolfe conditions. The gradient comes from gradient.c in
  * single precision, by all threads; everything else is double precision, by one thread, in the order of the parameters. Where the
  * literature leaves a choice, it is that of PyTorch's LBFGS, which the tests compare it with. */
 #include <math.h>
 #include <string.h>
 
+#include "gradient.h"
 #include "ieee754.h"
 #include "l2_penalty.h"
 #include "monitor.h"
@@ -21,11 +22,10 @@ enum { SCRATCH_PREVIOUS, SCRATCH_POINT, SCRATCH_ZOOM, SCRATCH_S, SCRATCH_Y, NUM_
 
 typedef struct {
     NeuralNetwork nn, grad;
-    NNSamples samples;
     NNLbfgs *state;
-    NNBackend backend;
     NNMonitor *monitor;
     size_t num_parameters;
+    NNGradient *gradient;
 } Lbfgs;
 
 size_t nn_lbfgs_size(size_t num_parameters, size_t history_size)
@@ -83,12 +83,9 @@ static void set_parameters(const Lbfgs *o, double t)
  * fit into float32 the loss is infinite, so that no search goes there. Returns a code. */
 static int evaluate(const Lbfgs *o, double t, double *loss, double *g)
 {
-    Matrix none = {0, 0, 0, NULL};
-    NNMonitor monitor = *o->monitor; /* nn_gradient polls, but only iterations count as done */
     int code;
     set_parameters(o, t);
-    code = nn_gradient(o->nn, o->grad, none, o->samples, loss, o->backend, &monitor);
-    o->monitor->work = monitor.work;
+    code = nn_gradient_compute(o->gradient, o->grad, loss);
     nn_add_l2_gradient(o->nn, o->grad, o->state->l2);
     *loss += nn_l2_penalty(o->nn, o->state->l2);
     for (size_t i = 0; i < o->num_parameters; i++) {
@@ -345,8 +342,11 @@ static int start(const Lbfgs *o)
 static NN_NOINLINE int minimize(NeuralNetwork nn, NNSamples samples, NNLbfgs *state, size_t num_iterations, float *losses,
                                 NNBackend backend, NNMonitor *monitor)
 {
-    Lbfgs o = {nn, nn_alloc(nn.archi, nn.num_layers), samples, state, backend, monitor, nn_num_parameters(nn)};
-    int code = o.grad.archi == NULL ? NN_NO_MEMORY : NN_OK, moved = 1;
+    Matrix none = {0, 0, 0, NULL};
+    NNGradient gradient;
+    Lbfgs o = {nn, nn_alloc(nn.archi, nn.num_layers), state, monitor, nn_num_parameters(nn), &gradient};
+    int code = nn_gradient_alloc(&gradient, nn, samples, none, 1, backend, monitor), moved = 1;
+    code = o.grad.archi == NULL ? NN_NO_MEMORY : code;
 
     if (code == NN_OK && state->num_iterations == 0) {
         code = start(&o);
@@ -361,6 +361,7 @@ static NN_NOINLINE int minimize(NeuralNetwork nn, NNSamples samples, NNLbfgs *st
             code = nn_poll(monitor, 8 * o.num_parameters * (state->history_size + 4)) ? NN_STOPPED : NN_OK;
         }
     }
+    nn_gradient_free(&gradient);
     nn_free(o.grad);
     return code;
 }

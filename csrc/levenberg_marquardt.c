@@ -36,6 +36,7 @@ typedef struct {
     double *gradient, *step;         /* (num_parameters,): J^T r with the l2 penalty; d */
     float *start;                    /* (num_parameters,): the parameters before the step */
     double max_diagonal;             /* the largest diagonal element of J^T J */
+    double objective;                /* n/2 times the loss with the l2 penalty at the present parameters; NaN: not known yet */
     double loss;                     /* at the parameters of the last call of evaluate_objective, without l2 */
 } Solver;
 
@@ -269,10 +270,10 @@ static int evaluate_objective(Solver *s, double *value)
     return code;
 }
 
-/* Tries the step with damping mu. If it reduces the objective below old_value, keeps it, sets *gain_ratio (the reduction divided by
+/* Tries the step with damping mu. If it reduces the objective, keeps it, sets *gain_ratio (the reduction divided by
  * the reduction of the linear model) and *accepted; otherwise restores the parameters. Returns a code; NN_NOT_FINITE means that the
  * damping is too small. */
-static int try_step(Solver *s, double mu, double old_value, double *gain_ratio, int *accepted)
+static int try_step(Solver *s, double mu, double *gain_ratio, int *accepted)
 {
     float *parameters = s->nn.weights[0].data;
     double predicted = 0, value;
@@ -287,9 +288,11 @@ static int try_step(Solver *s, double mu, double old_value, double *gain_ratio, 
         predicted += s->step[p] * (mu * s->step[p] - s->gradient[p]) / 2;
     }
     code = evaluate_objective(s, &value);
-    *gain_ratio = (old_value - value) / predicted;
-    *accepted = code == NN_OK && value < old_value;
-    if (!*accepted) {
+    *gain_ratio = (s->objective - value) / predicted;
+    *accepted = code == NN_OK && value < s->objective;
+    if (*accepted) {
+        s->objective = value;
+    } else {
         memcpy(parameters, s->start, s->num_parameters * sizeof(float));
     }
     return code;
@@ -298,15 +301,17 @@ static int try_step(Solver *s, double mu, double old_value, double *gain_ratio, 
 /* One iteration: increases the damping until a step reduces the objective. *moved is 0 if none does. Returns a code. */
 static int iterate(Solver *s, NNLevenbergMarquardt *state, int *moved)
 {
-    double old_value, gain_ratio = 0;
+    double gain_ratio = 0;
     int code = linearize(s);
 
     *moved = 0;
     if (code != NN_OK) {
         return code;
     }
-    code = evaluate_objective(s, &old_value); /* with the same rounding as the new value, so that they can be compared */
-    if (code != NN_OK || !isfinite(old_value)) {
+    if (isnan(s->objective)) { /* the first iteration */
+        code = evaluate_objective(s, &s->objective);
+    }
+    if (code != NN_OK || !isfinite(s->objective)) {
         return code != NN_OK ? code : NN_DIVERGED;
     }
     if (!isfinite(s->max_diagonal)) {
@@ -316,7 +321,7 @@ static int iterate(Solver *s, NNLevenbergMarquardt *state, int *moved)
     state->nu = 2;
     memcpy(s->start, s->nn.weights[0].data, s->num_parameters * sizeof(float));
     while (!is_fatal(code) && !*moved && state->mu <= MAX_DAMPING * s->max_diagonal && s->max_diagonal > 0) {
-        code = try_step(s, state->mu, old_value, &gain_ratio, moved);
+        code = try_step(s, state->mu, &gain_ratio, moved);
         if (*moved) {
             double t = 2 * gain_ratio - 1;
             state->mu *= fmax(1.0 / 3, 1 - t * t * t);
@@ -381,7 +386,8 @@ static void release(Solver *s)
 static NN_NOINLINE int minimize(NeuralNetwork nn, NNSamples samples, NNLevenbergMarquardt *state, size_t num_iterations,
                                 float *losses, NNBackend backend, NNMonitor *monitor)
 {
-    Solver s = {.nn = nn, .samples = samples, .backend = backend, .monitor = monitor, .l2 = state->l2};
+    Solver s = {.nn = nn, .samples = samples, .backend = backend, .monitor = monitor, .l2 = state->l2,
+                .objective = (double)NAN};
     int code = allocate(&s), moved = 1;
 
     if (code == NN_OK && !has_finite_inputs(&s)) {

@@ -9,6 +9,12 @@
 #include "propagate.h"
 #include "scaling.h"
 
+#ifndef MAX_BLOCK /* tests define smaller blocks */
+#define MAX_BLOCK 1024
+#define MIN_BLOCK 64
+#endif
+#define WORK_PER_BLOCK ((size_t)3 << 29)     /* the most multiply-adds in a block's forward pass, so that polls are frequent */
+#define SLOW_FACTOR 64                       /* how many times slower kernels are with emulated fused multiply-adds */
 #define FLOATS_PER_CACHE_LINE 16
 #define ROWS_PER_PREFETCH 48 /* rows of weights that are updated between two prefetches */
 
@@ -22,6 +28,19 @@ typedef struct {
 int nn_can_update_in_place(const NNOptimizer *o)
 {
     return o->kind == NN_SGD && o->beta1 == 0 && o->l2 == 0 && o->weight_decay == 0 && o->clip_norm == 0;
+}
+
+float nn_delta_scale(const NNStepContext *c, size_t batch_size, double learning_rate)
+{
+    double factor = c->ws.nn.loss.kind == NN_MSE ? 2 : 1;
+    return (float)(factor * (c->updates_in_place ? -learning_rate : 1) / (double)batch_size);
+}
+
+size_t nn_choose_block(NeuralNetwork nn, size_t batch_size, const NNKernels *kernels)
+{
+    size_t block = (kernels->is_slow ? WORK_PER_BLOCK / SLOW_FACTOR : WORK_PER_BLOCK) / nn_work_per_sample(nn);
+    block = block < MIN_BLOCK ? MIN_BLOCK : nn_min(block, MAX_BLOCK);
+    return nn_min(block, batch_size);
 }
 
 /* Returns the sample at a position of the epoch. */

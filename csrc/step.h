@@ -1,4 +1,4 @@
-/* step.h: one training step, or one computation of the gradient, by a team of threads. train.c calls it.
+/* step.h: one training step, or one computation of the gradient, by a team of threads. train.c and gradient.c call it.
  *
  * A step goes through phases with a barrier after each: the forward pass, layer by layer; the output layer with its loss, beside
  * the transposes of the weights; the backward pass, where each layer computes the delta of the layer before it, then its gradient
@@ -38,6 +38,13 @@ typedef struct {
 /* Whether the update is plain gradient descent, w -= learning_rate g and nothing else. If so, the factor -learning_rate is part of
  * the deltas, and the gradient of the last block is added to the parameters directly. */
 int nn_can_update_in_place(const NNOptimizer *optimizer);
+
+/* The factor of dC_i/dz in a mini-batch of batch_size samples: 1 / batch_size, times -learning_rate for an update in place, and
+ * times 2 for the squared error, because the kernel leaves that factor out of its derivative. */
+float nn_delta_scale(const NNStepContext *context, size_t batch_size, double learning_rate);
+
+/* Returns the number of samples to process together: batch_size, or fewer if polls would be too rare. */
+size_t nn_choose_block(NeuralNetwork nn, size_t batch_size, const NNKernels *kernels);
 
 /* Takes one step on a mini-batch, or computes its gradient if context->updates_parameters is 0. Every thread of the team calls it.
  * Thread 0 adds the losses of the samples to *sum_losses unless that is NULL. Returns 0; or 1 if the call has to stop

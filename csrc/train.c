@@ -1,5 +1,5 @@
-/* train.c: nn_gradient and nn_train of engine.h: the loop over epochs and mini-batches, and the search for the last finite
- * parameters when training diverges. A single step is in step.c; tiny networks are trained in tiny.c. */
+/* train.c: nn_train of engine.h: the loop over epochs and mini-batches, and the search for the last finite parameters when training
+ * diverges. A single step is in step.c; tiny networks are trained in tiny.c. */
 #include <math.h>
 #include <string.h>
 
@@ -9,83 +9,9 @@
 #include "step.h"
 #include "tiny.h"
 
-#ifndef MAX_BLOCK /* tests define smaller blocks */
-#define MAX_BLOCK 1024
-#define MIN_BLOCK 64
-#endif
-#define WORK_PER_BLOCK ((size_t)3 << 29)     /* the most multiply-adds in a block's forward pass, so that polls are frequent */
-#define SLOW_FACTOR 64                       /* how many times slower kernels are with emulated fused multiply-adds */
 #define EPOCHS_WORTH_THREADS ((size_t)1000)  /* the most epochs that count in the choice of threads; avoids an overflow */
 #define MAX_CHECKED_TOGETHER 64              /* inputs of a sample */
 #define MAX_FLOATS_CHECKED_TOGETHER ((size_t)1 << 24) /* some milliseconds, in which nobody can stop the call */
-
-/* The factor of dC_i/dz in a mini-batch of batch_size samples: 1 / batch_size, times -learning_rate for an update in place, and
- * times 2 for the squared error, because the kernel leaves that factor out of its derivative. */
-static float delta_scale(const NNStepContext *c, size_t batch_size, double learning_rate)
-{
-    double factor = c->ws.nn.loss.kind == NN_MSE ? 2 : 1;
-    return (float)(factor * (c->updates_in_place ? -learning_rate : 1) / (double)batch_size);
-}
-
-/* Returns the number of samples to process together: batch_size, or fewer if polls would be too rare. */
-static size_t choose_block(NeuralNetwork nn, size_t batch_size, const NNKernels *kernels)
-{
-    size_t block = (kernels->is_slow ? WORK_PER_BLOCK / SLOW_FACTOR : WORK_PER_BLOCK) / nn_work_per_sample(nn);
-    block = block < MIN_BLOCK ? MIN_BLOCK : nn_min(block, MAX_BLOCK);
-    return nn_min(block, batch_size);
-}
-
-/* ---- The gradient ---- */
-
-typedef struct {
-    NNStepContext step;
-    double sum_losses;
-} GradientCall;
-
-/* The function that each thread of nn_gradient runs. */
-static void compute_gradient(void *context, NNTeam *team, int thread_index)
-{
-    GradientCall *call = (GradientCall *)context;
-    size_t num = nn_num_samples(&call->step.samples);
-    NNMiniBatch all = {0, num, delta_scale(&call->step, num, 0)};
-    nn_take_step(&call->step, all, &call->sum_losses, team, thread_index);
-}
-
-static NN_NOINLINE int gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss,
-                                NNBackend backend, NNMonitor *monitor)
-{
-    GradientCall call = {.step = {.samples = samples, .monitor = monitor, .checks_inputs = 1, .input_grad = input_grad}};
-    size_t num = nn_num_samples(&samples);
-    const NNKernels *kernels = nn_kernels_available(backend.isa);
-    size_t block = choose_block(nn, num, kernels);
-    int num_threads = nn_worthwhile_threads(nn_work_per_sample(nn), block, num, backend.num_threads);
-    int contents = NN_WORKSPACE_DELTAS | NN_WORKSPACE_GRADIENT | (input_grad.data != NULL ? NN_WORKSPACE_INPUT_DELTA : 0);
-
-    call.step.ws = nn_workspace_alloc(nn, kernels, block, num_threads, contents, samples.scaler, 0);
-    if (call.step.ws.memory == NULL) {
-        return NN_NO_MEMORY;
-    }
-    nn_team_run(num_threads, compute_gradient, &call);
-    if (call.step.stop_code == NN_OK) {
-        nn_unpack(&call.step.ws, NN_PACK_GRADIENT, grad.weights[0].data);
-        nn_canonicalize(kernels, grad.weights[0].data, nn_num_parameters(nn));
-        for (size_t i = 0; input_grad.data != NULL && i < num; i++) {
-            nn_canonicalize(kernels, &MAT_AT(input_grad, i, 0), input_grad.cols);
-        }
-        *loss = nn_canonical(call.sum_losses / (double)num);
-    }
-    nn_workspace_free(&call.step.ws);
-    return call.step.stop_code;
-}
-
-int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend backend,
-                NNMonitor *monitor)
-{
-    NNFloatEnvironment caller = nn_enter_float_environment();
-    int code = gradient(nn, grad, input_grad, samples, loss, backend, monitor);
-    nn_leave_float_environment(caller);
-    return code;
-}
 
 /* ---- The training loop ---- */
 
@@ -160,7 +86,7 @@ static int train_step(TrainingLoop *loop, size_t first, size_t num_steps, double
     double beta1_power = thread_index == 0 ? o->beta1_power : 0, beta2_power = thread_index == 0 ? o->beta2_power : 0;
     NNMiniBatch batch = {first, nn_min(nn_num_samples(&loop->step.samples) - first, loop->options.batch_size), 0};
 
-    batch.delta_scale = delta_scale(&loop->step, batch.size, learning_rate);
+    batch.delta_scale = nn_delta_scale(&loop->step, batch.size, learning_rate);
     if (thread_index == 0 && !loop->step.updates_in_place) {
         prepare_update(&loop->step, o, learning_rate, batch.size);
     }
@@ -212,7 +138,7 @@ static int allocate(TrainingLoop *loop, NeuralNetwork nn, NNBackend backend)
     const NNOptimizer *o = loop->optimizer;
     size_t num = nn_num_samples(&c->samples), batch_size = nn_min(loop->options.batch_size, num);
     const NNKernels *kernels = nn_kernels_available(backend.isa);
-    size_t block = choose_block(nn, batch_size, kernels);
+    size_t block = nn_choose_block(nn, batch_size, kernels);
     size_t num_epochs = nn_min(loop->options.num_epochs, EPOCHS_WORTH_THREADS);
     int num_threads = nn_worthwhile_threads(nn_work_per_sample(nn), block, num * num_epochs, backend.num_threads);
     int contents = NN_WORKSPACE_DELTAS, is_scaled = c->samples.scaler.x_mean != NULL || c->samples.scaler.y_mean != NULL;
