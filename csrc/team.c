@@ -11,7 +11,7 @@
 #define SPINS_BEFORE_YIELD 300 /* a few microseconds: longer than a phase takes where threads pay off */
 
 /* Work in multiply-adds. Below these limits the barriers of a step, or starting the threads, cost more than the threads gain. */
-#define MIN_WORK_PER_STEP ((size_t)1 << 19)
+#define MIN_WORK_PER_STEP ((size_t)1 << 20)
 #define MIN_WORK_PER_CALL ((size_t)1 << 23)
 
 typedef struct {

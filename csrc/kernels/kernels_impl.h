@@ -162,17 +162,17 @@ NN_INLINE void activate_narrow_rows(size_t width, int activation, float *z, floa
 {
     float packed[PACKED_SIZE]; /* (rows, width) */
     for (size_t first = 0, rows; first < num_rows; first += rows) {
-        float *zi = z + first * stride, *di = derivative_input + first * stride;
+        float *zi = z + first * stride;
         rows = nn_min(num_rows - first, PACKED_SIZE / width);
         copy_rows(width, zi, stride, packed, width, rows);
         memset(packed + rows * width, 0, (nn_round_up(rows * width, VL) - rows * width) * sizeof(float));
         if (derivative_input != NULL && NN_DERIVATIVE_USES_Z(activation)) {
-            copy_rows(width, packed, width, di, stride, rows);
+            copy_rows(width, packed, width, derivative_input + first * stride, stride, rows);
         }
         FOR_ACTIVATION(activate_rows, activation, packed, NULL, 0, 1, rows * width);
         copy_rows(width, packed, width, zi, stride, rows);
         if (derivative_input != NULL && !NN_DERIVATIVE_USES_Z(activation)) {
-            copy_rows(width, packed, width, di, stride, rows);
+            copy_rows(width, packed, width, derivative_input + first * stride, stride, rows);
         }
     }
 }
@@ -390,14 +390,14 @@ static void multiply_panel(const float *const *a, size_t num_rows, size_t depth,
             product_tile(1, WIDE_VECTORS, a, t, block, b + t * width + j, width, t == 0 ? bias + j : NULL, out + j, out_stride);
         }
         for (; j < width; j += TILE_COLUMNS) {
-            FOR_WIDTH(product_columns, width, num_columns, a, num_rows, t, block, b + t * width + j, width, t == 0 ? bias + j : NULL, out + j,
-                      out_stride);
+            FOR_WIDTH(product_columns, width, num_columns, a, num_rows, t, block, b + t * width + j, width,
+                      t == 0 ? bias + j : NULL, out + j, out_stride);
         }
         t += block;
     } while (t < depth);
 }
 
-/* Whether to compute the activation function takes so long that activate_narrow_rows pays off. */
+/* Whether an activation function takes so long to compute that activate_narrow_rows pays off. */
 NN_INLINE int is_costly(int activation)
 {
     return activation != NN_LINEAR && activation != NN_RELU && activation != NN_LEAKY_RELU;
