@@ -36,7 +36,7 @@ void nn_forward_tiles(const NNWorkspace *ws, size_t l, const float *const *x, NN
     const NNLayer *layer = &ws->layers[l];
     size_t at = tiles.first_row * layer->stride + tiles.column;
     ws->kernels->forward(layer->activation, x, tiles.last_row - tiles.first_row, layer->num_inputs,
-                         layer->w + tiles.column * layer->num_inputs, tiles.width, nn_min(tiles.width, layer->num_outputs - tiles.column),
+                         layer->w + tiles.column * layer->num_inputs, tiles.width, nn_columns_in_use(layer, tiles),
                          layer->b + tiles.column, layer->a + at,
                          layer->derivative_input == NULL ? NULL : layer->derivative_input + at, layer->stride);
 }
@@ -48,16 +48,15 @@ void nn_backward_tiles(const NNWorkspace *ws, size_t l, NNTiles tiles)
     size_t at = tiles.first_row * layer->stride + tiles.column;
     ws->kernels->backward(layer->activation, next->delta_rows + tiles.first_row, tiles.last_row - tiles.first_row,
                           next->num_outputs, next->wt + tiles.column * next->num_outputs, tiles.width,
-                          nn_min(tiles.width, layer->num_outputs - tiles.column), derivative_input + at,
-                          layer->delta + at, layer->stride);
+                          nn_columns_in_use(layer, tiles), derivative_input + at, layer->delta + at, layer->stride);
 }
 
-void nn_backward_one(const NNWorkspace *ws, size_t l)
+void nn_backward_one(const NNWorkspace *ws, size_t l, int updates_weights)
 {
     const NNLayer *next = &ws->layers[l], *layer = next - 1;
     const float *derivative_input = layer->derivative_input == NULL ? layer->a : layer->derivative_input;
     ws->kernels->backward_of_one(layer->activation, next->delta, next->num_outputs, next->w, next->num_inputs, derivative_input,
-                                 layer->delta);
+                                 layer->delta, updates_weights ? layer->a : NULL);
 }
 
 void nn_backward_to_inputs(const NNWorkspace *ws, NNTiles tiles)
@@ -67,8 +66,8 @@ void nn_backward_to_inputs(const NNWorkspace *ws, NNTiles tiles)
     float *delta = ws->input_delta + tiles.first_row * ws->input_stride;
     for (size_t j = 0; j < padded_inputs; j += NN_PANEL) {
         ws->kernels->backward(NN_LINEAR, next->delta_rows + tiles.first_row, tiles.last_row - tiles.first_row, next->num_outputs,
-                              next->wt + j * next->num_outputs, nn_panel_width(padded_inputs, j), nn_min(NN_PANEL, next->num_inputs - j),
-                              NULL, delta + j, ws->input_stride);
+                              next->wt + j * next->num_outputs, nn_panel_width(padded_inputs, j),
+                              nn_min(NN_PANEL, next->num_inputs - j), NULL, delta + j, ws->input_stride);
     }
 }
 

@@ -11,6 +11,12 @@ typedef struct {
     size_t first_row, last_row, column, width;
 } NNTiles;
 
+/* How many columns of these tiles are in use, in a matrix with a column for each output of the layer; the others are padding. */
+static inline size_t nn_columns_in_use(const NNLayer *layer, NNTiles tiles)
+{
+    return nn_min(tiles.width, layer->num_outputs - tiles.column);
+}
+
 /* Goes through one thread's share of the tiles of a matrix. The share depends only on the shape, the thread and the number of
  * threads, so that weights stay in the cache of the thread that last updated them. */
 typedef struct {
@@ -33,8 +39,9 @@ void nn_forward_tiles(const NNWorkspace *ws, size_t l, const float *const *x, NN
 /* The backward pass from layer l to layer l - 1: computes these tiles of the delta of layer l - 1, without dropout. */
 void nn_backward_tiles(const NNWorkspace *ws, size_t l, NNTiles tiles);
 
-/* The backward pass from layer l to layer l - 1 for row 0 of the workspace, without dropout and without transposed weights. */
-void nn_backward_one(const NNWorkspace *ws, size_t l);
+/* The backward pass from layer l to layer l - 1 for row 0 of the workspace, without dropout and without transposed weights. With
+ * updates_weights the weight gradient is added to the weights of layer l. */
+void nn_backward_one(const NNWorkspace *ws, size_t l, int updates_weights);
 
 /* The backward pass from layer 0 to the inputs of the network: computes ws->input_delta for the samples of `tiles`, whose column
  * and width are ignored. */

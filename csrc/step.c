@@ -133,6 +133,12 @@ static int needs_no_transposes(const NNStepContext *c, Block block, int num_thre
     return block.num == 1 && num_threads == 1 && c->input_grad.data == NULL;
 }
 
+/* Whether such a backward pass updates the weights as well, while they are in the cache. */
+static int updates_while_reading(const NNStepContext *c, Block block, int num_threads)
+{
+    return needs_no_transposes(c, block, num_threads) && c->updates_in_place && block.is_first && block.is_last;
+}
+
 /* Part of a phase: the backward pass from layer l to the delta of layer l - 1. */
 static void backward_phase(NNStepContext *c, size_t l, Block block, int thread_index, int num_threads)
 {
@@ -140,7 +146,7 @@ static void backward_phase(NNStepContext *c, size_t l, Block block, int thread_i
     NNTileIterator it = nn_share_tiles(block.num, layer->padded_outputs, thread_index, num_threads);
     int needs_tiles = !needs_no_transposes(c, block, num_threads);
     if (!needs_tiles) {
-        nn_backward_one(&c->ws, l);
+        nn_backward_one(&c->ws, l, updates_while_reading(c, block, num_threads));
     }
     while (nn_next_tiles(&it)) {
         if (needs_tiles) {
@@ -195,7 +201,7 @@ static void update_weights(NNStepContext *c, const NNLayer *layer, const float *
 
     kernels->accumulate_weight_gradient(x, block.num, tiles.first_row, tiles.last_row, layer->delta + tiles.column, layer->stride,
                                         w, sum, in_place ? w : layer->grad_w + panel, tiles.width,
-                                        nn_min(tiles.width, layer->num_outputs - tiles.column));
+                                        nn_columns_in_use(layer, tiles));
     if (block.is_last && c->updates_parameters && !in_place && c->clip_norm == 0) {
         kernels->optimizer_step(&c->weight_update, layer->grad_w + at, layer->m + at, layer->v + at, layer->w + at,
                                 (tiles.last_row - tiles.first_row) * tiles.width);
@@ -379,6 +385,10 @@ static void backward_block(NNStepContext *c, const float *const *x, Block block,
     NNRange nothing = {0, 0};
     for (size_t l = ws->num_layers - 1; l > 0; l--) {
         backward_phase(c, l, block, thread_index, team->size);
+        if (updates_while_reading(c, block, team->size)) {
+            update_biases(c, &ws->layers[l], block, thread_index, team->size);
+            continue;
+        }
         update_phase(c, l, ws->layers[l - 1].a_rows, block, nothing, thread_index, team->size);
         nn_team_barrier(team);
     }

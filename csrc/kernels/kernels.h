@@ -154,9 +154,11 @@ typedef struct {
      * next_delta         (depth,), padded: the outputs of the layer
      * w                  (num_columns, depth) in panels: the weights. num_columns, any number, are the inputs of the layer
      * derivative_input   (num_columns,), padded: what f' is computed from
-     * delta              (num_columns,), padded; written */
-    void (*backward_of_one)(int activation, const float *next_delta, size_t depth, const float *w, size_t num_columns,
-                            const float *derivative_input, float *delta);
+     * delta              (num_columns,), padded; written
+     * x                  (num_columns,), the inputs of the layer: the weight gradient, x^T next_delta, is added to w. Or NULL for no
+     *                    update */
+    void (*backward_of_one)(int activation, const float *next_delta, size_t depth, float *w, size_t num_columns,
+                            const float *derivative_input, float *delta, const float *x);
 
     /* Rows first_row to last_row - 1 of one panel of the weight gradient: out = base + (sum + x^T delta).
      *

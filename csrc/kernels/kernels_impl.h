@@ -486,24 +486,6 @@ static void multiply_rows(const float *w, size_t width, size_t num_rows, size_t 
     }
 }
 
-#define ROWS_TOGETHER 32 /* rows of a panel that stay in the first-level cache, and enough sums to go on while one is computed */
-static void backward_of_one(int activation, const float *next_delta, size_t depth, const float *w, size_t num_columns,
-                            const float *derivative_input, float *delta)
-{
-    size_t padded_depth = nn_padded(depth);
-    memset(delta, 0, nn_padded(num_columns) * sizeof(float));
-    for (size_t k = 0; k < num_columns; k += ROWS_TOGETHER) {
-        for (size_t j = 0; j < depth; j += NN_PANEL) {
-            size_t width = nn_panel_width(padded_depth, j);
-            multiply_rows(w + j * num_columns + k * width, width, nn_min(num_columns - k, ROWS_TOGETHER), nn_min(depth - j, width),
-                          next_delta + j, delta + k);
-        }
-    }
-    FOR_ACTIVATION(multiply_by_derivative, activation, derivative_input, delta, 0, 1, nn_padded(num_columns));
-}
-
-/* ---- The weight gradient ---- */
-
 /* accumulate_weight_gradient for a single sample: the outer product of x and delta is added to base. It takes as long as reading base
  * and writing out. */
 static void add_outer_product(const float *x, size_t first_row, size_t last_row, const float *delta, const float *base, float *out,
@@ -516,6 +498,27 @@ static void add_outer_product(const float *x, size_t first_row, size_t last_row,
         }
     }
 }
+
+#define ROWS_TOGETHER 32 /* rows of a panel that stay in the first-level cache, and enough sums to go on while one is computed */
+static void backward_of_one(int activation, const float *next_delta, size_t depth, float *w, size_t num_columns,
+                            const float *derivative_input, float *delta, const float *x)
+{
+    size_t padded_depth = nn_padded(depth);
+    memset(delta, 0, nn_padded(num_columns) * sizeof(float));
+    for (size_t k = 0; k < num_columns; k += ROWS_TOGETHER) {
+        for (size_t j = 0; j < depth; j += NN_PANEL) {
+            size_t width = nn_panel_width(padded_depth, j), num_rows = nn_min(num_columns - k, ROWS_TOGETHER);
+            float *rows = w + j * num_columns + k * width;
+            multiply_rows(rows, width, num_rows, nn_min(depth - j, width), next_delta + j, delta + k);
+            if (x != NULL) {
+                add_outer_product(x + k, 0, num_rows, next_delta + j, rows, rows, width);
+            }
+        }
+    }
+    FOR_ACTIVATION(multiply_by_derivative, activation, derivative_input, delta, 0, 1, nn_padded(num_columns));
+}
+
+/* ---- The weight gradient ---- */
 
 /* Rows first_row to last_row - 1 of some columns of a weight gradient, with the arguments of gradient_tile. */
 NN_INLINE void gradient_columns(int num_vectors, const float *const *x, size_t num_samples, size_t first_row, size_t last_row,
