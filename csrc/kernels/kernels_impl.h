@@ -147,6 +147,12 @@ NN_INLINE void activate_rows(int activation, float *z, float *derivative_input, 
     }
 }
 
+/* a = f(z) in place, for n numbers, padded to a multiple of VL; a function that is not inlined. */
+static void activate_numbers(int activation, float *z, size_t n)
+{
+    FOR_ACTIVATION(activate_rows, activation, z, NULL, 0, 1, n);
+}
+
 #define PACKED_SIZE 256
 
 /* Copies rows of `size` numbers, a compile-time constant in each copy. */
@@ -169,7 +175,7 @@ NN_INLINE void activate_narrow_rows(size_t width, int activation, float *z, floa
         if (derivative_input != NULL && NN_DERIVATIVE_USES_Z(activation)) {
             copy_rows(width, packed, width, derivative_input + first * stride, stride, rows);
         }
-        FOR_ACTIVATION(activate_rows, activation, packed, NULL, 0, 1, rows * width);
+        activate_numbers(activation, packed, rows * width);
         copy_rows(width, packed, width, zi, stride, rows);
         if (derivative_input != NULL && !NN_DERIVATIVE_USES_Z(activation)) {
             copy_rows(width, packed, width, derivative_input + first * stride, stride, rows);
@@ -692,7 +698,7 @@ static void activate_row(int activation, float *z, size_t num_columns)
     if (activation == NN_SOFTMAX) {
         softmax_row(z, maximum(z, num_columns), num_columns);
     } else {
-        FOR_ACTIVATION(activate_rows, activation, z, NULL, 0, 1, num_columns);
+        activate_numbers(activation, z, num_columns);
     }
 }
 
