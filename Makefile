@@ -64,7 +64,7 @@ bench: build  ## the benchmarks beside PyTorch, JAX and others, which it install
 VARIANT ?= plain
 FLAGS_plain = -O2
 FLAGS_asan = -Og -g3 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-FLAGS_tsan = -Og -g3 -fsanitize=thread -DMAX_BLOCK=13 -DMIN_BLOCK=13 -DDEPTH_BLOCK=17
+FLAGS_tsan = -Og -g3 -fsanitize=thread -DMAX_BLOCK=13 -DMIN_BLOCK=13 -DDEPTH_BLOCK=17 -DNN_RANDOM_TEAM_SIZES
 CTEST_FLAGS = -std=c99 -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wpedantic -Werror -ffp-contract=off -pthread \
 	$(FLAGS_$(VARIANT))
 OUT = build/ctest-$(VARIANT)

@@ -17,7 +17,8 @@
 typedef struct {
     NNTeamFunction *function;
     void *context;
-    NNTeam team;
+    int size;        /* of the team; 0 until it is known how many threads could be started */
+    NNBarrier barrier;
     int num_started; /* threads that have taken their thread_index */
 } TeamCall;
 
@@ -26,7 +27,8 @@ static void run_started_thread(TeamCall *call);
 /* ---- The system ----
  *
  * start_threads starts up to `num` threads that call run_started_thread(call), and returns how many it could start. let_others_run
- * lets other threads run on this processor; pause_processor only tells it that this thread spins. */
+ * lets other threads run on this processor; pause_processor only tells it that this thread spins; sleep_a_moment sleeps for about
+ * 0.1 ms, on Windows longer. */
 
 /* unistd.h tells whether there are POSIX threads: not in newlib for a processor without a system. In WebAssembly it tells so always,
  * but only a build with atomics has them. */
@@ -43,6 +45,7 @@ static void run_started_thread(TeamCall *call);
 #define HAS_THREADS 1
 #define let_others_run() SwitchToThread()
 #define pause_processor() YieldProcessor()
+#define sleep_a_moment() Sleep(1)
 typedef HANDLE Thread;
 
 static unsigned int __stdcall start_routine(void *call)
@@ -66,11 +69,20 @@ static void join_thread(Thread thread)
     CloseHandle(thread);
 }
 
+double nn_seconds(void)
+{
+    LARGE_INTEGER count, per_second;
+    QueryPerformanceCounter(&count);
+    QueryPerformanceFrequency(&per_second);
+    return (double)count.QuadPart / (double)per_second.QuadPart;
+}
+
 #elif defined(_POSIX_THREADS) && _POSIX_THREADS > 0 && !defined(NN_NO_THREADS)
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <time.h>
 
 #define HAS_THREADS 1
 #define let_others_run() sched_yield()
@@ -82,6 +94,19 @@ static void join_thread(Thread thread)
 #define pause_processor() ((void)0)
 #endif
 typedef pthread_t Thread;
+
+static void sleep_a_moment(void)
+{
+    const struct timespec moment = {0, 100000};
+    nanosleep(&moment, NULL);
+}
+
+double nn_seconds(void)
+{
+    struct timespec now = {0, 0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 static void *start_routine(void *call)
 {
@@ -134,7 +159,13 @@ static void join_thread(Thread thread)
 #define HAS_THREADS 0
 #define let_others_run() ((void)0)
 #define pause_processor() ((void)0)
+#define sleep_a_moment() ((void)0)
 typedef int Thread;
+
+double nn_seconds(void)
+{
+    return 0;
+}
 
 static int start_threads(Thread *threads, int num, TeamCall *call)
 {
@@ -201,36 +232,51 @@ void nn_team_barrier(NNTeam *team)
     if (team->size == 1) {
         return;
     }
-    phase = atomic_load(&team->phase); /* cannot change before this thread has arrived */
-    if (atomic_increment(&team->num_waiting) == team->size) {
-        atomic_store(&team->num_waiting, 0);
-        atomic_store(&team->phase, !phase);
+    phase = atomic_load(&team->barrier->phase); /* cannot change before this thread has arrived */
+    if (atomic_increment(&team->barrier->num_waiting) == team->size) {
+        atomic_store(&team->barrier->num_waiting, 0);
+        atomic_store(&team->barrier->phase, !phase);
         return;
     }
-    while (atomic_load(&team->phase) == phase) {
+    while (atomic_load(&team->barrier->phase) == phase) {
         spin_or_yield(&num_spins);
     }
+}
+
+void nn_wait_to_be_called(const int *generation, int seen)
+{
+    while (atomic_load(generation) == seen) {
+        sleep_a_moment();
+    }
+}
+
+void nn_call_back(int *generation)
+{
+    atomic_increment(generation);
 }
 
 /* Waits until the size of the team is known, that is, how many threads could be started. */
 static void run_started_thread(TeamCall *call)
 {
     int thread_index = atomic_increment(&call->num_started), num_spins = 0;
-    while (atomic_load(&call->team.size) == 0) {
+    NNTeam team = {0, &call->barrier};
+    while ((team.size = atomic_load(&call->size)) == 0) {
         spin_or_yield(&num_spins);
     }
-    call->function(call->context, &call->team, thread_index);
+    call->function(call->context, &team, thread_index);
 }
 
 void nn_team_run(int num_threads, NNTeamFunction *function, void *context)
 {
-    TeamCall call = {function, context, {0, 0, 0}, 0};
+    TeamCall call = {function, context, 0, {0, 0}, 0};
+    NNTeam team = {1, &call.barrier};
     Thread threads[MAX_STARTED_THREADS];
     int num_wanted = num_threads - 1 < MAX_STARTED_THREADS ? num_threads - 1 : MAX_STARTED_THREADS;
     int num_created = num_wanted > 0 ? start_threads(threads, num_wanted, &call) : 0;
 
-    atomic_store(&call.team.size, num_created + 1);
-    function(context, &call.team, 0);
+    team.size = num_created + 1;
+    atomic_store(&call.size, team.size);
+    function(context, &team, 0);
     for (int i = 0; i < num_created; i++) {
         join_thread(threads[i]);
     }

@@ -6,9 +6,15 @@
 #include <stddef.h>
 
 typedef struct {
-    int size;        /* the number of threads, with the caller's; 0 until it is known */
-    int num_waiting; /* the number of threads that wait at the barrier */
+    int num_waiting; /* the number of threads that wait */
     int phase;       /* 0 or 1; the other one whenever the barrier opens */
+} NNBarrier;
+
+/* Each thread has an NNTeam of its own. The threads that take part in something are 0 to size - 1; if all of them agree, they may
+ * change the size (elastic_team.h). */
+typedef struct {
+    int size;
+    NNBarrier *barrier;
 } NNTeam;
 
 /* The function that every thread of a team runs. thread_index is 0 for the caller's thread, up to team->size - 1. */
@@ -21,6 +27,14 @@ void nn_team_run(int num_threads, NNTeamFunction *function, void *context);
 
 /* The barrier: returns when every thread of the team has called it. Writes before it are visible to all threads after it. */
 void nn_team_barrier(NNTeam *team);
+
+/* The time in seconds from some moment on; 0 where there are no threads. */
+double nn_seconds(void);
+
+/* Waits until *generation is not `seen`, without using the processor. Another thread calls nn_call_back; what it wrote before is
+ * then visible. */
+void nn_wait_to_be_called(const int *generation, int seen);
+void nn_call_back(int *generation);
 
 /* Returns the number of threads to use for a call on num_samples samples with a barrier after each samples_per_step of them:
  * max_threads, or 1 if the work is too small for threads. work_per_sample is in multiply-adds (see nn_work_per_sample). A negative

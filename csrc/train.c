@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "elastic_team.h"
 #include "ieee754.h"
 #include "monitor.h"
 #include "scaling.h"
@@ -20,6 +21,7 @@ typedef struct {
     NNOptimizer *optimizer;
     NNTrainOptions options;
     size_t max_steps;
+    NNElasticTeam elastic;
 } TrainingLoop;
 
 /* Advances the powers of beta1 and beta2 and sets the constants of the next parameter update. Only thread 0 calls it; the others
@@ -103,28 +105,42 @@ static int train_step(TrainingLoop *loop, size_t first, size_t num_steps, double
     return 0;
 }
 
-/* The function that each thread of nn_train runs: all run the same loop. */
+/* The function that each thread of nn_train runs: all run the same loop, but may rest for some steps. */
 static void run_training_loop(void *context, NNTeam *team, int thread_index)
 {
     TrainingLoop *loop = (TrainingLoop *)context;
-    size_t num_samples = nn_num_samples(&loop->step.samples), num_steps = 0;
+    size_t num_samples = nn_num_samples(&loop->step.samples);
+    NNPosition at = {0, 0, 0};
+    double sum_losses = 0, *losses = loop->options.losses == NULL ? NULL : &sum_losses;
+    int seen = 0, goes_on = loop->options.num_epochs > 0;
 
-    for (size_t epoch = 0; epoch < loop->options.num_epochs; epoch++) {
-        double sum_losses = 0;
-        if (thread_index == 0) {
-            begin_epoch(loop, epoch);
-        }
-        nn_team_barrier(team);
-        for (size_t first = 0; first < num_samples; first += loop->options.batch_size) {
-            if (num_steps == loop->max_steps ||
-                train_step(loop, first, num_steps, loop->options.losses == NULL ? NULL : &sum_losses, team, thread_index)) {
-                return;
+    while (goes_on) {
+        if (at.first == 0) {
+            sum_losses = 0;
+            if (thread_index == 0) {
+                begin_epoch(loop, at.epoch);
             }
-            num_steps++;
+            nn_team_barrier(team);
         }
         if (thread_index == 0) {
-            end_epoch(loop, epoch, sum_losses);
+            nn_elastic_before_step(&loop->elastic, team, at.num_steps);
         }
+        if (at.num_steps == loop->max_steps || train_step(loop, at.first, at.num_steps, losses, team, thread_index)) {
+            break;
+        }
+        at.num_steps++;
+        at.first += loop->options.batch_size;
+        if (at.first >= num_samples) {
+            if (thread_index == 0) {
+                end_epoch(loop, at.epoch, sum_losses);
+            }
+            at.first = 0;
+            at.epoch++;
+        }
+        goes_on = at.epoch < loop->options.num_epochs && nn_elastic_after_step(&loop->elastic, team, thread_index, &at, &seen);
+    }
+    if (thread_index == 0) {
+        nn_elastic_end(&loop->elastic, team);
     }
 }
 
@@ -185,7 +201,8 @@ static int train_in_batches(const NNTrainCall *call, NNAttempt *attempt, NNMonit
     TrainingLoop loop = {.step = {.samples = call->samples, .monitor = monitor, .updates_parameters = 1,
                                   .updates_in_place = nn_can_update_in_place(o), .clip_norm = o->clip_norm,
                                   .dropout = call->options.dropout, .checks_inputs = !call->options.inputs_checked},
-                         .optimizer = o, .options = call->options, .max_steps = attempt->max_steps};
+                         .optimizer = o, .options = call->options, .max_steps = attempt->max_steps,
+                         .elastic = {.is_fixed = call->backend.num_threads < 0, .rests_from = -1}};
     double beta1_power = o->beta1_power, beta2_power = o->beta2_power;
 
     attempt->is_finite = 1;
