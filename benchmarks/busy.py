@@ -3,8 +3,8 @@
     pip install .
     python benchmarks/busy.py [--rounds 5]
 
-The other process keeps one processor busy. Training on two threads should then take at most 1.1 times as long as on one: nnpy goes
-on with one thread where it finds that to be faster.
+The other process keeps one processor busy. Training on two threads should then take at most 1.1 times as long as on one: nnpy
+goes on with one thread where it finds that to be faster.
 """
 
 from __future__ import annotations
