@@ -30,7 +30,7 @@ static void change_mode(NNElasticTeam *e, NNElasticMode mode)
 static void call_back(NNElasticTeam *e, NNPosition position)
 {
     e->position = position;
-    e->whole_steps = 0;
+    e->all_are_back = 0;
     nn_call_back(&e->generation);
 }
 
@@ -90,8 +90,8 @@ void nn_elastic_before_step(NNElasticTeam *e, const NNTeam *team, size_t step)
     }
     /* In the first step of the whole team, a thread may not have read yet from which step on it had to rest before. In the second
      * step all have: they have passed a barrier of the first. */
-    if (e->whole_steps == 0) {
-        e->whole_steps = 1;
+    if (!e->all_are_back) {
+        e->all_are_back = 1;
         e->next_size = e->full_size;
     } else {
         nn_flag_set(&e->rests_from, e->next_size < e->full_size ? (int)((step + 1) & STEP_MASK) : NOBODY_RESTS);

@@ -30,7 +30,7 @@ typedef struct {
     /* Of thread 0 only. */
     NNElasticMode mode;
     int full_size, next_size;
-    int whole_steps;                            /* since the threads were called back: 0, or 1 for one or more */
+    int all_are_back;                           /* whether the whole team has taken a step since the threads were called back */
     size_t steps_in_mode;
     double start;                               /* of the measurement: the time in seconds */
     double whole_team_seconds;                  /* of a step, when it was measured last */

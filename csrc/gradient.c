@@ -44,7 +44,6 @@ int nn_gradient_compute(NNGradient *g, NeuralNetwork grad, double *loss)
     NNStepContext *c = &g->step;
     size_t num = nn_num_samples(&c->samples);
 
-    nn_pack(&c->ws, NN_PACK_PARAMETERS, c->ws.nn.weights[0].data);
     g->sum_losses = 0;
     c->has_diverged = 0;
     nn_team_run(g->num_threads, compute_gradient, g);

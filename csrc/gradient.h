@@ -18,8 +18,8 @@ int nn_gradient_alloc(NNGradient *g, NeuralNetwork nn, NNSamples samples, Matrix
                       NNMonitor *monitor);
 void nn_gradient_free(NNGradient *g);
 
-/* Computes the gradient at the present parameters of the network. Arguments and codes are those of nn_gradient; inputs are checked
- * for NaN and infinity in the first call. */
+/* Computes the gradient at the parameters in g->step.ws: those of the network when the memory was allocated, or what nn_pack put
+ * there. Arguments and codes are those of nn_gradient; inputs are checked for NaN and infinity in the first call. */
 int nn_gradient_compute(NNGradient *g, NeuralNetwork grad, double *loss);
 
 #endif /* NN_GRADIENT_H_ */

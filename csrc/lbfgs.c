@@ -85,6 +85,7 @@ static int evaluate(const Lbfgs *o, double t, double *loss, double *g)
 {
     int code;
     set_parameters(o, t);
+    nn_pack(&o->gradient->step.ws, NN_PACK_PARAMETERS, o->nn.weights[0].data);
     code = nn_gradient_compute(o->gradient, o->grad, loss);
     nn_add_l2_gradient(o->nn, o->grad, o->state->l2);
     *loss += nn_l2_penalty(o->nn, o->state->l2);

@@ -57,7 +57,8 @@ backend: Any = ffi.new("NNBackend *", (_choose_isa(), min(_choose_num_threads(),
 def set_num_threads(n: int) -> None:
     """Set the maximum number of threads of a call. Results do not depend on it.
 
-    A call uses fewer threads where more would not make it faster: small networks run on one.
+    A call uses fewer threads where more would not make it faster: small networks run on one, and
+    training goes on with one while other programs slow the threads down.
 
     Parameters
     ----------
