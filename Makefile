@@ -22,7 +22,7 @@ SOURCES = $(wildcard csrc/kernels/*.c csrc/*.c)
 
 .DEFAULT_GOAL = build
 .PHONY: build test fast ctest asan asan-c asan-python tsan lint docs bench fuzz clean help run-problems \
-	run-quantized run-hashes run-callers run-ieee754 run-calls run-guard-pages run-fuzz
+	run-quantized run-hashes run-callers run-ieee754 run-elastic-team run-calls run-guard-pages run-fuzz
 .DELETE_ON_ERROR:
 
 build: $(VENV)/ready  ## .venv with nnpy, editable, and the extension built in place (the default)
@@ -69,7 +69,7 @@ CTEST_FLAGS = -std=c99 -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wp
 	$(FLAGS_$(VARIANT))
 OUT = build/ctest-$(VARIANT)
 LIBRARY = $(SOURCES:%.c=$(OUT)/%.o)
-PROGRAMS = test_engine test_quantized test_ieee754 fuzz_engine guard_pages
+PROGRAMS = test_engine test_quantized test_ieee754 test_elastic_team fuzz_engine guard_pages
 # libFuzzer: in clang. It looks for inputs that reach code which it has not seen.
 FLAGS_libfuzzer = -O1 -gline-tables-only -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -DLIBFUZZER
 LINK_libfuzzer = -fsanitize=fuzzer
@@ -78,12 +78,12 @@ CTEST = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,
 Q = $(if $(V),,@)
 
 ctest:  ## the engine's test in C, and the hashes of its bits; compiles what has changed
-	@$(CTEST) VARIANT=plain run-problems run-quantized run-hashes run-callers run-ieee754 run-calls run-guard-pages
+	@$(CTEST) VARIANT=plain run-problems run-quantized run-hashes run-callers run-ieee754 run-elastic-team run-calls run-guard-pages
 
 asan: asan-c asan-python  ## the tests in C and in Python under AddressSanitizer and UndefinedBehaviorSanitizer
 
 asan-c:
-	@$(CTEST) VARIANT=asan run-problems run-quantized run-callers run-ieee754 run-calls
+	@$(CTEST) VARIANT=asan run-problems run-quantized run-callers run-ieee754 run-elastic-team run-calls
 
 # Files that have the engine compute a lot, without those that start compilers or browsers.
 ASAN_TESTS = tests/test_agreement.py tests/test_arrays.py tests/test_network.py tests/test_fit.py tests/test_training.py \
@@ -119,6 +119,9 @@ run-callers: $(OUT)/test_engine
 run-ieee754: $(OUT)/test_ieee754
 	$<
 
+run-elastic-team: $(OUT)/test_elastic_team
+	$<
+
 run-calls: $(OUT)/fuzz_engine
 	$< $(CALLS) $(SEED)
 
@@ -130,6 +133,7 @@ run-fuzz: $(OUT)/fuzz_engine
 	$< -max_total_time=$(SECONDS) -max_len=256 -timeout=60 -verbosity=0 -print_final_stats=1 -artifact_prefix=$(OUT)/findings/ $(OUT)/corpus
 
 $(OUT)/test_engine: LINK = -Wl,--wrap=malloc,--wrap=calloc
+$(OUT)/test_elastic_team: LINK = -Wl,--wrap=nn_seconds
 $(OUT)/fuzz_engine: LINK = $(LINK_$(VARIANT))
 $(PROGRAMS:%=$(OUT)/%): $(OUT)/%: $(LIBRARY) $(OUT)/tests/c/%.o
 	@echo "link $@"
