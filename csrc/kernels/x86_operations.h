@@ -60,28 +60,23 @@ NN_INLINE void load_columns(const float *from, size_t from_stride, __m256 *colum
 /* The functions of kernels_impl.h for such blocks. */
 NN_INLINE void transpose_block(const float *from, size_t from_stride, float *to, size_t to_stride)
 {
+    __m256 column[8];
+    load_columns(from, from_stride, column);
+    load_columns(from + 4, from_stride, column + 4);
     NN_UNROLL
-    for (size_t j = 0; j < 8; j += 4) {
-        __m256 column[4];
-        load_columns(from + j, from_stride, column);
-        NN_UNROLL
-        for (size_t q = 0; q < 4; q++) {
-            _mm256_storeu_ps(to + (j + q) * to_stride, column[q]);
-        }
+    for (size_t j = 0; j < 8; j++) {
+        _mm256_storeu_ps(to + j * to_stride, column[j]);
     }
 }
 
 NN_INLINE void multiply_block(const float *from, size_t from_stride, const float *x, float *sums)
 {
-    __m256 sum = _mm256_loadu_ps(sums);
+    __m256 sum = _mm256_loadu_ps(sums), column[8];
+    load_columns(from, from_stride, column);
+    load_columns(from + 4, from_stride, column + 4);
     NN_UNROLL
-    for (size_t j = 0; j < 8; j += 4) {
-        __m256 column[4];
-        load_columns(from + j, from_stride, column);
-        NN_UNROLL
-        for (size_t q = 0; q < 4; q++) {
-            sum = _mm256_fmadd_ps(_mm256_set1_ps(x[j + q]), column[q], sum);
-        }
+    for (size_t j = 0; j < 8; j++) {
+        sum = _mm256_fmadd_ps(_mm256_set1_ps(x[j]), column[j], sum);
     }
     _mm256_storeu_ps(sums, sum);
 }
