@@ -4,11 +4,12 @@
 #define WARM_UP_STEPS 1 /* after a change of size, which are not measured */
 #define MIN_STEPS 4     /* that are measured */
 #define CLEARLY 0.95    /* alone has to be faster by this factor */
+#define STEPS_BETWEEN_TRIALS 64 /* with the whole team, times the patience: a trial must not cost much */
 
 /* Seconds. An interval doubles if the trial shows that nothing should change. With the whole team the first is long enough to notice
  * other processes, which the system lets run for some milliseconds at a time. */
 #define MIN_WHOLE_TEAM_INTERVAL 0.006
-#define MAX_WHOLE_TEAM_INTERVAL 0.16
+#define MAX_PATIENCE 16
 #define MIN_ALONE_INTERVAL 0.1
 #define MAX_ALONE_INTERVAL 0.8
 
@@ -49,7 +50,8 @@ static int takes_whole_team(NNElasticTeam *e)
     seconds = now - e->start;
     switch (e->mode) {
     case NN_WHOLE_TEAM:
-        if (seconds >= e->whole_team_interval) {
+        if (seconds >= MIN_WHOLE_TEAM_INTERVAL * (e->patience > 1 ? e->patience : 1) &&
+            (double)measured >= STEPS_BETWEEN_TRIALS * e->patience) {
             e->whole_team_seconds = seconds / (double)measured;
             change_mode(e, NN_TRIAL_ALONE);
         }
@@ -57,10 +59,10 @@ static int takes_whole_team(NNElasticTeam *e)
     case NN_TRIAL_ALONE:
         if (seconds / (double)measured < CLEARLY * e->whole_team_seconds) {
             change_mode(e, NN_ALONE);
-            e->whole_team_interval = MIN_WHOLE_TEAM_INTERVAL;
+            e->patience = 0;
         } else {
             change_mode(e, NN_WHOLE_TEAM);
-            e->whole_team_interval = doubled(e->whole_team_interval, MAX_WHOLE_TEAM_INTERVAL);
+            e->patience = e->patience == 0 ? 1 : doubled(e->patience, MAX_PATIENCE);
             e->alone_interval = MIN_ALONE_INTERVAL;
         }
         break;
@@ -78,7 +80,7 @@ void nn_elastic_before_step(NNElasticTeam *e, const NNTeam *team, size_t step)
 {
     if (e->full_size == 0) {
         e->full_size = team->size;
-        e->whole_team_interval = MIN_WHOLE_TEAM_INTERVAL;
+        e->patience = 1;
         e->alone_interval = MIN_ALONE_INTERVAL;
     }
     e->next_size = e->is_fixed || e->full_size == 1 || takes_whole_team(e) ? e->full_size : 1;

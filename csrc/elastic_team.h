@@ -34,7 +34,8 @@ typedef struct {
     size_t steps_in_mode;
     double start;                               /* of the measurement: the time in seconds */
     double whole_team_seconds;                  /* of a step, when it was measured last */
-    double whole_team_interval, alone_interval; /* in seconds; after it the other one is tried */
+    double patience;       /* how long the whole team goes on until the next trial: 0 after it was slower, then 1, 2, 4, ... */
+    double alone_interval; /* in seconds: until the whole team is tried again */
 } NNElasticTeam;
 
 /* Thread 0 calls it before step number `step`. */
