@@ -4,7 +4,7 @@
 #define WARM_UP_STEPS 1 /* after a change of size, which are not measured */
 #define MIN_STEPS 4     /* that are measured */
 #define CLEARLY 0.95    /* alone has to be faster by this factor */
-#define STEPS_BETWEEN_TRIALS 64 /* with the whole team, times the patience: a trial must not cost much */
+#define STEPS_BETWEEN_TRIALS 40 /* with the whole team, times the patience: a trial must not cost much */
 
 /* Seconds. An interval doubles if the trial shows that nothing should change. With the whole team the first is long enough to notice
  * other processes, which the system lets run for some milliseconds at a time. */
