@@ -83,7 +83,7 @@ class ArrayData:
         """Train for `num_epochs` epochs, when `epoch` epochs are done; return their mean losses."""
         trainer.advance(self.samples, epoch, num_epochs, inputs_checked=self._inputs_checked)
         self._inputs_checked = True
-        return trainer.losses
+        return trainer.epochs.losses
 
 
 class BatchData:
@@ -118,7 +118,7 @@ class BatchData:
             trainer.advance(samples, epoch, 1, span=span, first_batch=steps)
             self._model._feature_names = feature_names(batch[0]) or self._model._feature_names
             steps += -(-len(samples) // trainer.batch_size(len(samples)))
-            total += trainer.losses[0] * len(samples)
+            total += trainer.epochs.losses[0] * len(samples)
             num += len(samples)
         if num == 0:
             raise ValueError(f"there is no batch in epoch {epoch + 1}")

@@ -134,23 +134,24 @@ def _run(
         epoch, start = len(history), time.perf_counter()
         num_epochs = min(num_next, settings.epochs - epoch) if in_chunks else 1
         losses: list[float] = []
+        before = trainer.epochs
         try:
             losses = data.train(trainer, epoch, num_epochs)
         finally:
-            if in_chunks:  # an exception does not undo the epochs that were completed
-                num_done = len(trainer.losses)
-                seconds = (time.perf_counter() - start) / max(1, num_done)
+            epochs = trainer.epochs
+            if in_chunks and epochs is not before:  # an exception does not undo the epochs that were completed
+                seconds = (time.perf_counter() - start) / max(1, len(epochs))
                 columns = {
-                    "loss": trainer.losses,
-                    "learning_rate": trainer.learning_rates,
-                    "seconds": [seconds] * num_done,
+                    "loss": epochs.losses,
+                    "learning_rate": epochs.learning_rates,
+                    "seconds": [seconds] * len(epochs),
                 }
-                history.extend(columns, num_done)
+                history.extend(columns, len(epochs))
         if in_chunks:
             num_next = max(1, math.floor(_SECONDS_PER_CALL / seconds)) if seconds > 0 else 1
         elif losses:
             row = {"loss": losses[0], **monitor.measure()}
-            rate = trainer.learning_rates[0]
+            rate = trainer.epochs.learning_rates[0]
             history.append({**row, "learning_rate": rate, "seconds": time.perf_counter() - start})
             if trainer.plateau is not None:
                 trainer.plateau.update(row.get("val_loss", row["loss"]))
@@ -229,4 +230,4 @@ def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -
         if trainer.has_trained:
             model._state = state
             model._feature_names = feature_names(x) or model._feature_names
-    return trainer.losses[0]
+    return trainer.epochs.losses[0]

@@ -17,10 +17,39 @@ from nnpy._samples import Samples
 from nnpy._schedules import Plateau, ReduceOnPlateau
 from nnpy._training.options import Settings
 
-__all__ = ["Poll", "Trainer"]
+__all__ = ["Epochs", "Poll", "Trainer"]
 
 # A function that C calls every few milliseconds with the number of epochs that are done. It may raise an exception to stop.
 Poll = Callable[[int], object] | None
+
+
+class Epochs:
+    """The epochs that a call of C has completed. It reads what C wrote, so it is right at any moment, also after Ctrl-C.
+
+    Attributes
+    ----------
+    monitor : cdata of NNMonitor *
+        Where C counts the epochs and the steps.
+    """
+
+    def __init__(self, losses: NDArray[np.float32], learning_rates: list[float]) -> None:
+        """Begin with no epoch completed; losses: written by C; learning_rates: the last one of each epoch."""
+        self.monitor = ffi.new("NNMonitor *")
+        self._losses, self._learning_rates = losses, learning_rates
+
+    def __len__(self) -> int:
+        return int(self.monitor.done)
+
+    @property
+    def losses(self) -> list[float]:
+        """The mean loss of each epoch."""
+        losses: list[float] = self._losses[: len(self)].tolist()
+        return losses
+
+    @property
+    def learning_rates(self) -> list[float]:
+        """The last learning rate of each epoch."""
+        return self._learning_rates[: len(self)]
 
 
 class Trainer:
@@ -35,8 +64,8 @@ class Trainer:
         The L2 penalty of the next steps; at first that of the settings.
     plateau : Plateau or None
         The state of `ReduceOnPlateau`, if that is the learning rate.
-    losses, learning_rates : list of float
-        The mean loss and the last learning rate of each epoch that the last call of `advance` completed, even if it raised.
+    epochs : Epochs
+        The epochs that the last call of `advance` completed, even if it raised.
     has_trained : bool
         Whether the network may have changed. False if the first samples were refused, or there was no memory for them.
     """
@@ -69,8 +98,7 @@ class Trainer:
         self.l2 = settings.l2
         self._nn = model._nn_with_loss(settings.loss)
         self._dropout = None if settings.dropout is None else np.array(settings.dropout)
-        self.losses: list[float] = []
-        self.learning_rates: list[float] = []
+        self.epochs = Epochs(np.empty(0, dtype=np.float32), [])
         self.has_trained = False
         self.state = OptimizerState(settings.optimizer, model.parameters.size) if state is None else state
         learning_rate = getattr(settings.optimizer, "learning_rate", math.nan)
@@ -112,21 +140,26 @@ class Trainer:
         inputs_checked : bool
             Whether x is known to be finite.
         """
-        self.losses, self.learning_rates = [], []
         steps_per_epoch = -(-len(samples) // self.batch_size(len(samples)))
         losses = np.empty(num_epochs, dtype=np.float32)
         rates = self._scheduled_rates(epoch, num_epochs, steps_per_epoch, span)
         self.state.configure(l2=self.l2, clip_norm=self.settings.clip_norm)
         function, options = self._function(len(samples), losses, rates, inputs_checked=inputs_checked)
-        monitor, had_trained, self.has_trained = ffi.new("NNMonitor *"), self.has_trained, True
+        last_rates = (
+            [self._constant_rate] * num_epochs
+            if rates is None
+            else rates[steps_per_epoch - 1 :: steps_per_epoch].tolist()
+        )
+        epochs = Epochs(losses, last_rates)
+        had_trained, self.has_trained, self.epochs = self.has_trained, True, epochs
 
         def refuse_inputs() -> None:  # C has changed nothing, however many steps it had taken
             self.has_trained = had_trained
             samples.check_inputs()
 
         def divergence(num_steps: int) -> DivergenceError:
-            epochs, batches = divmod(num_steps, steps_per_epoch)
-            return _divergence_error(epoch + epochs + 1, first_batch + batches + 1)
+            num_done, batches = divmod(num_steps, steps_per_epoch)
+            return _divergence_error(epoch + num_done + 1, first_batch + batches + 1)
 
         try:
             call(
@@ -139,19 +172,13 @@ class Trainer:
                 progress=self._poll,
                 on_not_finite=refuse_inputs,
                 on_diverged=divergence,
-                monitor=monitor,
+                monitor=epochs.monitor,
             )
         except MemoryError:
-            self.has_trained = had_trained or monitor.num_steps > 0
+            self.has_trained = had_trained or epochs.monitor.num_steps > 0
             raise
         finally:
-            done = monitor.done
-            self.losses = losses[:done].tolist()
-            if rates is None:
-                self.learning_rates = [self._constant_rate] * done
-            else:
-                self.learning_rates = rates[steps_per_epoch - 1 :: steps_per_epoch][:done].tolist()
-            self.state.num_passes += done
+            self.state.num_passes += len(epochs)
 
     def _function(
         self,

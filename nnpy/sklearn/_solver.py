@@ -118,7 +118,7 @@ class Solver:
         assert self._trainer is not None
         if data.weights is None:
             self._advance(data.samples(), epoch, penalty_samples=0, inputs_checked=inputs_checked)
-            return self._trainer.losses[0]
+            return self._trainer.epochs.losses[0]
         num, total = data.num_samples, 0.0
         size = self._trainer.batch_size(num)
         for start in range(0, num, size):
@@ -128,7 +128,7 @@ class Solver:
                 samples = part.samples(len(part.x) / weight_sum)
                 span = (start / num, min(start + size, num) / num)
                 self._advance(samples, epoch, span=span, penalty_samples=weight_sum, inputs_checked=inputs_checked)
-                total += self._trainer.losses[0] * len(part.x)
+                total += self._trainer.epochs.losses[0] * len(part.x)
         return total / num
 
     def _advance(

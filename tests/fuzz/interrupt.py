@@ -310,6 +310,7 @@ def _interrupt(
 def _check(case: Case, before: list[np.ndarray], histories: list[nnpy.History]) -> None:
     """Check what an interrupted call has left: networks, histories, threads and files."""
     for net, history in zip(case.networks, histories, strict=False):
+        assert np.isfinite(history.loss).all(), f"epochs that C has not completed: {history.to_dict()}"
         assert len({len(column) for column in history.to_dict().values()}) == 1, f"{history.to_dict()}"
         if case.best is not None and len(history) > 1:  # early stopping may not have seen the last epoch
             bests = {1 + np.argmin(losses) for losses in (history.val_loss, history.val_loss[:-1])}
