@@ -36,6 +36,7 @@ typedef struct {
 #define NN_STOPPED ...
 #define NN_NOT_FINITE ...
 #define NN_DIVERGED ...
+#define NN_REFUSED ...
 #define NN_SIGMOID ...
 #define NN_TANH ...
 #define NN_RELU ...
@@ -94,7 +95,7 @@ void nn_column_moments(const double *x, size_t rows, size_t cols, const double *
 void nn_shuffle(size_t *order, size_t num, uint64_t seed, uint64_t epoch);
 int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, NNBackend backend, NNMonitor *monitor);
 typedef struct { NeuralNetwork nn; const NNScaler *scaler; int isa; } NNPredictor;
-int nn_predict_one(const NNPredictor *predictor, const void *x, void *out);
+int nn_predict_few(const NNPredictor *predictor, const void *x, size_t num_samples, void *out);
 int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const Matrix *layers, NNBackend backend,
                      NNMonitor *monitor);
 int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend, NNMonitor *monitor);
@@ -102,6 +103,10 @@ int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSampl
                 NNMonitor *monitor);
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor);
+typedef struct {
+    NeuralNetwork nn; NNScaler scaler; NNOptimizer *optimizer; NNTrainOptions options; int isa; float low, high; size_t num_steps;
+} NNTrainer;
+int nn_train_few(NNTrainer *trainer, const void *x, const void *y, size_t num_samples);
 typedef struct {
     size_t history_size; double l2; double *memory; double loss; double step_length; size_t num_pairs, num_iterations;
 } NNLbfgs;

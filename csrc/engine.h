@@ -27,7 +27,8 @@ enum {
     /* NN_OK = 0, NN_NO_MEMORY = 1 */
     NN_STOPPED = 2,    /* the monitor asked to stop */
     NN_NOT_FINITE = 3, /* an input is NaN or infinite; the network and the optimiser are unchanged */
-    NN_DIVERGED = 4    /* the loss or a parameter became NaN or infinite; the network has its last finite parameters */
+    NN_DIVERGED = 4,   /* the loss or a parameter became NaN or infinite; the network has its last finite parameters */
+    NN_REFUSED = 5     /* by nn_predict_few and nn_train_few: nothing is changed; the caller calls nn_predict or nn_train */
 };
 
 /* The caller sets poll and context, and everything else to 0. */
@@ -139,21 +140,21 @@ void nn_shuffle(size_t *order, size_t num, uint64_t seed, uint64_t epoch);
  * out      (n, outputs), written */
 int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, NNBackend backend, NNMonitor *monitor);
 
-/* A network prepared for nn_predict_one: what stays the same from call to call. */
+/* A network prepared for nn_predict_few: what stays the same from call to call. */
 typedef struct {
     NeuralNetwork nn;
-    const NNScaler *scaler; /* scales the input, and the output if it has a y part; or NULL */
+    const NNScaler *scaler; /* scales the inputs, and the outputs if it has a y part; or NULL */
     int isa;                /* as in NNBackend */
 } NNPredictor;
 
-/* Computes the outputs of a single sample with as little overhead as possible.
+/* Does what nn_predict does for a few samples, with as little overhead as possible.
  *
- * x     (inputs,) floats
- * out   (outputs,) floats, or doubles if the scaler has a y part; written
+ * x     (num_samples, inputs) floats
+ * out   (num_samples, outputs) floats, or doubles if the scaler has a y part; written
  *
- * Returns another code than NN_OK if an input is not finite, if x is not aligned to floats, or if memory ran out. The caller then
- * copies x and calls nn_predict, which computes the result or tells what is wrong. */
-int nn_predict_one(const NNPredictor *predictor, const void *x, void *out);
+ * Returns NN_OK; or NN_REFUSED if the samples are too many, if an input is not finite, if x is not aligned to floats, or if memory
+ * ran out. nn_predict then computes the outputs, of a copy of x, or tells what is wrong. */
+int nn_predict_few(const NNPredictor *predictor, const void *x, size_t num_samples, void *out);
 
 /* Computes the outputs of every layer.
  *
@@ -189,6 +190,27 @@ int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSampl
  * steps, and monitor->done epochs are complete. */
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor);
+
+/* A network prepared for nn_train_few: what stays the same from call to call. */
+typedef struct {
+    NeuralNetwork nn;
+    NNScaler scaler;
+    NNOptimizer *optimizer;
+    NNTrainOptions options;  /* there is no shuffle if batch_size is not less than the number of samples */
+    int isa;                 /* as in NNBackend */
+    float low, high;         /* the range of the targets */
+    size_t num_steps;        /* written: the optimiser steps of the call */
+} NNTrainer;
+
+/* Does what nn_train does for a few samples, with as little overhead as possible.
+ *
+ * x   (num_samples, inputs) floats
+ * y   (num_samples, outputs) floats
+ *
+ * Returns NN_OK or NN_DIVERGED as nn_train does; or NN_REFUSED if the samples or the epochs are too many, if an input, a target or a
+ * parameter is not finite, if a target is out of its range, if x or y is not aligned to floats or lies among the parameters, or if
+ * memory ran out. nn_train then trains with checked copies of x and y, or tells what is wrong. */
+int nn_train_few(NNTrainer *trainer, const void *x, const void *y, size_t num_samples);
 
 /* ---- Full-batch methods for small problems ----
  *

@@ -11,4 +11,11 @@ size_t nn_work_per_sample(NeuralNetwork nn);
  * it returns: not 0 to stop the call. Returns 0 otherwise. */
 int nn_poll(NNMonitor *monitor, size_t work);
 
+/* Returns a monitor that never stops a call. */
+NNMonitor nn_silent_monitor(void);
+
+/* Whether the forward passes of num_samples samples are so little work that nobody has to be polled, and no thread is worth its
+ * start: some tenths of a millisecond. */
+int nn_are_few(NeuralNetwork nn, size_t num_samples);
+
 #endif /* NN_MONITOR_H_ */

@@ -283,8 +283,9 @@ uint64_t nn_random(uint64_t seed, uint64_t n)
 
 int nn_multiply(size_t a, size_t b, size_t *product)
 {
+    const size_t root = (size_t)1 << (4 * sizeof(size_t)); /* of SIZE_MAX + 1 */
     *product = a * b;
-    return a == 0 || *product / a == b;
+    return (a < root && b < root) || a == 0 || *product / a == b; /* most calls need no division, which is slow */
 }
 
 Matrix mat_alloc(size_t rows, size_t cols)

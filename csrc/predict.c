@@ -1,4 +1,4 @@
-/* predict.c: outputs and losses without a gradient: nn_predict, nn_predict_one, nn_layer_outputs, nn_evaluate of engine.h.
+/* predict.c: outputs and losses without a gradient: nn_predict, nn_predict_few, nn_layer_outputs, nn_evaluate of engine.h.
  *
  * Each thread takes blocks of samples through all layers by itself, without barriers; a block is so small that its activations stay
  * in the cache. A few samples are computed without packing the weights. */
@@ -18,6 +18,7 @@ typedef struct {
     NNWorkspace ws;         /* with BLOCK rows for each thread */
     NNSamples samples;
     Matrix out;             /* (n, outputs): written; data is NULL if the outputs are not wanted */
+    double *scaled_out;     /* (n, outputs): written with the outputs, scaled back; else NULL */
     const Matrix *layers;   /* nn_layer_outputs: layers[l] is (n, archi[l + 1]), written; else NULL */
     double *block_losses;   /* nn_evaluate: (blocks,), the sum of the losses of each block; else NULL */
     NNMonitor *monitor;
@@ -29,8 +30,8 @@ static size_t num_blocks(size_t num_samples)
     return nn_divide_up(num_samples, BLOCK);
 }
 
-/* The output layer of one sample: turns z, (outputs,) padded, into the outputs, copies them to p->out, and returns the weighted
- * loss of the sample if p computes losses, else 0.
+/* The output layer of one sample: turns z, (outputs,) padded, into the outputs, copies them to p->out, scales them back, and returns
+ * the weighted loss of the sample if p computes losses, else 0.
  *
  * targets   (outputs,), scaled; NULL if the sample has a label, or if p computes no losses */
 static double finish_sample(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, float *z, const float *targets,
@@ -48,9 +49,27 @@ static double finish_sample(const Prediction *p, NeuralNetwork nn, const NNKerne
     }
     if (p->out.data != NULL) {
         memcpy(&MAT_AT(p->out, sample, 0), z, num_outputs * sizeof(float));
-        nn_canonicalize(kernels, &MAT_AT(p->out, sample, 0), num_outputs);
+    }
+    for (size_t j = 0; p->scaled_out != NULL && j < num_outputs; j++) {
+        const NNScaler *scaler = &p->samples.scaler;
+        p->scaled_out[sample * num_outputs + j] = nn_canonical((double)z[j] * scaler->y_scale[j] + scaler->y_mean[j]);
     }
     return (double)weighted_loss;
+}
+
+/* Gives every NaN in the outputs of some samples the bits of NAN. */
+static void canonicalize_outputs(const Prediction *p, const NNKernels *kernels, size_t first, size_t num)
+{
+    if (p->out.data == NULL) {
+        return;
+    }
+    if (p->out.stride == p->out.cols) {
+        nn_canonicalize(kernels, &MAT_AT(p->out, first, 0), num * p->out.cols);
+        return;
+    }
+    for (size_t i = first; i < first + num; i++) {
+        nn_canonicalize(kernels, &MAT_AT(p->out, i, 0), p->out.cols);
+    }
 }
 
 /* ---- Many samples, with packed weights ---- */
@@ -69,6 +88,21 @@ static void copy_layer_outputs(const Prediction *p, size_t first_sample, size_t 
     }
 }
 
+/* Whether the inputs of some samples are finite. x: (num,), their rows. */
+static int are_inputs_finite(const Prediction *p, const float *const *x, size_t num)
+{
+    Matrix table = p->samples.x;
+    if (p->samples.rows == NULL && !nn_scales_inputs(&p->ws) && table.stride == table.cols) { /* all of them lie together */
+        return p->ws.kernels->all_finite(x[0], num * table.cols);
+    }
+    for (size_t i = 0; i < num; i++) {
+        if (!p->ws.kernels->all_finite(x[i], table.cols)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* Computes one block, the samples first to first + num - 1. Returns NN_OK or NN_NOT_FINITE. */
 static int predict_block(const Prediction *p, size_t first, size_t num, int thread_index)
 {
@@ -83,9 +117,9 @@ static int predict_block(const Prediction *p, size_t first, size_t num, int thre
             nn_scale_inputs(ws, &p->samples, first + i, first_row + i);
         }
         x[i] = nn_network_inputs(ws, &p->samples, first + i, first_row + i);
-        if (!ws->kernels->all_finite(x[i], p->samples.x.cols)) {
-            return NN_NOT_FINITE;
-        }
+    }
+    if (!are_inputs_finite(p, x, num)) {
+        return NN_NOT_FINITE;
     }
     nn_forward_layers(ws, x, first_row, num);
     for (size_t i = 0; i < num; i++) {
@@ -95,6 +129,7 @@ static int predict_block(const Prediction *p, size_t first, size_t num, int thre
         sum_losses += finish_sample(p, ws->nn, ws->kernels, last->a + (first_row + i) * last->stride,
                                     nn_network_targets(ws, &p->samples, first + i, first_row + i), first + i);
     }
+    canonicalize_outputs(p, ws->kernels, first, num);
     if (p->layers != NULL) {
         copy_layer_outputs(p, first, first_row, num);
     }
@@ -133,7 +168,7 @@ static int predict_packed(Prediction *p, NeuralNetwork nn, NNBackend backend)
     int num_threads = nn_worthwhile_threads(nn_work_per_sample(nn), BLOCK, num, backend.num_threads);
 
     num_threads = (int)nn_min((size_t)num_threads, num_blocks(num));
-    num_rows = BLOCK * (size_t)num_threads;
+    num_rows = nn_min(BLOCK * (size_t)num_threads, num);
     p->ws = nn_workspace_alloc(nn, kernels, num_rows, 1, 0, p->samples.scaler, 0); /* one array of rows for all threads */
     if (p->ws.memory == NULL) {
         p->stop_code = NN_NO_MEMORY;
@@ -156,10 +191,8 @@ static size_t scratch_stride(const Prediction *p, NeuralNetwork nn)
     return widest + NN_PAD;
 }
 
-/* Computes all samples of p. Returns a code.
- *
- * scaled_out   (outputs,), written: the outputs of the only sample, scaled back in double precision, for nn_predict_one; or NULL */
-static NN_NOINLINE int predict_unpacked(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels, double *scaled_out)
+/* Computes all samples of p. Returns a code. */
+static int predict_unpacked(const Prediction *p, NeuralNetwork nn, const NNKernels *kernels)
 {
     const NNScaler *scaler = &p->samples.scaler;
     size_t num_inputs = p->samples.x.cols, num_outputs = nn.archi[nn.num_layers], stride = scratch_stride(p, nn);
@@ -189,10 +222,8 @@ static NN_NOINLINE int predict_unpacked(const Prediction *p, NeuralNetwork nn, c
             targets = scaled;
         }
         sum_losses += finish_sample(p, nn, kernels, z, targets, i);
-        for (size_t j = 0; scaled_out != NULL && j < num_outputs; j++) {
-            scaled_out[j] = nn_canonical((double)z[j] * scaler->y_scale[j] + scaler->y_mean[j]);
-        }
     }
+    canonicalize_outputs(p, kernels, 0, code == NN_OK ? nn_num_samples(&p->samples) : 0);
     if (p->block_losses != NULL) {
         p->block_losses[0] = sum_losses;
     }
@@ -207,7 +238,7 @@ static NN_NOINLINE int predict_unpacked(const Prediction *p, NeuralNetwork nn, c
 static NN_NOINLINE int predict(Prediction *p, NeuralNetwork nn, NNBackend backend)
 {
     if (nn_num_samples(&p->samples) <= MAX_UNPACKED && p->layers == NULL) {
-        return predict_unpacked(p, nn, nn_kernels_available(backend.isa), NULL);
+        return predict_unpacked(p, nn, nn_kernels_available(backend.isa));
     }
     return predict_packed(p, nn, backend);
 }
@@ -237,26 +268,27 @@ int nn_predict(NeuralNetwork nn, const NNScaler *scaler, Matrix in, Matrix out, 
     return predict_in_environment(&p, nn, backend);
 }
 
-int nn_predict_one(const NNPredictor *predictor, const void *x, void *out)
+int nn_predict_few(const NNPredictor *predictor, const void *x, size_t num_samples, void *out)
 {
-    const NNScaler *scaler = predictor->scaler;
-    size_t num_inputs = predictor->nn.archi[0], num_outputs = predictor->nn.archi[predictor->nn.num_layers];
-    int scales_outputs = scaler != NULL && scaler->y_scale != NULL;
-    Matrix in = {1, num_inputs, num_inputs, (float *)(uintptr_t)x}; /* the cast removes const; x is only read */
-    Matrix float_out = {1, num_outputs, num_outputs, scales_outputs ? NULL : (float *)out};
-    Prediction p = {.samples = {.x = in}, .out = float_out};
-    NNFloatEnvironment caller;
-    int code;
-    if (scaler != NULL) {
-        p.samples.scaler = *scaler;
+    NeuralNetwork nn = predictor->nn;
+    size_t num_inputs = nn.archi[0], num_outputs = nn.archi[nn.num_layers];
+    NNBackend backend = {predictor->isa, 1};
+    NNMonitor monitor = nn_silent_monitor();
+    Matrix in = {num_samples, num_inputs, num_inputs, (float *)(uintptr_t)x}; /* the cast removes const; x is only read */
+    Prediction p = {.samples = {.x = in}, .monitor = &monitor};
+    if ((uintptr_t)x % sizeof(float) != 0 || !nn_are_few(nn, num_samples)) { /* C does not allow to read unaligned floats */
+        return NN_REFUSED;
     }
-    if ((uintptr_t)x % sizeof(float) != 0) {
-        return NN_NOT_FINITE; /* C does not allow to read unaligned floats */
+    if (predictor->scaler != NULL) {
+        p.samples.scaler = *predictor->scaler;
     }
-    caller = nn_enter_float_environment();
-    code = predict_unpacked(&p, predictor->nn, nn_kernels_available(predictor->isa), scales_outputs ? (double *)out : NULL);
-    nn_leave_float_environment(caller);
-    return code;
+    if (p.samples.scaler.y_scale != NULL) {
+        p.scaled_out = (double *)out;
+    } else {
+        Matrix float_out = {num_samples, num_outputs, num_outputs, (float *)out};
+        p.out = float_out;
+    }
+    return predict_in_environment(&p, nn, backend) == NN_OK ? NN_OK : NN_REFUSED;
 }
 
 int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const Matrix *layers, NNBackend backend,

@@ -11,9 +11,9 @@
 #include "scaling.h"
 #include "step.h"
 
-#define MAX_WEIGHTS 256                    /* of the network; also the most neurons of a layer */
+#define MAX_WEIGHTS 90                     /* of the network; also the most neurons of a layer */
 #define MAX_SAMPLES 64
-#define LONGEST_VECTOR 16                  /* floats */
+#define MAX_PRODUCTS 1100                  /* the most weights times samples. With more, the panels of the engine are faster */
 #define WORK_PER_POLL ((size_t)1 << 22)    /* multiply-adds, as nn_work_per_sample counts them */
 #define WORK_PER_ITERATION 64              /* the overhead of an iteration, in multiply-adds */
 
@@ -23,7 +23,7 @@ static int has_plain_options(const NNTrainOptions *options)
     return options->learning_rates == NULL && options->dropout == NULL && options->losses == NULL && !options->shuffle;
 }
 
-static int has_tiny_layers(NeuralNetwork nn)
+static int has_tiny_layers(NeuralNetwork nn, size_t num_samples)
 {
     size_t num_weights = 0;
     if (nn.num_layers > NN_TINY_MAX_LAYERS) {
@@ -38,7 +38,7 @@ static int has_tiny_layers(NeuralNetwork nn)
         }
         num_weights += nn.archi[l] * nn.archi[l + 1];
     }
-    return num_weights <= MAX_WEIGHTS;
+    return num_weights <= MAX_WEIGHTS && num_weights * num_samples <= MAX_PRODUCTS;
 }
 
 /* Whether all targets are there, and finite in float32 after scaling. */
@@ -59,9 +59,10 @@ static int has_finite_targets(const NNSamples *samples)
 int nn_is_tiny(const NNTrainCall *call)
 {
     const NNSamples *samples = &call->samples;
-    return has_tiny_layers(call->nn) && call->nn.loss.kind == NN_MSE && samples->sample_weights == NULL &&
-           nn_num_samples(samples) <= MAX_SAMPLES && call->options.batch_size >= nn_num_samples(samples) &&
-           nn_can_update_in_place(call->optimizer) && has_plain_options(&call->options) && has_finite_targets(samples);
+    size_t num = nn_num_samples(samples);
+    return num <= MAX_SAMPLES && has_tiny_layers(call->nn, num) && call->nn.loss.kind == NN_MSE &&
+           samples->sample_weights == NULL && call->options.batch_size >= num && nn_can_update_in_place(call->optimizer) &&
+           has_plain_options(&call->options) && has_finite_targets(samples);
 }
 
 /* Writes row i of a table, scaled if mean is not NULL, to column i of `to`.
@@ -127,7 +128,8 @@ int nn_train_tiny(const NNTrainCall *call, NNAttempt *attempt, NNMonitor *monito
     const NNKernels *kernels = nn_kernels_available(call->backend.isa);
     void (*train)(const NNTinyTraining *training, size_t iterations) = kernels->train_tiny;
     NeuralNetwork nn = call->nn;
-    size_t num_samples = nn_num_samples(&call->samples), num_parameters = nn_num_parameters(nn), vector_length = LONGEST_VECTOR;
+    size_t num_samples = nn_num_samples(&call->samples), num_parameters = nn_num_parameters(nn);
+    size_t vector_length = kernels->vector_length;
     NNTinyTraining training = {.nn = nn, .num_samples = num_samples,
                                .delta_scale = (float)(-2 * call->optimizer->learning_rate / (double)num_samples)};
     float *parameters = nn.weights[0].data, *memory, before[(NN_TINY_MAX_LAYERS + 1) * MAX_WEIGHTS];

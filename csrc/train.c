@@ -281,6 +281,56 @@ static NN_NOINLINE int train(NeuralNetwork nn, NNSamples samples, NNOptimizer *o
     return whole.is_finite ? code : return_to_last_finite_step(&call, monitor->num_steps, monitor);
 }
 
+static int are_floats(const void *p)
+{
+    return (uintptr_t)p % sizeof(float) == 0;
+}
+
+/* Whether a table of num floats shares memory with the parameters. */
+static int is_among_parameters(NeuralNetwork nn, const void *table, size_t num)
+{
+    uintptr_t parameters = (uintptr_t)nn.weights[0].data, first = (uintptr_t)table;
+    return first < parameters + nn_num_parameters(nn) * sizeof(float) && parameters < first + num * sizeof(float);
+}
+
+/* Does what nn_train_few does, for samples that are known to be few and not among the parameters. */
+static NN_NOINLINE int train_few(NNTrainer *trainer, NNSamples samples)
+{
+    NeuralNetwork nn = trainer->nn;
+    NNBackend backend = {trainer->isa, 1};
+    NNTrainOptions options = trainer->options;
+    NNMonitor monitor = nn_silent_monitor();
+    int code;
+    if (!nn_kernels_available(backend.isa)->all_finite(nn.weights[0].data, nn_num_parameters(nn)) ||
+        nn_first_outside(samples.y, trainer->low, trainer->high, 0) < samples.y.rows * samples.y.cols) {
+        return NN_REFUSED;
+    }
+    options.shuffle = options.shuffle && options.batch_size < samples.x.rows;
+    code = train(nn, samples, trainer->optimizer, options, backend, &monitor);
+    trainer->num_steps = monitor.num_steps;
+    return code == NN_OK || code == NN_DIVERGED ? code : NN_REFUSED;
+}
+
+int nn_train_few(NNTrainer *trainer, const void *x, const void *y, size_t num_samples)
+{
+    NeuralNetwork nn = trainer->nn;
+    size_t num_inputs = nn.archi[0], num_outputs = nn.archi[nn.num_layers];
+    Matrix inputs = {num_samples, num_inputs, num_inputs, (float *)(uintptr_t)x}; /* the casts remove const; both are only read */
+    Matrix targets = {num_samples, num_outputs, num_outputs, (float *)(uintptr_t)y};
+    NNSamples samples = {.x = inputs, .y = targets, .scaler = trainer->scaler};
+    NNFloatEnvironment caller;
+    int code;
+    if (num_samples == 0 || trainer->options.num_epochs > SIZE_MAX / num_samples ||
+        !nn_are_few(nn, trainer->options.num_epochs * num_samples) || !are_floats(x) || !are_floats(y) ||
+        is_among_parameters(nn, x, num_samples * num_inputs) || is_among_parameters(nn, y, num_samples * num_outputs)) {
+        return NN_REFUSED;
+    }
+    caller = nn_enter_float_environment();
+    code = train_few(trainer, samples);
+    nn_leave_float_environment(caller);
+    return code;
+}
+
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor)
 {

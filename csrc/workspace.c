@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#define CACHE_LINE 64 /* bytes */
+#define CACHE_LINE 64      /* bytes */
+#define COPIED_TOGETHER 32 /* floats: longer rows are copied by memcpy */
 
 /* ---- Allocation: the layout runs twice, first to measure the block of memory, then to place the arrays in it ---- */
 
@@ -176,35 +177,53 @@ static void packed_arrays(const NNLayer *layer, int what, float **w, float **b)
     }
 }
 
-/* Copies num floats from flat to packed or, if to_flat is not NULL, from packed to to_flat. */
-static void copy_floats(float *packed, const float *flat, float *to_flat, size_t num)
+/* Copies rows of num floats. The rows of `to` and `from` are to_stride and from_stride apart. */
+static void copy_rows(float *to, size_t to_stride, const float *from, size_t from_stride, size_t num_rows, size_t num)
 {
-    if (to_flat != NULL) {
-        memcpy(to_flat, packed, num * sizeof(float));
-    } else {
-        memcpy(packed, flat, num * sizeof(float));
+    if (to_stride == num && from_stride == num) {
+        memcpy(to, from, num_rows * num * sizeof(float));
+        return;
+    }
+    for (size_t k = 0; k < num_rows; k++, to += to_stride, from += from_stride) {
+        size_t j = 0;
+        if (num >= COPIED_TOGETHER) {
+            memcpy(to, from, num * sizeof(float));
+            continue;
+        }
+        for (; j + 4 <= num; j += 4) { /* of a constant length: for short rows, that is quicker than a call of memcpy */
+            memcpy(to + j, from + j, 4 * sizeof(float));
+        }
+        for (; j < num; j++) {
+            memcpy(to + j, from + j, sizeof(float));
+        }
     }
 }
 
-/* Copies from `flat` to the packed arrays or, if to_flat is not NULL, from the packed arrays to to_flat: row by row within each
- * panel. */
+/* Copies from `flat` to the packed arrays or, if to_flat is not NULL, from the packed arrays to to_flat: panel by panel. */
 static void copy_packed(const NNWorkspace *ws, int what, const float *flat, float *to_flat)
 {
     size_t first = 0; /* of the layer, in the flat order */
     for (size_t l = 0; l < ws->num_layers; l++) {
         const NNLayer *layer = &ws->layers[l];
+        size_t num_inputs = layer->num_inputs, num_outputs = layer->num_outputs;
         float *w, *b;
         packed_arrays(layer, what, &w, &b);
         for (size_t j = 0; j < layer->padded_outputs; j += NN_PANEL) {
-            size_t width = nn_panel_width(layer->padded_outputs, j), num = nn_min(layer->num_outputs - j, width);
-            for (size_t k = 0; k < layer->num_inputs; k++) {
-                size_t at = first + k * layer->num_outputs + j;
-                copy_floats(w + j * layer->num_inputs + k * width, flat + at, to_flat == NULL ? NULL : to_flat + at, num);
+            size_t width = nn_panel_width(layer->padded_outputs, j), num = nn_min(num_outputs - j, width);
+            float *panel = w + j * num_inputs;
+            if (to_flat != NULL) {
+                copy_rows(to_flat + first + j, num_outputs, panel, width, num_inputs, num);
+            } else {
+                copy_rows(panel, width, flat + first + j, num_outputs, num_inputs, num);
             }
         }
-        first += layer->num_inputs * layer->num_outputs;
-        copy_floats(b, flat + first, to_flat == NULL ? NULL : to_flat + first, layer->num_outputs);
-        first += layer->num_outputs;
+        first += num_inputs * num_outputs;
+        if (to_flat != NULL) {
+            memcpy(to_flat + first, b, num_outputs * sizeof(float));
+        } else {
+            memcpy(b, flat + first, num_outputs * sizeof(float));
+        }
+        first += num_outputs;
     }
 }
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DivergenceError", "History"]
+__all__ = ["DivergenceError", "History", "divergence_in_batch", "divergence_in_iteration"]
 
 
 class History:
@@ -127,3 +127,22 @@ class DivergenceError(ArithmeticError):
     def __init__(self, message: str, *, epoch: int = 1, batch: int = 1, history: History | None = None) -> None:
         super().__init__(message)
         self.epoch, self.batch, self.history = epoch, batch, history
+
+
+def divergence_in_batch(epoch: int, batch: int) -> DivergenceError:
+    """Return the error of mini-batch training."""
+    return DivergenceError(
+        f"training diverged in epoch {epoch}, batch {batch}: the loss or a parameter became NaN or infinite. The network "
+        "has its last finite parameters; a smaller learning rate, clip_norm or scaled inputs may help",
+        epoch=epoch,
+        batch=batch,
+    )
+
+
+def divergence_in_iteration(iteration: int) -> DivergenceError:
+    """Return the error of `NeuralNetwork.gradient_descent`."""
+    return DivergenceError(
+        f"training diverged in iteration {iteration}: the loss or a parameter became NaN or infinite. The network "
+        "has its last finite parameters; a smaller rate may help",
+        epoch=iteration,
+    )

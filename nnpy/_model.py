@@ -26,10 +26,10 @@ from nnpy._validation import FLOAT_MAX, check_layer_sizes, check_seed, positive,
 
 __all__ = ["Gradient", "Model", "ParameterList"]
 
-# Names for `forward` of a single sample: the whole call takes about as long as a few attribute look-ups.
+# Names for `forward` of a few samples: the whole call takes about as long as a few attribute look-ups.
 _FLOAT32: np.dtype[np.float32] = np.dtype(np.float32)
 _FLOAT64: np.dtype[np.float64] = np.dtype(np.float64)
-_ndarray, _from_buffer, _predict_one = np.ndarray, ffi.from_buffer, lib.nn_predict_one
+_ndarray, _from_buffer, _predict_few = np.ndarray, ffi.from_buffer, lib.nn_predict_few
 _empty: Callable[..., NDArray[Any]] = np.empty
 
 
@@ -189,10 +189,10 @@ class Model(Parameters):
         "_can_choose_activation",
         "_can_choose_scaler",
         "_feature_names",
+        "_few_call",
         "_locks",
-        "_one_call",
-        "_one_input",
-        "_one_output",
+        "_prepared_descent",
+        "_prepared_step",
         "_scaling",
         "_seed",
         "_state",
@@ -214,9 +214,11 @@ class Model(Parameters):
     def _allocate(self, layer_sizes: tuple[int, ...], activations: tuple[str, ...]) -> None:
         super()._allocate(layer_sizes, activations)
         self._locks: dict[int, threading.RLock] = {}
-        self._one_input, self._one_output = (1, layer_sizes[0]), (1, layer_sizes[-1])
         self._feature_names: tuple[str, ...] | None = None
         self._state: OptimizerState | None = None  # of partial_fit
+        # The last calls of gradient_descent and partial_fit, for the next ones.
+        self._prepared_descent: Any = None
+        self._prepared_step: Any = None
         # What `fit` may still choose, as long as the parameters are those of the seed.
         self._seed, self._can_choose_activation, self._can_choose_scaler = None, False, False
         self._set_scaler(None)
@@ -267,8 +269,8 @@ class Model(Parameters):
     def _set_scaler(self, scaler: Scaler | None) -> None:
         scaling = _Scaling.of(self._nn, scaler)
         self._scaling = scaling
-        # What `forward` needs for a single sample, in a plain tuple, which is faster to unpack than a named one.
-        self._one_call = (scaling.predictor, scaling.dtype, scaling)
+        # What `forward` needs for a few samples, in a plain tuple, which is faster to unpack than a named one.
+        self._few_call = (scaling.predictor, scaling.dtype, self._layer_sizes[0], self._layer_sizes[-1], scaling)
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -374,14 +376,16 @@ class Model(Parameters):
         array([[0.5],
                [0.5]], dtype=float32)
         """
-        if type(x) is _ndarray and x.shape == self._one_input and x.dtype is _FLOAT32:
-            predictor, dtype, _keep_alive = self._one_call
-            out = _empty(self._one_output, dtype)
-            try:
-                if not _predict_one(predictor, _from_buffer(x), _from_buffer(out)):
-                    return out
-            except ValueError:  # its numbers do not lie next to each other
-                pass
+        if type(x) is _ndarray and x.dtype is _FLOAT32 and x.ndim == 2:
+            predictor, dtype, num_inputs, num_outputs, _keep_alive = self._few_call
+            num, columns = x.shape
+            if columns == num_inputs:
+                out = _empty((num, num_outputs), dtype)
+                try:
+                    if not _predict_few(predictor, _from_buffer(x), num, _from_buffer(out)):
+                        return out
+                except ValueError:  # its numbers do not lie next to each other
+                    pass
         return self._forward_batch(x)
 
     predict = forward

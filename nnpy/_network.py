@@ -13,7 +13,7 @@ from nnpy._activations import ACTIVATIONS
 from nnpy._arrays import as_table, check_finite, to_array, to_float32
 from nnpy._backend import backend
 from nnpy._ffi import call, ffi, lib
-from nnpy._history import DivergenceError, History
+from nnpy._history import History, divergence_in_iteration
 from nnpy._losses import Loss, check_loss
 from nnpy._metrics import Metric, check_metrics, measure, predicted_classes, score, threshold_for_classes
 from nnpy._model import Model
@@ -22,6 +22,7 @@ from nnpy._quantized_network import QuantizedNetwork
 from nnpy._samples import check_sample_weight
 from nnpy._scaler import Scaler
 from nnpy._training.early_stopping import EarlyStopping
+from nnpy._training.prepared import PreparedDescent
 from nnpy._training.progress import progress_bar
 from nnpy._validation import COUNT_MAX, integer, positive
 
@@ -426,6 +427,14 @@ class NeuralNetwork(Model):
         >>> print(net.forward(x).round(2).ravel())
         [0.   1.   0.99 0.  ]
         """
+        prepared = self._prepared_descent
+        if (
+            prepared is not None
+            and eps is None
+            and progress is False
+            and prepared.train(self, x, y, rate=rate, iterations=iterations, loss=loss)
+        ):
+            return
         rate = positive(rate, "rate")
         iterations = integer(iterations, "iterations", 0, COUNT_MAX)
         kind = check_loss(loss, self._activations[-1])
@@ -434,11 +443,7 @@ class NeuralNetwork(Model):
         def divergence(num_steps: int) -> Exception:
             if num_steps == 0 and not np.isfinite(self._parameters).all():
                 return ValueError("the parameters of the network are not finite")
-            return DivergenceError(
-                f"training diverged in iteration {num_steps + 1}: the loss or a parameter became NaN or infinite. The network "
-                "has its last finite parameters; a smaller rate may help",
-                epoch=num_steps + 1,
-            )
+            return divergence_in_iteration(num_steps + 1)
 
         if eps is None:
             samples = self._training_samples(x, y, kind)
@@ -463,6 +468,8 @@ class NeuralNetwork(Model):
             if before is not None and not np.isfinite(self._parameters).all():
                 self.parameters = before
                 raise divergence(0)
+            if eps is None and iterations > 0:
+                self._prepared_descent = PreparedDescent(self, kind, rate, iterations, loss)
 
     def fit(
         self,
@@ -701,6 +708,13 @@ class NeuralNetwork(Model):
         >>> print(net.weights[0].round(2).ravel())
         [1. 1.]
         """
+        prepared = self._prepared_step
+        if prepared is not None and sample_weight is None and class_weight is None:
+            others = (loss, batch_size, shuffle, missing, dropout, l2, clip_norm)
+            value: float | None = prepared.train(self, x, y, others, optimizer=optimizer, seed=seed)
+            if value is not None:
+                return value
+
         from nnpy._training import loop
         from nnpy._training.options import FitOptions
 

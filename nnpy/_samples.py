@@ -25,6 +25,8 @@ __all__ = [
     "check_sample_weight",
     "is_categorical",
     "rows_of",
+    "scaler_fields",
+    "target_range",
     "to_targets",
 ]
 
@@ -60,6 +62,14 @@ def _converted(table: NDArray[Any], scaler: Scaler | None) -> tuple[NDArray[np.f
     if table.dtype == np.float32:
         return to_float32(table), scaler
     return scaler.scale_x(table), None
+
+
+def scaler_fields(x_scaler: Scaler | None, y_scaler: Scaler | None) -> tuple[Any, ...]:
+    """Return the fields of an NNScaler that scales x by one scaler and y by another; they keep alive what they point into."""
+    nothing = (ffi.NULL, ffi.NULL)
+    of_x = nothing if x_scaler is None else x_scaler.pointers()[:2]
+    of_y = nothing if y_scaler is None else y_scaler.pointers()[2:]
+    return (*of_x, *of_y)
 
 
 class Samples(NamedTuple):
@@ -118,10 +128,7 @@ class Samples(NamedTuple):
         if rows is not None:
             fields |= {"rows": ffi.from_buffer("size_t[]", rows), "num_rows": len(rows)}
         if x_scaler is not None or y_scaler is not None:
-            nothing = (ffi.NULL, ffi.NULL)
-            of_x = nothing if x_scaler is None else x_scaler.pointers()[:2]
-            of_y = nothing if y_scaler is None else y_scaler.pointers()[2:]
-            fields["scaler"] = (*of_x, *of_y)
+            fields["scaler"] = scaler_fields(x_scaler, y_scaler)
         return cls(ffi.new("NNSamples *", fields), x, y, given, weights, rows, x_scaler, y_scaler, fields)
 
     def __len__(self) -> int:
@@ -249,6 +256,21 @@ def as_samples(
 # ---- Targets ----
 
 
+def target_range(loss: Loss, last_activation: str, *, check_range: bool) -> tuple[float, float]:
+    """Return the least and the greatest number that targets may be.
+
+    check_range: they must be possible outputs of the last layer, or training would never reach them.
+    """
+    if isinstance(loss, BinaryCrossEntropy):
+        return 0.0, 1.0
+    if isinstance(loss, CrossEntropy):
+        return 0.0, FLOAT_MAX
+    if not check_range:
+        return -FLOAT_MAX, FLOAT_MAX
+    activation = ACTIVATIONS[last_activation]
+    return max(-FLOAT_MAX, activation.low), min(FLOAT_MAX, activation.high)
+
+
 def _check_targets(
     targets: NDArray[np.float32],
     rows: NDArray[np.uintp] | None,
@@ -260,23 +282,16 @@ def _check_targets(
 ) -> None:
     """Refuse targets that are not finite, are no probabilities where the loss needs them, or are out of range.
 
-    rows: those to look at, or None for all. check_range: the targets must be possible outputs of the last layer, or training
-    would never reach them.
+    rows: those to look at, or None for all. check_range: as in `target_range`.
     """
     allow_nan = missing == "ignore"
-    needs_probabilities = isinstance(loss, (CrossEntropy, BinaryCrossEntropy))
-    low, high = -FLOAT_MAX, FLOAT_MAX
-    if needs_probabilities:
-        low, high = 0.0, 1.0 if isinstance(loss, BinaryCrossEntropy) else FLOAT_MAX
-    elif check_range:
-        activation = ACTIVATIONS[last_activation]
-        low, high = max(low, activation.low), min(high, activation.high)
+    low, high = target_range(loss, last_activation, check_range=check_range)
     if is_within(targets, low, high, allow_nan=allow_nan, rows=rows):
         return
     check_finite(targets, "y", allow_nan=allow_nan, rows=rows)
     targets = take_rows(targets, rows)
     smallest, largest = np.nanmin(targets), np.nanmax(targets)
-    if needs_probabilities:
+    if isinstance(loss, (CrossEntropy, BinaryCrossEntropy)):
         raise ValueError(f"y must be probabilities, got {smallest if smallest < 0 else largest}")
     if last_activation in {"sigmoid", "softmax"} and set(np.unique(targets[~np.isnan(targets)]).tolist()) == {
         -1.0,

@@ -111,6 +111,7 @@ typedef struct {
 typedef struct {
     const char *name;
     int is_slow; /* fused multiply-adds are emulated, so that everything takes about a hundred times as long */
+    size_t vector_length; /* floats */
 
     /* out[i] = function(in[i]), for tests; NULL if NN_WITHOUT_EVALUATE_MATH was defined.
      *

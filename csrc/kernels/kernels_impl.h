@@ -32,24 +32,39 @@ static void evaluate_math(int function, const float *in, float *out, size_t n)
 }
 #endif
 
-/* Computes the sum of 0 x over all x: 0 x is 0 if x is finite, and NaN otherwise. */
+/* Whether x is NaN or infinite, by its exponent: for a few numbers that is quicker than a sum of products. */
+NN_INLINE int is_not_finite(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7f800000u) == 0x7f800000u;
+}
+
+/* Vectors are tested by their sum of 0 x: 0 x is 0 if x is finite, and NaN otherwise. */
 static int all_finite(const float *x, size_t n)
 {
-    V zero = v_set(0.0f), sum0 = zero, sum1 = zero;
-    float lanes[VL], sum = 0.0f;
+    int found = 0;
     size_t i = 0;
-    for (; i + 2 * VL <= n; i += 2 * VL) {
-        sum0 = v_fma(zero, v_load(x + i), sum0);
-        sum1 = v_fma(zero, v_load(x + i + VL), sum1);
+    if (n >= VL) {
+        V zero = v_set(0.0f), sum0 = zero, sum1 = zero;
+        float lanes[VL];
+        for (; i + 2 * VL <= n; i += 2 * VL) {
+            sum0 = v_fma(zero, v_load(x + i), sum0);
+            sum1 = v_fma(zero, v_load(x + i + VL), sum1);
+        }
+        if (i + VL <= n) {
+            sum0 = v_fma(zero, v_load(x + i), sum0);
+            i += VL;
+        }
+        v_store(lanes, v_add(sum0, sum1));
+        for (int l = 0; l < VL; l++) {
+            found |= is_not_finite(lanes[l]);
+        }
     }
     for (; i < n; i++) {
-        sum += 0.0f * x[i];
+        found |= is_not_finite(x[i]);
     }
-    v_store(lanes, v_add(sum0, sum1));
-    for (int l = 0; l < VL; l++) {
-        sum += lanes[l];
-    }
-    return sum == 0.0f;
+    return !found;
 }
 
 /* ---- Scaling ---- */
@@ -890,6 +905,7 @@ static float *forward_unpacked(NeuralNetwork nn, const float *x, float *scratch,
 const NNKernels KERNELS = {
     .name = ISA_NAME,
     .is_slow = IS_SLOW,
+    .vector_length = VL,
 #ifndef NN_WITHOUT_EVALUATE_MATH
     .evaluate_math = evaluate_math,
 #endif

@@ -24,6 +24,7 @@ from nnpy._training.data import ArrayData, BatchData, Given, prepare_data
 from nnpy._training.early_stopping import EarlyStopping
 from nnpy._training.monitor import Monitor
 from nnpy._training.options import FitOptions, Settings
+from nnpy._training.prepared import PreparedStep
 from nnpy._training.progress import progress_bar
 from nnpy._training.trainer import Poll, Trainer
 from nnpy._validation import COUNT_MAX, integer
@@ -230,4 +231,5 @@ def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -
         if trainer.has_trained:
             model._state = state
             model._feature_names = feature_names(x) or model._feature_names
+    model._prepared_step = PreparedStep(model, settings, state, options)
     return trainer.epochs.losses[0]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnpy._ffi import call, ffi, lib
-from nnpy._history import DivergenceError
+from nnpy._history import DivergenceError, divergence_in_batch
 from nnpy._model import Model
 from nnpy._optimizers import OptimizerState
 from nnpy._samples import Samples
@@ -159,7 +159,7 @@ class Trainer:
 
         def divergence(num_steps: int) -> DivergenceError:
             num_done, batches = divmod(num_steps, steps_per_epoch)
-            return _divergence_error(epoch + num_done + 1, first_batch + batches + 1)
+            return divergence_in_batch(epoch + num_done + 1, first_batch + batches + 1)
 
         try:
             call(
@@ -235,12 +235,3 @@ class Trainer:
                 f"the schedule returned a negative or infinite learning rate, or NaN, in epoch {epoch + 1}"
             )
         return rates
-
-
-def _divergence_error(epoch: int, batch: int) -> DivergenceError:
-    return DivergenceError(
-        f"training diverged in epoch {epoch}, batch {batch}: the loss or a parameter became NaN or infinite. The network "
-        "has its last finite parameters; a smaller learning rate, clip_norm or scaled inputs may help",
-        epoch=epoch,
-        batch=batch,
-    )

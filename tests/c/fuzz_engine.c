@@ -77,8 +77,8 @@ int main(int argc, char **argv)
             printf("fuzz_engine 1 %llu repeats this\n", (unsigned long long)(seed + (uint64_t)i));
         }
     }
-    printf("%ld calls: %ld ok, %ld stopped, %ld not finite, %ld diverged; %ld comparisons with nn.h\n", num_calls, num_codes[NN_OK],
-           num_codes[NN_STOPPED], num_codes[NN_NOT_FINITE], num_codes[NN_DIVERGED], num_compared);
+    printf("%ld calls: %ld ok, %ld stopped, %ld not finite, %ld diverged, %ld refused; %ld comparisons with nn.h\n", num_calls, num_codes[NN_OK],
+           num_codes[NN_STOPPED], num_codes[NN_NOT_FINITE], num_codes[NN_DIVERGED], num_codes[NN_REFUSED], num_compared);
     return num_wrong > 0;
 }
 

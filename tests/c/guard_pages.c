@@ -92,7 +92,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < MAX_ARRAYS; i++) {
         EXPECT(used[i].array == NULL, "an array was not freed");
     }
-    printf("%ld calls in 2 passes: %ld ok, %ld not finite, %ld diverged; %ld comparisons with nn.h\n", num_calls, num_codes[NN_OK],
-           num_codes[NN_NOT_FINITE], num_codes[NN_DIVERGED], num_compared);
+    printf("%ld calls in 2 passes: %ld ok, %ld not finite, %ld diverged, %ld refused; %ld comparisons with nn.h\n", num_calls, num_codes[NN_OK],
+           num_codes[NN_NOT_FINITE], num_codes[NN_DIVERGED], num_codes[NN_REFUSED], num_compared);
     return num_wrong > 0;
 }

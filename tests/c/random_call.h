@@ -15,6 +15,7 @@
 
 #include "engine.h"
 #include "samples.h"
+#include "sizes.h"
 
 /* Returns room for `size` bytes, a multiple of the alignment of its items; never NULL. */
 static void *new_array(size_t size);
@@ -24,8 +25,8 @@ static void free_array(void *array);
 #define MAX_LAYERS 4
 
 enum {
-    CALL_PREDICT, CALL_PREDICT_ONE, CALL_LAYERS, CALL_EVALUATE, CALL_GRADIENT, CALL_TRAIN, CALL_LBFGS, CALL_LEVENBERG, CALL_FINITE_DIFF,
-    CALL_FINITE_DIFF_DESCENT, CALL_SAMPLES, NUM_CALLS
+    CALL_PREDICT, CALL_PREDICT_FEW, CALL_LAYERS, CALL_EVALUATE, CALL_GRADIENT, CALL_TRAIN, CALL_TRAIN_FEW, CALL_LBFGS, CALL_LEVENBERG,
+    CALL_FINITE_DIFF, CALL_FINITE_DIFF_DESCENT, CALL_SAMPLES, NUM_CALLS
 };
 
 /* Bytes from which all choices are made; after their end all choices are the first one. */
@@ -58,7 +59,7 @@ typedef struct {
 } RandomCall;
 
 static long num_wrong = 0, num_calls = 0, num_compared = 0;
-static long num_codes[5]; /* how often the engine returned each code */
+static long num_codes[6]; /* how often the engine returned each code */
 
 #define EXPECT(condition, ...)                     \
     do {                                           \
@@ -322,11 +323,37 @@ static Matrix new_matrix(size_t rows, size_t cols, size_t gap)
     return m;
 }
 
+/* Copies the rows of m to an array that they fill. */
+static float *copy_together(Matrix m)
+{
+    float *copy = new_floats(m.rows * m.cols);
+    for (size_t i = 0; i < m.rows; i++) {
+        memcpy(copy + i * m.cols, &MAT_AT(m, i, 0), m.cols * sizeof(float));
+    }
+    return copy;
+}
+
 static int poll(void *context, size_t done)
 {
     int *left = (int *)context;
     (void)done;
     return *left > 0 && --*left == 0;
+}
+
+/* Adds what nn_predict_few writes. */
+static void predict_few(const RandomCall *c, const NNPredictor *predictor, Result *r)
+{
+    size_t num = c->num_samples * c->archi[c->num_layers];
+    int has_doubles = predictor->scaler != NULL && predictor->scaler->y_mean != NULL;
+    float *x = copy_together(c->x), *out = new_floats(num);
+    double *scaled_out = new_doubles(num);
+    r->code = nn_predict_few(predictor, x, c->num_samples, has_doubles ? (void *)scaled_out : (void *)out);
+    for (size_t i = 0; i < num && r->code == NN_OK; i++) {
+        add_double(r, has_doubles ? scaled_out[i] : (double)out[i]);
+    }
+    free_array(x);
+    free_array(out);
+    free_array(scaled_out);
 }
 
 static Result predict(const RandomCall *c, NeuralNetwork nn, NNSamples samples, NNBackend backend, NNMonitor *monitor)
@@ -338,19 +365,12 @@ static Result predict(const RandomCall *c, NeuralNetwork nn, NNSamples samples, 
     Matrix none = {0, 0, 0, NULL}, out = new_matrix(num_out, outputs, c->iterations), layers[MAX_LAYERS];
     Matrix *placed = (Matrix *)new_array(c->num_layers * sizeof(Matrix));
     NNPredictor predictor = {nn, scaler, backend.isa};
-    double loss = 0, *one = new_doubles(outputs);
-    int has_doubles = scaler != NULL && scaler->y_mean != NULL;
-    float *one_float = new_floats(outputs);
+    double loss = 0;
     switch (c->call) {
     case CALL_PREDICT:
         r.code = nn_predict(nn, scaler, c->x, out, backend, monitor);
         break;
-    case CALL_PREDICT_ONE:
-        r.code = nn_predict_one(&predictor, &MAT_AT(c->x, 0, 0), has_doubles ? (void *)one : (void *)one_float);
-        for (size_t j = 0; j < outputs && r.code == NN_OK; j++) {
-            add_double(&r, has_doubles ? one[j] : (double)one_float[j]);
-        }
-        break;
+    case CALL_PREDICT_FEW: predict_few(c, &predictor, &r); break;
     case CALL_LAYERS:
         for (size_t l = 0; l < c->num_layers; l++) {
             placed[l] = layers[l] = new_matrix(c->num_samples, c->archi[l + 1], c->iterations);
@@ -372,8 +392,6 @@ static Result predict(const RandomCall *c, NeuralNetwork nn, NNSamples samples, 
     }
     free_array(out.data);
     free_array(placed);
-    free_array(one);
-    free_array(one_float);
     return r;
 }
 
@@ -406,6 +424,20 @@ static int is_finite(const float *a, size_t num)
     return nn_all_finite(all);
 }
 
+/* Calls nn_train_few; *monitor becomes what nn_train would have made of it. */
+static int train_few(const RandomCall *c, NeuralNetwork nn, NNScaler scaler, NNOptimizer *o, NNTrainOptions options, int isa,
+                     NNMonitor *monitor)
+{
+    NNTrainer trainer = {nn, scaler, o, options, isa, -FLT_MAX, FLT_MAX, 0};
+    float *x = copy_together(c->x), *y = copy_together(c->y);
+    int code = nn_train_few(&trainer, x, y, c->num_samples);
+    monitor->num_steps = trainer.num_steps;
+    monitor->done = trainer.num_steps / nn_divide_up(c->num_samples, nn_min(options.batch_size, c->num_samples));
+    free_array(x);
+    free_array(y);
+    return code;
+}
+
 static Result train(const RandomCall *c, NeuralNetwork nn, NNSamples samples, NNBackend backend, NNMonitor *monitor)
 {
     Result r = {0, 3};
@@ -416,7 +448,8 @@ static Result train(const RandomCall *c, NeuralNetwork nn, NNSamples samples, NN
     NNTrainOptions options = c->options;
     NNLbfgs lbfgs = {.history_size = c->history_size, .l2 = o.l2, .memory = memory + 1};
     NNLevenbergMarquardt levenberg = {.damping = 1e-3, .l2 = o.l2};
-    size_t num_losses = c->call == CALL_TRAIN ? options.num_epochs : c->iterations;
+    int is_nn_train = c->call == CALL_TRAIN || c->call == CALL_TRAIN_FEW;
+    size_t num_losses = is_nn_train ? options.num_epochs : c->iterations;
     float *end = losses + c->iterations + c->options.num_epochs + 1 - num_losses; /* the last losses of the array */
     memset(memory, 0, (num_state + 1) * sizeof(double));
     memset(losses, 0, (c->iterations + c->options.num_epochs + 1) * sizeof(float));
@@ -427,6 +460,7 @@ static Result train(const RandomCall *c, NeuralNetwork nn, NNSamples samples, NN
     options.losses = c->wants_more ? end : NULL;
     switch (c->call) {
     case CALL_TRAIN: r.code = nn_train(nn, samples, &o, options, backend, monitor); break;
+    case CALL_TRAIN_FEW: r.code = train_few(c, nn, samples.scaler, &o, options, backend.isa, monitor); break;
     case CALL_LBFGS: r.code = nn_lbfgs(nn, samples, &lbfgs, c->iterations, options.losses, backend, monitor); break;
     case CALL_LEVENBERG:
         r.code = nn_levenberg_marquardt(nn, samples, &levenberg, c->iterations, options.losses, backend, monitor);
@@ -440,15 +474,15 @@ static Result train(const RandomCall *c, NeuralNetwork nn, NNSamples samples, NN
         if (c->wants_more) {
             add_floats(&r, end, monitor->done);
         }
-        if (c->call == CALL_TRAIN) {
+        if (is_nn_train) {
             add_floats(&r, state, 2 * num);
             add_double(&r, o.beta1_power);
         }
     }
-    if (c->call == CALL_TRAIN && r.code != NN_OK) { /* even after a stop */
+    if (is_nn_train && r.code != NN_OK) { /* even after a stop */
         EXPECT(is_finite(nn.weights[0].data, num) || !is_finite(c->parameters, num), "parameters are not finite after code %d", r.code);
     }
-    if (r.code == NN_NOT_FINITE && c->call == CALL_TRAIN) {
+    if ((r.code == NN_NOT_FINITE && c->call == CALL_TRAIN) || r.code == NN_REFUSED) {
         EXPECT(memcmp(nn.weights[0].data, c->parameters, num * sizeof(float)) == 0, "refused inputs changed the parameters");
         EXPECT(monitor->done == 0 && monitor->num_steps == 0, "refused inputs count as steps");
     }
@@ -520,7 +554,7 @@ static Result make_call(const RandomCall *c, NNBackend backend)
     if (c->call <= CALL_GRADIENT || c->call == CALL_FINITE_DIFF) {
         EXPECT(memcmp(nn.weights[0].data, c->parameters, c->num_parameters * sizeof(float)) == 0, "call %d changes the network", c->call);
     }
-    EXPECT(r.code >= NN_OK && r.code <= NN_DIVERGED, "call %d returns %d", c->call, r.code);
+    EXPECT(r.code >= NN_OK && r.code <= NN_REFUSED, "call %d returns %d", c->call, r.code);
     num_codes[r.code]++;
     num_calls++;
     free_network(nn);

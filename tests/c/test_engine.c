@@ -487,7 +487,8 @@ static void oracle_train(const Problem *p, NeuralNetwork nn, NNOptimizer *o, con
 }
 
 static int num_failed = 0;
-static long num_with_gradient = 0, num_diverged = 0; /* problems whose gradient is not tiny; calls of nn_train that diverge */
+/* Problems whose gradient is not tiny; calls of nn_train that diverge; calls of nn_train_few. */
+static long num_with_gradient = 0, num_diverged = 0, num_few = 0;
 
 /* Compares num floats bit for bit; zeros of either sign are equal, and so are NaNs. Reports the first difference. */
 static int expect_same(const float *a, const float *b, size_t num, const char *what, const Problem *p, const char *isa, int threads)
@@ -523,37 +524,48 @@ static void scale_inputs(const Problem *p, const NNScaler *scaler, size_t i, flo
     }
 }
 
-/* Checks nn_predict_one on sample i. a, (outputs,), are the expected outputs before they are scaled. */
-static void check_predict_one(const Problem *p, NeuralNetwork nn, const NNScaler *scaler, size_t i, const float *a, int isa)
+/* Copies the inputs, or the targets, of all samples to an array in which they lie together. */
+static float *copy_together(const Problem *p, const float *(*row)(const NNSamples *samples, size_t sample), size_t cols)
+{
+    float *copy = (float *)malloc(p->num_samples * cols * sizeof(float));
+    for (size_t i = 0; i < p->num_samples; i++) {
+        memcpy(copy + i * cols, row(&p->samples, i), cols * sizeof(float));
+    }
+    return copy;
+}
+
+/* Checks nn_predict_few on `num` samples. x are their inputs, and a, (num, outputs), the expected outputs before they are scaled. */
+static void check_predict_few(const Problem *p, NeuralNetwork nn, const NNScaler *scaler, const float *x, size_t num, Matrix a, int isa)
 {
     size_t outputs = p->archi[p->num_layers];
     int scales_outputs = scaler != NULL && scaler->y_scale != NULL;
-    float *out = (float *)malloc(outputs * sizeof(float));
-    double *scaled_out = (double *)malloc(outputs * sizeof(double));
-    void *result = scales_outputs ? (void *)scaled_out : (void *)out;
+    float *out = (float *)malloc(num * outputs * sizeof(float));
+    double *scaled_out = (double *)malloc(num * outputs * sizeof(double));
     NNPredictor predictor = {nn, scaler, isa};
-    num_failed += nn_predict_one(&predictor, &MAT_AT(p->samples.x, i, 0), result) != NN_OK;
-    for (size_t j = 0; scales_outputs && j < outputs; j++) {
-        double expected = (double)a[j] * scaler->y_scale[j] + scaler->y_mean[j];
-        if (memcmp(&scaled_out[j], &expected, sizeof expected) != 0) {
-            printf("nn_predict_one with scaled outputs: %.17g instead of %.17g (%s)\n", scaled_out[j], expected, nn_isa_name(isa));
-            num_failed++;
+    num_failed += nn_predict_few(&predictor, x, num, scales_outputs ? (void *)scaled_out : (void *)out) != NN_OK;
+    for (size_t i = 0; i < num; i++) {
+        for (size_t j = 0; scales_outputs && j < outputs; j++) {
+            double expected = (double)MAT_AT(a, i, j) * scaler->y_scale[j] + scaler->y_mean[j], got = scaled_out[i * outputs + j];
+            if (memcmp(&got, &expected, sizeof expected) != 0) {
+                printf("nn_predict_few with scaled outputs: %.17g instead of %.17g (%s)\n", got, expected, nn_isa_name(isa));
+                num_failed++;
+            }
         }
-    }
-    if (!scales_outputs) {
-        expect_same(out, a, outputs, "nn_predict_one", p, nn_isa_name(isa), 1);
+        if (!scales_outputs) {
+            expect_same(out + i * outputs, &MAT_AT(a, i, 0), outputs, "nn_predict_few", p, nn_isa_name(isa), 1);
+        }
     }
     free(out);
     free(scaled_out);
 }
 
-/* Checks nn_predict, nn_evaluate with out and nn_layer_outputs, with strides larger than the row, and nn_predict_one. The x part of
- * the scaler applies to all of them, its y part to nn_predict_one alone, whose outputs then are doubles. */
+/* Checks nn_predict, nn_evaluate with out and nn_layer_outputs, with strides larger than the row, and nn_predict_few. The x part of
+ * the scaler applies to all of them, its y part to nn_predict_few alone, whose outputs then are doubles. */
 static void check_predict(const Problem *p, NeuralNetwork nn, const NNScaler *scaler, NNBackend backend, NNMonitor *monitor)
 {
     size_t outputs = p->archi[p->num_layers], stride = outputs + 3, size = p->num_samples * stride + 1;
     float *out = (float *)malloc(size * sizeof(float)), *evaluated = (float *)malloc(size * sizeof(float)), guard = GUARD;
-    float *x = (float *)malloc(p->archi[0] * sizeof(float));
+    float *x = (float *)malloc(p->archi[0] * sizeof(float)), *together = copy_together(p, nn_inputs, p->archi[0]);
     double loss;
     Matrix m = {p->num_samples, outputs, stride, out}, e = {p->num_samples, outputs, stride, evaluated}, layers[MAX_LAYERS];
     Scratch s = make_scratch(nn);
@@ -583,8 +595,9 @@ static void check_predict(const Problem *p, NeuralNetwork nn, const NNScaler *sc
         for (size_t j = outputs; j < stride; j++) {
             expect_same(&MAT_AT(m, i, j), &guard, 1, "guard", p, isa, threads);
         }
-        check_predict_one(p, nn, scaler, i, s.a[nn.num_layers], backend.isa);
+        check_predict_few(p, nn, scaler, together + i * p->archi[0], 1, mat_row(m, i), backend.isa);
     }
+    check_predict_few(p, nn, scaler, together, p->num_samples, m, backend.isa);
     expect_same(out + p->num_samples * stride, &guard, 1, "guard", p, isa, threads);
     for (size_t l = 0; l < p->num_layers; l++) {
         mat_free(layers[l]);
@@ -593,6 +606,7 @@ static void check_predict(const Problem *p, NeuralNetwork nn, const NNScaler *sc
     free(out);
     free(evaluated);
     free(x);
+    free(together);
 }
 
 /* Checks the outputs without a scaler, with one for the inputs, and with one for inputs and outputs, for every backend. */
@@ -670,23 +684,65 @@ static void check_finite_differences(void)
     free_problem(&p);
 }
 
-/* Checks that nn_predict_one refuses NaN and floats that are not aligned. */
-static void check_refusals(void)
+/* Checks that nn_predict_few refuses NaN, floats that are not aligned and too many samples. */
+static void check_refused_predictions(void)
 {
     Problem p = {.archi = {3, 2}, .num_layers = 1, .num_samples = 1};
     NeuralNetwork nn = make_network(&p);
     float x[4] = {1, 2, 3, 4}, out[2] = {GUARD, GUARD};
     NNPredictor predictor = {nn, NULL, 0};
-    int code_ok = nn_predict_one(&predictor, x, out), code_unaligned, code_nan;
+    int code_ok = nn_predict_few(&predictor, x, 1, out), code_unaligned, code_many, code_nan;
     out[0] = out[1] = GUARD;
-    code_unaligned = nn_predict_one(&predictor, (const char *)x + 1, out);
+    code_unaligned = nn_predict_few(&predictor, (const char *)x + 1, 1, out);
+    code_many = nn_predict_few(&predictor, x, 1000000, out);
     x[1] = NAN;
-    code_nan = nn_predict_one(&predictor, x, out);
-    if (code_ok != NN_OK || code_unaligned != NN_NOT_FINITE || code_nan != NN_NOT_FINITE || !(out[0] >= GUARD && out[1] >= GUARD)) {
-        printf("nn_predict_one: codes %d, %d, %d, or it wrote outputs\n", code_ok, code_unaligned, code_nan);
+    code_nan = nn_predict_few(&predictor, x, 1, out);
+    if (code_ok != NN_OK || code_unaligned != NN_REFUSED || code_many != NN_REFUSED || code_nan != NN_REFUSED ||
+        !(out[0] >= GUARD && out[1] >= GUARD)) {
+        printf("nn_predict_few: codes %d, %d, %d, %d, or it wrote outputs\n", code_ok, code_unaligned, code_many, code_nan);
         num_failed++;
     }
     nn_free(nn);
+}
+
+/* Checks that nn_train_few refuses what it cannot train with, and changes nothing then. */
+static void check_refused_trainings(void)
+{
+    enum { FINE, NO_SAMPLES, MANY_SAMPLES, MANY_EPOCHS, ALL_EPOCHS, NAN_IN_X, NAN_IN_Y, BELOW, ABOVE, NAN_IN_PARAMETERS, UNALIGNED_X,
+           UNALIGNED_Y, X_IN_PARAMETERS, Y_IN_PARAMETERS, NUM_CASES };
+    for (int i = 0; i < NUM_CASES; i++) {
+        Problem p = {.archi = {3, 2}, .num_layers = 1, .num_samples = 2};
+        NeuralNetwork nn = make_network(&p);
+        float x[7] = {1, 2, 3, 4, 5, 6, 7}, y[5] = {0, 1, 0.5f, 0.25f, 2}, *parameters = nn.weights[0].data, before[8];
+        NNOptimizer sgd = {.kind = NN_SGD, .learning_rate = 0.1};
+        NNTrainer trainer = {.nn = nn, .optimizer = &sgd, .options = {.batch_size = 1, .num_epochs = 2}, .low = 0, .high = 1};
+        const void *x_place = x, *y_place = y;
+        size_t num = 2;
+        int code;
+        switch (i) {
+        case NO_SAMPLES: num = 0; break;
+        case MANY_SAMPLES: num = 1000000; break;
+        case MANY_EPOCHS: trainer.options.num_epochs = 1000000; break;
+        case ALL_EPOCHS: trainer.options.num_epochs = SIZE_MAX; break;
+        case NAN_IN_X: x[5] = NAN; break;
+        case NAN_IN_Y: y[3] = NAN; break;
+        case BELOW: y[0] = -0.01f; break;
+        case ABOVE: y[3] = 1.01f; break;
+        case NAN_IN_PARAMETERS: parameters[7] = NAN; break;
+        case UNALIGNED_X: x_place = (const char *)x + 1; break;
+        case UNALIGNED_Y: y_place = (const char *)y + 1; break;
+        case X_IN_PARAMETERS: x_place = parameters + 2; break;
+        case Y_IN_PARAMETERS: y_place = parameters + 7; break;
+        default: break;
+        }
+        memcpy(before, parameters, sizeof before);
+        code = nn_train_few(&trainer, x_place, y_place, num);
+        if ((code != NN_REFUSED || memcmp(before, parameters, sizeof before) != 0) != (i == FINE)) {
+            printf("nn_train_few, case %d: code %d, or another network\n", i, code);
+            num_failed++;
+        }
+        nn_free(nn);
+    }
 }
 
 /* Compares nn_first_outside with its definition, for numbers on and beside the limits. */
@@ -757,6 +813,36 @@ static void check_divergence(const Problem *p, NNOptimizer o, const NNTrainOptio
     nn_free(nn);
 }
 
+/* Trains with nn_train_few, with copies of the inputs and the targets; the network must have the expected parameters after the same
+ * steps. */
+static void check_train_few(const Problem *p, NNOptimizer o, NNTrainOptions options, NeuralNetwork expected, size_t num_steps, int code,
+                            int isa)
+{
+    NeuralNetwork nn = make_network(p);
+    size_t num = nn_num_parameters(nn);
+    NNOptimizer optimizer = initial(o, num);
+    NNTrainer trainer = {nn, p->samples.scaler, &optimizer, options, isa, -FLT_MAX, FLT_MAX, 0};
+    float *x = copy_together(p, nn_inputs, p->archi[0]), *y = copy_together(p, nn_targets, p->archi[p->num_layers]);
+    num_failed += nn_train_few(&trainer, x, y, p->num_samples) != code || trainer.num_steps != num_steps;
+    expect_same(nn.weights[0].data, expected.weights[0].data, num, "nn_train_few", p, nn_isa_name(isa), 1);
+    num_few++;
+    free(x);
+    free(y);
+    nn_free(nn);
+}
+
+/* Whether nn_train_few takes such samples: no labels, no weights, and no target is missing. */
+static int suits_train_few(const NNSamples *samples)
+{
+    int is_complete = 1;
+    for (size_t i = 0; samples->y.data != NULL && i < nn_num_samples(samples); i++) {
+        for (size_t j = 0; j < samples->y.cols; j++) {
+            is_complete = is_complete && isfinite(nn_targets(samples, i)[j]);
+        }
+    }
+    return samples->y.data != NULL && samples->sample_weights == NULL && is_complete;
+}
+
 /* Trains with every backend; all must have the oracle's parameters after the same number of steps. */
 static void check_training(const Problem *p, NNOptimizer o, NNTrainOptions options)
 {
@@ -782,6 +868,9 @@ static void check_training(const Problem *p, NNOptimizer o, NNTrainOptions optio
             expect_same(nn.weights[0].data, expected.weights[0].data, num, "train", p, nn_isa_name(isa), threads);
             expect_same(p->table, p->table_before, p->table_size, "input", p, nn_isa_name(isa), threads);
             nn_free(nn);
+            if (threads == 1 && suits_train_few(&p->samples)) {
+                check_train_few(p, o, options, expected, num_steps, code, isa);
+            }
         }
     }
     nn_free(expected);
@@ -1162,8 +1251,8 @@ void *__wrap_calloc(size_t count, size_t size)
 }
 
 enum {
-    TRAIN_SGD, TRAIN_ADAM, TRAIN_SHUFFLED, TRAIN_SCALED, TRAIN_CLIPPED_WITH_DROPOUT, GRADIENT, PREDICT, PREDICT_SCALED, PREDICT_ONE,
-    LAYER_OUTPUTS, LAYER_OUTPUTS_SCALED, EVALUATE, FINITE_DIFF, LBFGS_STEP, LEVENBERG_STEP, NUM_CALLS
+    TRAIN_SGD, TRAIN_ADAM, TRAIN_SHUFFLED, TRAIN_SCALED, TRAIN_CLIPPED_WITH_DROPOUT, TRAIN_FEW, GRADIENT, PREDICT, PREDICT_SCALED,
+    PREDICT_FEW, LAYER_OUTPUTS, LAYER_OUTPUTS_SCALED, EVALUATE, FINITE_DIFF, LBFGS_STEP, LEVENBERG_STEP, NUM_CALLS
 };
 
 /* A network with 3 inputs, 2 outputs and a hidden layer of `width` neurons. Other widths allocate memory in other places. */
@@ -1196,6 +1285,12 @@ static int train_once(const MemoryTest *t, int call, NNBackend backend, NNMonito
     return nn_train(t->nn, samples, &optimizer, options, backend, monitor);
 }
 
+/* The functions for few samples refuse them if memory runs out. */
+static int memory_code(int code)
+{
+    return code == NN_REFUSED ? NN_NO_MEMORY : code;
+}
+
 static int call_engine(const MemoryTest *t, int call)
 {
     NNBackend backend = {0, -2};
@@ -1203,13 +1298,16 @@ static int call_engine(const MemoryTest *t, int call)
     NNLbfgs lbfgs = {.history_size = 3, .memory = t->lbfgs_memory};
     NNLevenbergMarquardt levenberg = {.damping = 1e-3};
     NNPredictor predictor = {t->nn, &t->scaler, backend.isa};
+    NNOptimizer sgd = {.kind = NN_SGD, .learning_rate = 0.1};
+    NNTrainer trainer = {.nn = t->nn, .optimizer = &sgd, .options = {.batch_size = 64, .num_epochs = 2}, .low = -10, .high = 10};
     Matrix x = t->samples.x, y = t->samples.y;
     double loss;
     switch (call) {
     case GRADIENT: return nn_gradient(t->nn, t->grad, no_matrix, t->samples, &loss, backend, &monitor);
     case PREDICT: return nn_predict(t->nn, NULL, x, t->out, backend, &monitor);
     case PREDICT_SCALED: return nn_predict(t->nn, &t->scaler, x, t->out, backend, &monitor);
-    case PREDICT_ONE: return nn_predict_one(&predictor, x.data, t->out.data);
+    case PREDICT_FEW: return memory_code(nn_predict_few(&predictor, x.data, 1, t->out.data));
+    case TRAIN_FEW: return memory_code(nn_train_few(&trainer, x.data, x.data, t->num_samples));
     case LAYER_OUTPUTS: return nn_layer_outputs(t->nn, NULL, x, t->layers, backend, &monitor);
     case LAYER_OUTPUTS_SCALED: return nn_layer_outputs(t->nn, &t->scaler, x, t->layers, backend, &monitor);
     case EVALUATE: return nn_evaluate(t->nn, t->samples, no_matrix, &loss, backend, &monitor);
@@ -1224,7 +1322,7 @@ static int call_engine(const MemoryTest *t, int call)
 static int needs_memory(const MemoryTest *t, int call)
 {
     int is_narrow = t->width < 400;
-    int is_few_samples = call == PREDICT_ONE || ((call == PREDICT || call == PREDICT_SCALED) && t->num_samples <= 8);
+    int is_few_samples = call == PREDICT_FEW || ((call == PREDICT || call == PREDICT_SCALED) && t->num_samples <= 8);
     return !(is_few_samples && is_narrow);
 }
 
@@ -1422,10 +1520,12 @@ int main(int argc, char **argv)
         check_finite_differences();
         free_problem(&p);
     }
-    check_refusals();
+    check_refused_predictions();
+    check_refused_trainings();
     check_first_outside();
-    if (num_failed == 0 && (num_with_gradient < number * 3 / 4 || (number >= 60 && num_diverged == 0))) {
-        printf("of %ld problems only %ld have a gradient, %ld diverge\n", number, num_with_gradient, num_diverged);
+    if (num_failed == 0 && (num_with_gradient < number * 3 / 4 || (number >= 60 && (num_diverged == 0 || num_few == 0)))) {
+        printf("of %ld problems only %ld have a gradient, %ld diverge, %ld suit nn_train_few\n", number, num_with_gradient, num_diverged,
+               num_few);
         return 1;
     }
     return num_failed > 0;

@@ -5,6 +5,7 @@
  *     test_ieee754 [NUMBER]   compares NUMBER random multiply-adds with those of the C library (default 1000000); returns 1 if a
  *                             check fails */
 #include <fenv.h>
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -104,8 +105,8 @@ static void check_random_multiply_adds(long number)
 /* ---- The calls of the engine ---- */
 
 enum {
-    PREDICT_FEW, PREDICT_MANY, PREDICT_ONE, LAYER_OUTPUTS, EVALUATE, GRADIENT, TRAIN_SGD, TRAIN_ADAM, TRAIN_TINY, LBFGS, LEVENBERG,
-    FINITE_DIFF, FINITE_DIFF_DESCENT, MOMENTS, NUM_CALLS
+    PREDICT_FEW, PREDICT_MANY, PREDICT_SCALED, LAYER_OUTPUTS, EVALUATE, GRADIENT, TRAIN_SGD, TRAIN_ADAM, TRAIN_TINY, TRAIN_FEW, LBFGS,
+    LEVENBERG, FINITE_DIFF, FINITE_DIFF_DESCENT, MOMENTS, NUM_CALLS
 };
 
 #define NUM_SAMPLES 200
@@ -114,7 +115,7 @@ enum {
 /* What a call has written. */
 typedef struct {
     int code;
-    double loss, scaled[2], moments[3][3];
+    double loss, scaled[NUM_SAMPLES * 2], moments[3][3];
     float losses[3], outputs[NUM_SAMPLES * 2], hidden[NUM_SAMPLES * WIDTH], input_gradient[NUM_SAMPLES * 3];
     float parameters[3 * WIDTH + WIDTH + WIDTH * 2 + 2], gradient[3 * WIDTH + WIDTH + WIDTH * 2 + 2];
 } Results;
@@ -168,12 +169,14 @@ static Results call_engine(int call, NeuralNetwork original, NNSamples all, NNBa
     {
         NNTrainOptions options = {.batch_size = call == TRAIN_TINY ? 4 : 32, .num_epochs = 3,
                                   .losses = call == TRAIN_TINY ? NULL : r.losses};
+        NNTrainer trainer = {nn, scaler, &adam, options, backend.isa, -FLT_MAX, FLT_MAX, 0};
         Matrix out = {samples.x.rows, 2, 2, r.outputs}, input_grad = {NUM_SAMPLES, 3, 3, r.input_gradient};
         Matrix layers[] = {{NUM_SAMPLES, WIDTH, WIDTH, r.hidden}, {NUM_SAMPLES, 2, 2, r.outputs}};
         switch (call) {
         case PREDICT_FEW:
         case PREDICT_MANY: r.code = nn_predict(nn, NULL, samples.x, out, backend, &monitor); break;
-        case PREDICT_ONE: r.code = nn_predict_one(&predictor, samples.x.data, r.scaled); break;
+        case PREDICT_SCALED: r.code = nn_predict_few(&predictor, samples.x.data, samples.x.rows, r.scaled); break;
+        case TRAIN_FEW: r.code = nn_train_few(&trainer, samples.x.data, samples.y.data, samples.x.rows); break;
         case LAYER_OUTPUTS: r.code = nn_layer_outputs(nn, NULL, samples.x, layers, backend, &monitor); break;
         case EVALUATE: r.code = nn_evaluate(nn, samples, out, &r.loss, backend, &monitor); break;
         case GRADIENT: r.code = nn_gradient(nn, grad, input_grad, samples, &r.loss, backend, &monitor); break;
@@ -235,7 +238,7 @@ static int count_nans(const float *x, size_t n, int call, int isa)
 static void check_nans(void)
 {
     static const int hidden[] = {NN_LINEAR, NN_TANH, NN_GELU, NN_RELU};
-    static const int calls[] = {PREDICT_FEW, PREDICT_MANY, PREDICT_ONE, LAYER_OUTPUTS, EVALUATE, GRADIENT};
+    static const int calls[] = {PREDICT_FEW, PREDICT_MANY, PREDICT_SCALED, LAYER_OUTPUTS, EVALUATE, GRADIENT};
     NNSamples samples = make_samples(3e38f);
     for (size_t c = 0; c < sizeof calls / sizeof *calls; c++) {
         int count = 0;
