@@ -199,16 +199,17 @@ typedef struct {
     NNTrainOptions options;  /* there is no shuffle if batch_size is not less than the number of samples */
     int isa;                 /* as in NNBackend */
     float low, high;         /* the range of the targets */
+    size_t label_size;       /* 0 if y are targets. 1, 4, 8: y are labels, uint8_t, int32_t or int64_t, for NN_CROSS_ENTROPY */
     size_t num_steps;        /* written: the optimiser steps of the call */
 } NNTrainer;
 
 /* Does what nn_train does for a few samples, with as little overhead as possible.
  *
  * x   (num_samples, inputs) floats
- * y   (num_samples, outputs) floats
+ * y   (num_samples, outputs) floats, or (num_samples,) labels
  *
  * Returns NN_OK or NN_DIVERGED as nn_train does; or NN_REFUSED if the samples or the epochs are too many, if an input, a target or a
- * parameter is not finite, if a target is out of its range, if x or y is not aligned to floats or lies among the parameters, or if
+ * parameter is not finite, if a target or label is out of its range, if x or y is not aligned or lies among the parameters, or if
  * memory ran out. nn_train then trains with checked copies of x and y, or tells what is wrong. */
 int nn_train_few(NNTrainer *trainer, const void *x, const void *y, size_t num_samples);
 

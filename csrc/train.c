@@ -281,11 +281,6 @@ static NN_NOINLINE int train(NeuralNetwork nn, NNSamples samples, NNOptimizer *o
     return whole.is_finite ? code : return_to_last_finite_step(&call, monitor->num_steps, monitor);
 }
 
-static int are_floats(const void *p)
-{
-    return (uintptr_t)p % sizeof(float) == 0;
-}
-
 /* Whether a table of num floats shares memory with the parameters. */
 static int is_among_parameters(NeuralNetwork nn, const void *table, size_t num)
 {
@@ -293,40 +288,77 @@ static int is_among_parameters(NeuralNetwork nn, const void *table, size_t num)
     return first < parameters + nn_num_parameters(nn) * sizeof(float) && parameters < first + num * sizeof(float);
 }
 
-/* Does what nn_train_few does, for samples that are known to be few and not among the parameters. */
-static NN_NOINLINE int train_few(NNTrainer *trainer, NNSamples samples)
+/* Returns a copy of num labels of that size, which the caller frees; NULL if one is not below num_classes, or if memory ran out. */
+static int32_t *copy_labels(const void *labels, size_t label_size, size_t num, size_t num_classes)
 {
-    NeuralNetwork nn = trainer->nn;
+    int32_t *copy = (int32_t *)malloc(num * sizeof(int32_t));
+    int all_inside = 1;
+    for (size_t i = 0; copy != NULL && i < num; i++) {
+        int64_t label = label_size == 1   ? ((const uint8_t *)labels)[i]
+                        : label_size == 4 ? ((const int32_t *)labels)[i]
+                                          : ((const int64_t *)labels)[i];
+        all_inside = all_inside && 0 <= label && (uint64_t)label < num_classes;
+        copy[i] = (int32_t)label;
+    }
+    if (!all_inside) {
+        free(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+/* Does what nn_train_few does, for samples that are known to be few and checked. */
+static int train_checked(NNTrainer *trainer, NNSamples samples)
+{
     NNBackend backend = {trainer->isa, 1};
     NNTrainOptions options = trainer->options;
     NNMonitor monitor = nn_silent_monitor();
     int code;
-    if (!nn_kernels_available(backend.isa)->all_finite(nn.weights[0].data, nn_num_parameters(nn)) ||
-        nn_first_outside(samples.y, trainer->low, trainer->high, 0) < samples.y.rows * samples.y.cols) {
-        return NN_REFUSED;
-    }
     options.shuffle = options.shuffle && options.batch_size < samples.x.rows;
-    code = train(nn, samples, trainer->optimizer, options, backend, &monitor);
+    code = train(trainer->nn, samples, trainer->optimizer, options, backend, &monitor);
     trainer->num_steps = monitor.num_steps;
     return code == NN_OK || code == NN_DIVERGED ? code : NN_REFUSED;
+}
+
+static NN_NOINLINE int train_few(NNTrainer *trainer, NNSamples samples, const void *y)
+{
+    NeuralNetwork nn = trainer->nn;
+    size_t num_outputs = nn.archi[nn.num_layers];
+    int32_t *labels = NULL;
+    int code = NN_REFUSED;
+    if (!nn_kernels_available(trainer->isa)->all_finite(nn.weights[0].data, nn_num_parameters(nn))) {
+        return NN_REFUSED;
+    }
+    if (trainer->label_size > 0) {
+        samples.labels = labels = copy_labels(y, trainer->label_size, samples.x.rows, num_outputs);
+        samples.y.data = NULL;
+    }
+    if (labels != NULL || (trainer->label_size == 0 && nn_first_outside(samples.y, trainer->low, trainer->high, 0) ==
+                                                           samples.y.rows * samples.y.cols)) {
+        code = train_checked(trainer, samples);
+    }
+    free(labels);
+    return code;
 }
 
 int nn_train_few(NNTrainer *trainer, const void *x, const void *y, size_t num_samples)
 {
     NeuralNetwork nn = trainer->nn;
     size_t num_inputs = nn.archi[0], num_outputs = nn.archi[nn.num_layers];
+    size_t y_size = trainer->label_size > 0 ? trainer->label_size : sizeof(float);
     Matrix inputs = {num_samples, num_inputs, num_inputs, (float *)(uintptr_t)x}; /* the casts remove const; both are only read */
     Matrix targets = {num_samples, num_outputs, num_outputs, (float *)(uintptr_t)y};
     NNSamples samples = {.x = inputs, .y = targets, .scaler = trainer->scaler};
     NNFloatEnvironment caller;
     int code;
     if (num_samples == 0 || trainer->options.num_epochs > SIZE_MAX / num_samples ||
-        !nn_are_few(nn, trainer->options.num_epochs * num_samples) || !are_floats(x) || !are_floats(y) ||
-        is_among_parameters(nn, x, num_samples * num_inputs) || is_among_parameters(nn, y, num_samples * num_outputs)) {
+        !nn_are_few(nn, trainer->options.num_epochs * num_samples) || (uintptr_t)x % sizeof(float) != 0 ||
+        (uintptr_t)y % y_size != 0 || is_among_parameters(nn, x, num_samples * num_inputs) ||
+        (trainer->label_size == 0 && is_among_parameters(nn, y, num_samples * num_outputs))) {
         return NN_REFUSED;
     }
     caller = nn_enter_float_environment();
-    code = train_few(trainer, samples);
+    code = train_few(trainer, samples, y);
     nn_leave_float_environment(caller);
     return code;
 }

@@ -469,7 +469,7 @@ class NeuralNetwork(Model):
                 self.parameters = before
                 raise divergence(0)
             if eps is None and iterations > 0:
-                self._prepared_descent = PreparedDescent(self, kind, rate, iterations, loss)
+                self._prepared_descent = PreparedDescent(self, kind, y, rate=rate, iterations=iterations, loss=loss)
 
     def fit(
         self,

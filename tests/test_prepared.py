@@ -119,6 +119,28 @@ def test_targets_of_one_output_may_have_one_dimension(whole_way):
     assert len(whole_way) == 1 + 3
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
+def test_labels_have_the_same_bits(dtype, whole_way):
+    one, other = make(("relu", "softmax"), (4, 6, 3)), make(("relu", "softmax"), (4, 6, 3))
+    labels = RNG.integers(0, 3, 40).astype(dtype)
+    one.gradient_descent(X, labels, rate=0.1)
+    other.gradient_descent(X, labels, rate=0.1)
+    for y in (labels, labels[::-1].copy(), np.eye(3, dtype=np.float32)[labels], labels, labels.reshape(40, 1), labels):
+        assert one.partial_fit(X, y, seed=0) == other.partial_fit(X, y.tolist(), seed=0)
+        one.gradient_descent(X, y, rate=0.1)
+        other.gradient_descent(X, y.tolist(), rate=0.1)
+        same(one, other)
+    assert len(whole_way) == 6 + 5  # the probabilities and the column are no labels, nor do they prepare for them
+    for label, message in ((3, "got 0 to 3"), (-1, "got -1 to 2")):
+        wrong = labels.copy()
+        if dtype != np.uint8 or label > 0:
+            wrong[5] = label
+            for call in (lambda y: one.partial_fit(X, y, seed=0), lambda y: one.gradient_descent(X, y, rate=0.1)):
+                with pytest.raises(ValueError, match=f"^y must be labels from 0 to 2, {message}"):
+                    call(wrong)
+    same(one, other)
+
+
 def test_labels_of_a_single_class_are_no_column_of_probabilities():
     net = make(("tanh", "softmax"), (4, 3, 1))
     net.partial_fit(X, np.ones((40, 1), np.float32), seed=0)

@@ -231,5 +231,5 @@ def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -
         if trainer.has_trained:
             model._state = state
             model._feature_names = feature_names(x) or model._feature_names
-    model._prepared_step = PreparedStep(model, settings, state, options)
+    model._prepared_step = PreparedStep(model, settings, y, state, options)
     return trainer.epochs.losses[0]

@@ -28,20 +28,27 @@ __all__ = ["PreparedDescent", "PreparedStep"]
 _ndarray, _FLOAT32, _from_buffer, _train_few = np.ndarray, np.dtype(np.float32), ffi.from_buffer, lib.nn_train_few
 _OK, _REFUSED, _DIVERGED = lib.NN_OK, lib.NN_REFUSED, lib.NN_DIVERGED
 _MIN_RATE, _MAX_RATE = 1e-37, 1e37  # learning rates that need no other check
+_LABEL_TYPES = tuple(map(np.dtype, (np.uint8, np.int32, np.int64)))
 _CONSTANTS = (type(None), bool, int, float, str, tuple, Loss)  # types of options that stay what they are
 
 
 class _Prepared:
     """A struct NNTrainer for a model. It holds no reference to the model, which holds it."""
 
-    __slots__ = ("_keep_alive", "_num_inputs", "_num_outputs", "_scaling", "_takes_column", "_trainer")
+    __slots__ = ("_keep_alive", "_num_inputs", "_scaling", "_takes_column", "_trainer", "_y_columns", "_y_dtype")
 
-    def __init__(self, model: Model, loss: Loss, optimizer: Any, options: dict[str, Any]) -> None:
-        """Describe a training with that loss to C; optimizer: NNOptimizer *, options: the fields of NNTrainOptions."""
+    def __init__(self, model: Model, loss: Loss, y: Any, optimizer: Any, options: dict[str, Any]) -> None:
+        """Describe a training to C.
+
+        y: the targets or labels of the last call. optimizer: NNOptimizer *, options: the fields of NNTrainOptions.
+        """
+        # Labels have a dimension less than targets. Labels of another type would be floats for C, and out of range.
+        has_labels = isinstance(loss, CrossEntropy) and type(y) is _ndarray and y.ndim == 1 and y.dtype in _LABEL_TYPES
+        self._y_dtype: np.dtype[Any] = y.dtype if has_labels else _FLOAT32
         self._scaling = model._scaling
         scaler = model.scaler
         x_scaler = scaler if scaler is not None and scaler.changes_x else None
-        y_scaler = scaler if scaler is not None and scaler.y_mean is not None else None
+        y_scaler = scaler if scaler is not None and scaler.y_mean is not None and not has_labels else None
         fields = scaler_fields(x_scaler, y_scaler)
         low, high = target_range(loss, model.activations[-1], check_range=y_scaler is None)
         self._keep_alive = (fields, optimizer, options)
@@ -55,21 +62,28 @@ class _Prepared:
                 "isa": model._scaling.predictor.isa,
                 "low": low,
                 "high": high,
+                "label_size": y.dtype.itemsize if has_labels else 0,
             },
         )
-        self._num_inputs, self._num_outputs = model.layer_sizes[0], model.layer_sizes[-1]
+        self._num_inputs = model.layer_sizes[0]
+        self._y_columns = () if has_labels else model.layer_sizes[-1:]
         # A column of targets may be given as (n,), but with the cross-entropy these are labels.
-        self._takes_column = self._num_outputs == 1 and not isinstance(loss, CrossEntropy)
+        self._takes_column = self._y_columns == (1,) and not isinstance(loss, CrossEntropy)
 
     def _run(self, x: Any, y: Any) -> Any:
         """Train; return the code of C. NN_REFUSED: nothing is changed, and another function has to check x and y."""
-        if type(x) is not _ndarray or type(y) is not _ndarray or x.dtype is not _FLOAT32 or y.dtype is not _FLOAT32:
+        if (
+            type(x) is not _ndarray
+            or type(y) is not _ndarray
+            or x.dtype is not _FLOAT32
+            or y.dtype is not self._y_dtype
+        ):
             return _REFUSED
         shape = x.shape
         if len(shape) != 2 or shape[1] != self._num_inputs:
             return _REFUSED
         num = shape[0]
-        if y.shape != (num, self._num_outputs) and not (self._takes_column and y.shape == (num,)):
+        if y.shape != (num, *self._y_columns) and not (self._takes_column and y.shape == (num,)):
             return _REFUSED
         try:
             return _train_few(self._trainer, _from_buffer(x), _from_buffer(y), num)
@@ -82,11 +96,11 @@ class PreparedDescent(_Prepared):
 
     __slots__ = ("_iterations", "_loss", "_optimizer", "_rate")
 
-    def __init__(self, model: Model, kind: Loss, rate: float, iterations: int, loss: Any) -> None:
+    def __init__(self, model: Model, kind: Loss, y: Any, *, rate: float, iterations: int, loss: Any) -> None:
         """Prepare a call with these arguments; kind is the loss that `loss` stands for."""
         self._rate, self._iterations, self._loss = rate, iterations, loss
         self._optimizer = ffi.new("NNOptimizer *", {"kind": lib.NN_SGD, "learning_rate": rate})
-        super().__init__(model, kind, self._optimizer, {"batch_size": COUNT_MAX, "num_epochs": iterations})
+        super().__init__(model, kind, y, self._optimizer, {"batch_size": COUNT_MAX, "num_epochs": iterations})
 
     def train(self, model: Model, x: Any, y: Any, *, rate: Any, iterations: Any, loss: Any) -> bool:
         """Do what `gradient_descent` does; return False, with nothing changed, if it has to do that itself."""
@@ -119,8 +133,8 @@ class PreparedStep(_Prepared):
         "_train_options",
     )
 
-    def __init__(self, model: Model, settings: Settings, state: OptimizerState, options: FitOptions) -> None:
-        """Prepare a call with these options, of which `settings` are the checked ones."""
+    def __init__(self, model: Model, settings: Settings, y: Any, state: OptimizerState, options: FitOptions) -> None:
+        """Prepare a call with such targets or labels and these options, of which `settings` are the checked ones."""
         self._state, self._optimizer = state, options.optimizer
         self._options: tuple[Any, ...] | None = (
             options.loss,
@@ -143,7 +157,7 @@ class PreparedStep(_Prepared):
             "losses": self._losses,
             "dropout": ffi.NULL if settings.dropout is None else ffi.new("double[]", settings.dropout),
         }
-        super().__init__(model, settings.loss, state.c, fields)
+        super().__init__(model, settings.loss, y, state.c, fields)
         self._train_options = self._trainer.options
 
     def train(

@@ -487,8 +487,8 @@ static void oracle_train(const Problem *p, NeuralNetwork nn, NNOptimizer *o, con
 }
 
 static int num_failed = 0;
-/* Problems whose gradient is not tiny; calls of nn_train that diverge; calls of nn_train_few. */
-static long num_with_gradient = 0, num_diverged = 0, num_few = 0;
+/* Problems whose gradient is not tiny; calls of nn_train that diverge; calls of nn_train_few, and those with labels. */
+static long num_with_gradient = 0, num_diverged = 0, num_few = 0, num_labelled = 0;
 
 /* Compares num floats bit for bit; zeros of either sign are equal, and so are NaNs. Reports the first difference. */
 static int expect_same(const float *a, const float *b, size_t num, const char *what, const Problem *p, const char *isa, int threads)
@@ -709,14 +709,15 @@ static void check_refused_predictions(void)
 static void check_refused_trainings(void)
 {
     enum { FINE, NO_SAMPLES, MANY_SAMPLES, MANY_EPOCHS, ALL_EPOCHS, NAN_IN_X, NAN_IN_Y, BELOW, ABOVE, NAN_IN_PARAMETERS, UNALIGNED_X,
-           UNALIGNED_Y, X_IN_PARAMETERS, Y_IN_PARAMETERS, NUM_CASES };
+           UNALIGNED_Y, X_IN_PARAMETERS, Y_IN_PARAMETERS, LABELS, NEGATIVE_LABEL, LARGE_LABEL, NUM_CASES };
     for (int i = 0; i < NUM_CASES; i++) {
         Problem p = {.archi = {3, 2}, .num_layers = 1, .num_samples = 2};
         NeuralNetwork nn = make_network(&p);
         float x[7] = {1, 2, 3, 4, 5, 6, 7}, y[5] = {0, 1, 0.5f, 0.25f, 2}, *parameters = nn.weights[0].data, before[8];
         NNOptimizer sgd = {.kind = NN_SGD, .learning_rate = 0.1};
         NNTrainer trainer = {.nn = nn, .optimizer = &sgd, .options = {.batch_size = 1, .num_epochs = 2}, .low = 0, .high = 1};
-        const void *x_place = x, *y_place = y;
+        int32_t labels[2] = {1, 0};
+        const void *x_place = x, *y_place = i >= LABELS ? (const void *)labels : (const void *)y;
         size_t num = 2;
         int code;
         switch (i) {
@@ -733,11 +734,18 @@ static void check_refused_trainings(void)
         case UNALIGNED_Y: y_place = (const char *)y + 1; break;
         case X_IN_PARAMETERS: x_place = parameters + 2; break;
         case Y_IN_PARAMETERS: y_place = parameters + 7; break;
+        case NEGATIVE_LABEL: labels[1] = -1; break;
+        case LARGE_LABEL: labels[0] = 2; break;
         default: break;
+        }
+        if (i >= LABELS) {
+            nn.activation_functions[0] = NN_SOFTMAX;
+            trainer.nn.loss.kind = NN_CROSS_ENTROPY;
+            trainer.label_size = sizeof labels[0];
         }
         memcpy(before, parameters, sizeof before);
         code = nn_train_few(&trainer, x_place, y_place, num);
-        if ((code != NN_REFUSED || memcmp(before, parameters, sizeof before) != 0) != (i == FINE)) {
+        if ((code != NN_REFUSED || memcmp(before, parameters, sizeof before) != 0) != (i == FINE || i == LABELS)) {
             printf("nn_train_few, case %d: code %d, or another network\n", i, code);
             num_failed++;
         }
@@ -813,6 +821,21 @@ static void check_divergence(const Problem *p, NNOptimizer o, const NNTrainOptio
     nn_free(nn);
 }
 
+/* Copies the labels of all samples to an array of integers of that size. */
+static void *copy_labels(const Problem *p, size_t size)
+{
+    void *copy = malloc(p->num_samples * size);
+    for (size_t i = 0; i < p->num_samples; i++) {
+        size_t label = nn_label(&p->samples, i);
+        switch (size) {
+        case 1: ((uint8_t *)copy)[i] = (uint8_t)label; break;
+        case 4: ((int32_t *)copy)[i] = (int32_t)label; break;
+        default: ((int64_t *)copy)[i] = (int64_t)label; break;
+        }
+    }
+    return copy;
+}
+
 /* Trains with nn_train_few, with copies of the inputs and the targets; the network must have the expected parameters after the same
  * steps. */
 static void check_train_few(const Problem *p, NNOptimizer o, NNTrainOptions options, NeuralNetwork expected, size_t num_steps, int code,
@@ -821,8 +844,15 @@ static void check_train_few(const Problem *p, NNOptimizer o, NNTrainOptions opti
     NeuralNetwork nn = make_network(p);
     size_t num = nn_num_parameters(nn);
     NNOptimizer optimizer = initial(o, num);
-    NNTrainer trainer = {nn, p->samples.scaler, &optimizer, options, isa, -FLT_MAX, FLT_MAX, 0};
-    float *x = copy_together(p, nn_inputs, p->archi[0]), *y = copy_together(p, nn_targets, p->archi[p->num_layers]);
+    NNTrainer trainer = {nn, p->samples.scaler, &optimizer, options, isa, -FLT_MAX, FLT_MAX, 0, 0};
+    float *x = copy_together(p, nn_inputs, p->archi[0]);
+    void *y;
+    if (p->samples.labels != NULL) {
+        y = copy_labels(p, trainer.label_size = (size_t[]){1, 4, 8}[isa % 3]);
+        num_labelled++;
+    } else {
+        y = copy_together(p, nn_targets, p->archi[p->num_layers]);
+    }
     num_failed += nn_train_few(&trainer, x, y, p->num_samples) != code || trainer.num_steps != num_steps;
     expect_same(nn.weights[0].data, expected.weights[0].data, num, "nn_train_few", p, nn_isa_name(isa), 1);
     num_few++;
@@ -831,7 +861,7 @@ static void check_train_few(const Problem *p, NNOptimizer o, NNTrainOptions opti
     nn_free(nn);
 }
 
-/* Whether nn_train_few takes such samples: no labels, no weights, and no target is missing. */
+/* Whether nn_train_few takes such samples: no weights, and no target is missing. */
 static int suits_train_few(const NNSamples *samples)
 {
     int is_complete = 1;
@@ -840,7 +870,7 @@ static int suits_train_few(const NNSamples *samples)
             is_complete = is_complete && isfinite(nn_targets(samples, i)[j]);
         }
     }
-    return samples->y.data != NULL && samples->sample_weights == NULL && is_complete;
+    return samples->sample_weights == NULL && is_complete;
 }
 
 /* Trains with every backend; all must have the oracle's parameters after the same number of steps. */
@@ -1523,9 +1553,9 @@ int main(int argc, char **argv)
     check_refused_predictions();
     check_refused_trainings();
     check_first_outside();
-    if (num_failed == 0 && (num_with_gradient < number * 3 / 4 || (number >= 60 && (num_diverged == 0 || num_few == 0)))) {
-        printf("of %ld problems only %ld have a gradient, %ld diverge, %ld suit nn_train_few\n", number, num_with_gradient, num_diverged,
-               num_few);
+    if (num_failed == 0 && (num_with_gradient < number * 3 / 4 || (number >= 60 && (num_diverged == 0 || num_few == 0 || num_labelled == 0)))) {
+        printf("of %ld problems only %ld have a gradient, %ld diverge, %ld suit nn_train_few, %ld with labels\n", number,
+               num_with_gradient, num_diverged, num_few, num_labelled);
         return 1;
     }
     return num_failed > 0;

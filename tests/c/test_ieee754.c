@@ -169,7 +169,7 @@ static Results call_engine(int call, NeuralNetwork original, NNSamples all, NNBa
     {
         NNTrainOptions options = {.batch_size = call == TRAIN_TINY ? 4 : 32, .num_epochs = 3,
                                   .losses = call == TRAIN_TINY ? NULL : r.losses};
-        NNTrainer trainer = {nn, scaler, &adam, options, backend.isa, -FLT_MAX, FLT_MAX, 0};
+        NNTrainer trainer = {nn, scaler, &adam, options, backend.isa, -FLT_MAX, FLT_MAX, 0, 0};
         Matrix out = {samples.x.rows, 2, 2, r.outputs}, input_grad = {NUM_SAMPLES, 3, 3, r.input_gradient};
         Matrix layers[] = {{NUM_SAMPLES, WIDTH, WIDTH, r.hidden}, {NUM_SAMPLES, 2, 2, r.outputs}};
         switch (call) {
