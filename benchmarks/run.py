@@ -65,7 +65,17 @@ ROWS = {
     "regression-adam": Row("5-10-1, Adam, to a loss of 0.002", ("nnpy", "torch")),
     "many-at-once": Row("64 networks 8-16-1, Adam, 500 rows, 20 epochs, all in one call", ("nnpy",)),
     "many-one-by-one": Row("64 networks 8-16-1, Adam, 500 rows, 20 epochs, one after another", ("nnpy", "torch")),
+    "adam-full": Row("4-32-16-4, tanh, Adam, full batch of 10,000 rows, one epoch", ADAM, 500e-6),
+    "adam-deep": Row(
+        "28-300-300-300-300-300-1, tanh, Adam, 10,000 rows, batches of 100", ADAM, 10_000 / 65_000, samples=10_000
+    ),
+    "step-adam": Row("one step of Adam on 32 rows, 4-16-2, tanh, in a call of its own", ADAM),
+    "step-sgd": Row(
+        "one step of gradient descent on 32 rows with labels, 4-16-2, tanh, in a call of its own",
+        ("nnpy", "jax", "torch"),
+    ),
     "predict-one": Row("predict 1 row, 4-16-2", PREDICTION, 1.0e-6),
+    "predict-64": Row("predict 64 rows, 4-16-2", PREDICTION),
     "predict-many": Row("predict 10,000 rows, 784-128-10", PREDICTION, 0.010, samples=10_000),
     "predict-int8": Row(
         "predict 10,000 rows, 784-128-10, 8-bit integers",

@@ -22,6 +22,7 @@ from workloads import (
     Prediction,
     QuantizedPrediction,
     Regression,
+    Step,
     Training,
     VerificationError,
     Xor,
@@ -51,10 +52,23 @@ def time_runs(
     return seconds
 
 
+def time_calls(call: Callable[[], object], number: int, repetitions: int) -> list[float]:
+    """Return the seconds of a call, of which `number` are timed together."""
+    calls = range(number)
+
+    def call_all() -> None:
+        for _ in calls:
+            call()
+
+    return [seconds / number for seconds in time_runs(call_all, repetitions)]
+
+
 def measure_training(library: Any, workload: Training) -> list[float]:
-    """Return the seconds of an epoch."""
-    train_in_order, train = library.training(workload)
+    """Return the seconds of an epoch, or of a step."""
+    train_in_order, train = (library.step if isinstance(workload, Step) else library.training)(workload)
     workload.verify(train_in_order)
+    if isinstance(workload, Step):
+        return time_calls(train, workload.calls, workload.repetitions)
     return time_runs(train, workload.repetitions)
 
 
@@ -63,13 +77,7 @@ def measure_prediction(library: Any, workload: Prediction) -> list[float]:
     is_quantized = isinstance(workload, QuantizedPrediction)
     predict = (library.quantized_prediction if is_quantized else library.prediction)(workload)
     workload.verify(predict())
-    calls = range(workload.calls)
-
-    def predict_all() -> None:
-        for _ in calls:
-            predict()
-
-    return [seconds / workload.calls for seconds in time_runs(predict_all, workload.repetitions)]
+    return time_calls(predict, workload.calls, workload.repetitions)
 
 
 def measure_xor(library: Any, workload: Xor) -> list[float]:

@@ -1,6 +1,6 @@
 """The workloads: network sizes, data, initial parameters, and how a result is verified. No library is named here.
 
-A workload is one of six kinds, each a class. Every library gets the same data and, where it allows that, the same initial
+A workload is one of seven kinds, each a class. Every library gets the same data and, where it allows that, the same initial
 parameters. Results are compared with float64 NumPy, or with the loss or the accuracy that the training must reach.
 """
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,13 +24,11 @@ class VerificationError(Exception):
 
 @dataclass(frozen=True)
 class Training:
-    """One epoch of training a network with ReLU hidden layers, in mini-batches of shuffled samples.
+    """One epoch of training a network, in mini-batches of shuffled samples.
 
     SGD minimises the cross-entropy of a softmax output layer, Adam (betas 0.9 and 0.999, eps 1e-8) the squared error of a
     linear one. A subclass may have it otherwise.
     """
-
-    hidden: ClassVar[Literal["relu", "tanh"]] = "relu"
 
     sizes: Sizes
     num_samples: int
@@ -38,6 +36,7 @@ class Training:
     optimizer: Literal["sgd", "adam"]
     learning_rate: float
     repetitions: int
+    hidden: Literal["relu", "tanh"] = "relu"
 
     @property
     def classifies(self) -> bool:
@@ -97,6 +96,13 @@ class Training:
                 else:
                     p -= self.learning_rate * grad
         return w
+
+
+@dataclass(frozen=True)
+class Step(Training):
+    """One step on one batch, in a call of its own, as for data that arrives bit by bit."""
+
+    calls: int = 2000  # timed together
 
 
 @dataclass(frozen=True)
@@ -253,7 +259,14 @@ WORKLOADS: dict[str, Workload] = {
     "regression-adam": Regression("adam"),
     "many-at-once": ManyNetworks(together=True),
     "many-one-by-one": ManyNetworks(together=False),
+    "adam-full": Training((4, 32, 16, 4), 10_000, 10_000, "adam", learning_rate=1e-3, repetitions=100, hidden="tanh"),
+    "adam-deep": Training(
+        (28, 300, 300, 300, 300, 300, 1), 10_000, 100, "adam", learning_rate=1e-3, repetitions=3, hidden="tanh"
+    ),
+    "step-adam": Step((4, 16, 2), 32, 32, "adam", learning_rate=1e-3, repetitions=7, hidden="tanh"),
+    "step-sgd": Step((4, 16, 2), 32, 32, "sgd", learning_rate=0.1, repetitions=7, hidden="tanh"),
     "predict-one": Prediction((4, 16, 2), 1, calls=5000, repetitions=7),
+    "predict-64": Prediction((4, 16, 2), 64, calls=2000, repetitions=7),
     "predict-many": Prediction((784, 128, 10), 10_000, calls=1, repetitions=15),
     "predict-int8": QuantizedPrediction((784, 128, 10), 10_000, calls=1, repetitions=15),
 }

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from workloads import Array, Digits, Prediction, Training, Xor, initial_parameters
+from workloads import Array, Digits, Prediction, Step, Training, Xor, initial_parameters
 
 XOR_ITERATIONS = 1_000_000
 
@@ -59,7 +59,9 @@ def training(workload: Training) -> tuple[Callable[[Array, Array], list[jax.Arra
 
     def step(state: State, rows: jax.Array, x: jax.Array, y: jax.Array) -> State:
         parameters, m, v, t = state
-        grads = jax.grad(loss)(parameters, x[rows], y[rows], activation)
+        if len(rows) < len(x):  # of a full batch, the order makes no difference
+            x, y = x[rows], y[rows]
+        grads = jax.grad(loss)(parameters, x, y, activation)
         if adam:
             return adam_update(state, grads, learning_rate)
         return jax.tree.map(lambda p, g: p - learning_rate * g, parameters, grads), m, v, t
@@ -86,6 +88,29 @@ def training(workload: Training) -> tuple[Callable[[Array, Array], list[jax.Arra
         state = jax.block_until_ready(compiled(state, jnp.array(rng.permutation(len(x))), x, y))
 
     return train_in_order, train
+
+
+def step(workload: Step) -> tuple[Callable[[Array, Array], list[jax.Array]], Callable[[], object]]:
+    learning_rate, adam = workload.learning_rate, workload.optimizer == "adam"
+    loss = cross_entropy if workload.classifies else squared_error
+    activation = {"relu": jax.nn.relu, "tanh": jnp.tanh}[workload.hidden]
+
+    def take(state: State, x: jax.Array, y: jax.Array) -> tuple[State, jax.Array]:
+        value, grads = jax.value_and_grad(loss)(state[0], x, y, activation)
+        if adam:
+            return adam_update(state, grads, learning_rate), value
+        return (jax.tree.map(lambda p, g: p - learning_rate * g, state[0], grads), *state[1:]), value
+
+    compiled = jax.jit(take, donate_argnums=0)
+    x, y = workload.data()
+    state = initial_state(initial_network(workload))
+
+    def train() -> float:
+        nonlocal state
+        state, value = compiled(state, x, y)
+        return float(value)
+
+    return training(workload)[0], train
 
 
 def prediction(workload: Prediction) -> Callable[[], Array]:

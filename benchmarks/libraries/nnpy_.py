@@ -3,7 +3,18 @@
 from collections.abc import Callable
 from itertools import count
 
-from workloads import Array, Digits, ManyNetworks, Prediction, Regression, Sizes, Training, Xor, initial_parameters
+from workloads import (
+    Array,
+    Digits,
+    ManyNetworks,
+    Prediction,
+    Regression,
+    Sizes,
+    Step,
+    Training,
+    Xor,
+    initial_parameters,
+)
 
 import nnpy
 
@@ -31,6 +42,32 @@ def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]],
     net = network(workload.sizes, workload.hidden, last)
     x, y = workload.data()
     return train_in_order, lambda: net.fit(x, y, optimizer=optimizer, epochs=1, batch_size=workload.batch_size)
+
+
+def step(workload: Step) -> tuple[Callable[[Array, Array], list[Array]], Callable[[], object]]:
+    x, y = workload.data()
+    if workload.optimizer == "adam":
+        optimizer = nnpy.Adam(workload.learning_rate)
+
+        def take(net: nnpy.NeuralNetwork, x: Array, y: Array) -> None:
+            net.partial_fit(x, y, optimizer=optimizer)
+
+    else:
+
+        def take(net: nnpy.NeuralNetwork, x: Array, y: Array) -> None:
+            net.gradient_descent(x, y, rate=workload.learning_rate)
+
+    def new() -> nnpy.NeuralNetwork:
+        return network(workload.sizes, workload.hidden, "softmax" if workload.classifies else "linear")
+
+    def train_in_order(x: Array, y: Array) -> list[Array]:
+        net = new()
+        for i in range(0, len(x), workload.batch_size):
+            take(net, x[i : i + workload.batch_size], y[i : i + workload.batch_size])
+        return list(net.weights)
+
+    net = new()
+    return train_in_order, lambda: take(net, x, y)
 
 
 def prediction(workload: Prediction) -> Callable[[], Array]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from workloads import Array, Prediction, Training, initial_parameters
+from workloads import Array, Prediction, Step, Training, initial_parameters
 
 
 def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]], Callable[[], object]]:
@@ -16,6 +16,7 @@ def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]],
     estimator = MLPRegressor if adam else MLPClassifier
     options = {
         "hidden_layer_sizes": workload.sizes[1:-1],
+        "activation": workload.hidden,
         "solver": workload.optimizer,
         "alpha": 0.0,
         "momentum": 0.0,
@@ -35,13 +36,21 @@ def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]],
             net.coefs_, net.intercepts_ = initial_parameters(workload.sizes)
 
         net._initialize = initialize_with_given_parameters
-        net.fit(x, y.ravel() if adam else y)
+        net.fit(x, y.ravel() if adam and workload.sizes[-1] == 1 else y)
         weights: list[Array] = net.coefs_
         return weights
 
     x, y = workload.data()
-    y = y.ravel() if adam else y
+    y = y.ravel() if adam and workload.sizes[-1] == 1 else y
+    if isinstance(workload, Step):
+        net = estimator(**options)
+        net.partial_fit(x, y, **({} if adam else {"classes": np.arange(workload.sizes[-1])}))
+        return train_in_order, lambda: net.partial_fit(x, y)
     return train_in_order, lambda: estimator(**options).fit(x, y)
+
+
+def step(workload: Step) -> tuple[Callable[[Array, Array], list[Array]], Callable[[], object]]:
+    return training(workload)
 
 
 def prediction(workload: Prediction) -> Callable[[], Array]:

@@ -3,7 +3,18 @@
 from collections.abc import Callable
 
 import torch
-from workloads import Array, Digits, ManyNetworks, Prediction, Regression, Sizes, Training, Xor, initial_parameters
+from workloads import (
+    Array,
+    Digits,
+    ManyNetworks,
+    Prediction,
+    Regression,
+    Sizes,
+    Step,
+    Training,
+    Xor,
+    initial_parameters,
+)
 
 XOR_ITERATIONS = 10_000
 
@@ -22,7 +33,7 @@ def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]],
     adam = workload.optimizer == "adam"
 
     def new() -> tuple[torch.nn.Sequential, torch.optim.Optimizer]:
-        net = network(workload.sizes, torch.nn.ReLU)
+        net = network(workload.sizes, {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[workload.hidden])
         optimizer = torch.optim.Adam if adam else torch.optim.SGD
         return net, optimizer(net.parameters(), lr=workload.learning_rate)
 
@@ -51,6 +62,25 @@ def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]],
     net, optimizer = new()
     x, y = map(torch.from_numpy, workload.data())
     return train_in_order, lambda: epoch(net, optimizer, x, y, torch.randperm(len(x)))
+
+
+def step(workload: Step) -> tuple[Callable[[Array, Array], list[Array]], Callable[[], object]]:
+    train_in_order, _ = training(workload)
+    net = network(workload.sizes, {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[workload.hidden])
+    loss = torch.nn.functional.mse_loss if workload.optimizer == "adam" else torch.nn.functional.cross_entropy
+    optimizer = (torch.optim.Adam if workload.optimizer == "adam" else torch.optim.SGD)(
+        net.parameters(), lr=workload.learning_rate
+    )
+    x, y = map(torch.from_numpy, workload.data())
+
+    def take() -> float:
+        value = loss(net(x), y)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return value.item()
+
+    return train_in_order, take
 
 
 def prediction(workload: Prediction) -> Callable[[], torch.Tensor]:
