@@ -10,7 +10,7 @@
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnpy._backend import get_num_threads, set_num_threads, show_config
 from nnpy._ensemble import Ensemble, fit_many
@@ -38,9 +38,11 @@ from nnpy._optimizers import (
 )
 from nnpy._quantized_network import QuantizedNetwork
 from nnpy._scaler import Scaler
-from nnpy._schedules import CosineDecay, ExponentialDecay, LinearDecay, ReduceOnPlateau, StepDecay
-from nnpy._training.early_stopping import EarlyStopping
 from nnpy._version import __version__
+
+if TYPE_CHECKING:
+    from nnpy._schedules import CosineDecay, ExponentialDecay, LinearDecay, ReduceOnPlateau, StepDecay
+    from nnpy._training.early_stopping import EarlyStopping
 
 __all__ = [
     "LBFGS",
@@ -79,17 +81,35 @@ __all__ = [
     "show_config",
 ]
 
-_SUBMODULES = ("datasets", "plot", "reference")  # imported when they are first used
+# What is imported when it is first used: submodules, and classes by their modules.
+_SUBMODULES = ("datasets", "plot", "reference")
+_CLASSES = {
+    **dict.fromkeys(
+        ("CosineDecay", "ExponentialDecay", "LinearDecay", "ReduceOnPlateau", "StepDecay"), "nnpy._schedules"
+    ),
+    "EarlyStopping": "nnpy._training.early_stopping",
+}
 
-for _name in __all__:  # where users find it, not the module that it is defined in
-    if hasattr(globals()[_name], "__module__"):
-        globals()[_name].__module__ = "nnpy"
+
+def _publish(name: str, thing: Any) -> Any:
+    """Give a thing the module in which users find it, not the one that defines it."""
+    if hasattr(thing, "__module__"):
+        thing.__module__ = "nnpy"
+    globals()[name] = thing
+    return thing
+
+
+for _name in __all__:
+    if _name not in _CLASSES:
+        _publish(_name, globals()[_name])
 del _name
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"nnpy.{name}")
+    if name in _CLASSES:
+        return _publish(name, getattr(importlib.import_module(_CLASSES[name]), name))
     raise AttributeError(f"module 'nnpy' has no attribute {name!r}")
 
 

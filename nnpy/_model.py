@@ -270,7 +270,8 @@ class Model(Parameters):
         scaling = _Scaling.of(self._nn, scaler)
         self._scaling = scaling
         # What `forward` needs for a few samples, in a plain tuple, which is faster to unpack than a named one.
-        self._few_call = (scaling.predictor, scaling.dtype, self._layer_sizes[0], self._layer_sizes[-1], scaling)
+        one_input, one_output = (1, self._layer_sizes[0]), (1, self._layer_sizes[-1])
+        self._few_call = (scaling.predictor, scaling.dtype, one_input, one_output, scaling)
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -376,16 +377,20 @@ class Model(Parameters):
         array([[0.5],
                [0.5]], dtype=float32)
         """
-        if type(x) is _ndarray and x.dtype is _FLOAT32 and x.ndim == 2:
-            predictor, dtype, num_inputs, num_outputs, _keep_alive = self._few_call
-            num, columns = x.shape
-            if columns == num_inputs:
-                out = _empty((num, num_outputs), dtype)
-                try:
-                    if not _predict_few(predictor, _from_buffer(x), num, _from_buffer(out)):
-                        return out
-                except ValueError:  # its numbers do not lie next to each other
-                    pass
+        if type(x) is _ndarray and x.dtype is _FLOAT32:
+            predictor, dtype, one_input, one_output, _keep_alive = self._few_call
+            shape = x.shape
+            if shape == one_input:
+                num, out = 1, _empty(one_output, dtype)
+            elif len(shape) == 2 and shape[1] == one_input[1]:
+                num, out = shape[0], _empty((shape[0], one_output[1]), dtype)
+            else:
+                return self._forward_batch(x)
+            try:
+                if not _predict_few(predictor, _from_buffer(x), num, _from_buffer(out)):
+                    return out
+            except ValueError:  # its numbers do not lie next to each other
+                pass
         return self._forward_batch(x)
 
     predict = forward

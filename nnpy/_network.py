@@ -21,13 +21,13 @@ from nnpy._optimizers import Optimizer, OptimizerState
 from nnpy._quantized_network import QuantizedNetwork
 from nnpy._samples import check_sample_weight
 from nnpy._scaler import Scaler
-from nnpy._training.early_stopping import EarlyStopping
 from nnpy._training.prepared import PreparedDescent
 from nnpy._training.progress import progress_bar
 from nnpy._validation import COUNT_MAX, integer, positive
 
 if TYPE_CHECKING:
     from nnpy._inspection import GradientCheck
+    from nnpy._training.early_stopping import EarlyStopping
     from nnpy._training.options import Callback
 
 __all__ = ["NeuralNetwork", "load"]

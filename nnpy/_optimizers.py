@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnpy._ffi import ffi, lib
-from nnpy._schedules import ReduceOnPlateau, Schedule
 from nnpy._validation import fraction, integer, not_negative, positive, use_python_numbers
 
 __all__ = [
@@ -27,12 +26,21 @@ __all__ = [
     "check_optimizer",
 ]
 
-LearningRate = float | Schedule | ReduceOnPlateau
+if TYPE_CHECKING:  # most programs use no schedule, and its classes take as long to import as those of this file
+    from nnpy._schedules import ReduceOnPlateau, Schedule
+
+    LearningRate = float | Schedule | ReduceOnPlateau
 
 
 def _check_learning_rate(learning_rate: LearningRate) -> None:
-    if not callable(learning_rate) and not isinstance(learning_rate, ReduceOnPlateau):
-        positive(learning_rate, "learning_rate")
+    if callable(learning_rate):
+        return
+    if not isinstance(learning_rate, (int, float)):
+        from nnpy._schedules import ReduceOnPlateau
+
+        if isinstance(learning_rate, ReduceOnPlateau):
+            return
+    positive(learning_rate, "learning_rate")
 
 
 @dataclass(frozen=True)
