@@ -5,21 +5,48 @@
 
 #include "ieee754.h"
 
-size_t nn_first_outside(Matrix m, float low, float high, int allow_nan)
+#define GROUP 16 /* numbers that are compared together: compilers make vectors of them */
+
+static int is_outside(float x, float low, float high, int allow_nan)
 {
-    for (size_t i = 0; i < m.rows; i++) {
-        const float *row = nn_row(m, i);
-        int all_inside = 1;
-        for (size_t j = 0; j < m.cols; j++) { /* without a branch, so that the compiler vectorises it */
-            all_inside &= (low <= row[j] && row[j] <= high) | (allow_nan & (row[j] != row[j]));
-        }
-        for (size_t j = 0; !all_inside; j++) {
-            if (!(low <= row[j] && row[j] <= high) && !(allow_nan && isnan(row[j]))) {
-                return i * m.cols + j;
+    return !(((low <= x) & (x <= high)) | (allow_nan & (x != x)));
+}
+
+/* Returns the index of the first element of x, (num,), that is outside; num if there is none. */
+static size_t first_outside(const float *x, size_t num, float low, float high, int allow_nan)
+{
+    size_t i = 0;
+    if (num >= GROUP) {
+        int outside[GROUP] = {0}, any = 0;
+        for (; i + GROUP <= num; i += GROUP) {
+            for (size_t j = 0; j < GROUP; j++) {
+                outside[j] |= is_outside(x[i + j], low, high, allow_nan);
             }
         }
+        for (size_t j = 0; j < GROUP; j++) {
+            any |= outside[j];
+        }
+        i = any ? 0 : i;
     }
-    return m.rows * m.cols;
+    while (i < num && !is_outside(x[i], low, high, allow_nan)) {
+        i++;
+    }
+    return i;
+}
+
+size_t nn_first_outside(Matrix m, float low, float high, int allow_nan)
+{
+    size_t num = m.rows * m.cols;
+    if (m.stride == m.cols) {
+        return first_outside(m.data, num, low, high, allow_nan);
+    }
+    for (size_t i = 0; i < m.rows; i++) {
+        size_t place = first_outside(nn_row(m, i), m.cols, low, high, allow_nan);
+        if (place < m.cols) {
+            return i * m.cols + place;
+        }
+    }
+    return num;
 }
 
 static NN_NOINLINE void column_moments(const double *x, size_t rows, size_t cols, const double *center, double *sums,

@@ -748,26 +748,41 @@ NN_INLINE float add_loss_term(NNLoss loss, float difference, float sum, float *d
     }
 }
 
+/* The losses of a row for which the loss is a sum of functions of a - y, and the deltas if delta is not NULL: dC_i/da times delta_scale,
+ * and times what delta has if has_slopes. loss.kind and has_slopes are compile-time constants in each copy. */
+NN_INLINE float add_loss_terms(NNLoss loss, int has_slopes, const float *a, const float *targets, float delta_scale, float *delta,
+                               size_t num_columns)
+{
+    float sum = 0.0f;
+    for (size_t j = 0; j < num_columns; j++) {
+        float dC_da = 0.0f;
+        if (!isnan(targets[j])) {
+            sum = add_loss_term(loss, a[j] - targets[j], sum, &dC_da);
+        }
+        if (delta != NULL) {
+            delta[j] = has_slopes ? dC_da * delta_scale * delta[j] : dC_da * delta_scale;
+        }
+    }
+    return sum;
+}
+
 /* output_layer_loss for the losses that are a sum of functions of a - y. For softmax
  * dC/dz_j = a_j (dC/da_j - sum over k of dC/da_k a_k), else dC/dz_j = dC/da_j f'(z_j). */
 static float regression_output(int activation, NNLoss loss, float *z, const float *targets, float delta_scale, float *delta,
                                size_t num_columns)
 {
-    float sum = 0.0f, sum_delta_a = 0.0f;
+    float sum, sum_delta_a = 0.0f;
     int has_slopes = delta != NULL && activation != NN_LINEAR && activation != NN_SOFTMAX;
     if (has_slopes) {
         FOR_ACTIVATION(activate_and_derive, activation, z, delta, num_columns);
     } else {
         activate_row(activation, z, num_columns);
     }
-    for (size_t j = 0; j < num_columns; j++) {
-        float dC_da = 0.0f;
-        if (!isnan(targets[j])) {
-            sum = add_loss_term(loss, z[j] - targets[j], sum, &dC_da);
-        }
-        if (delta != NULL) {
-            delta[j] = has_slopes ? dC_da * delta_scale * delta[j] : dC_da * delta_scale;
-        }
+    if (loss.kind == NN_MSE && !has_slopes) { /* the most common loss, without the branches of the others */
+        loss.kind = NN_MSE;
+        sum = add_loss_terms(loss, 0, z, targets, delta_scale, delta, num_columns);
+    } else {
+        sum = add_loss_terms(loss, has_slopes, z, targets, delta_scale, delta, num_columns);
     }
     if (delta != NULL && activation == NN_SOFTMAX) {
         for (size_t j = 0; j < num_columns; j++) {

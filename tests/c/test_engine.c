@@ -759,12 +759,12 @@ static void check_first_outside(void)
     const float numbers[] = {-1, -0.5f, 0, 1, 1.0000001f, 2, INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX};
     const size_t num = sizeof numbers / sizeof *numbers;
     for (int trial = 0; trial < 500; trial++) {
-        size_t rows = draw(1, 4), cols = draw(1, 20), expected = rows * cols;
-        float data[4 * 21], low = trial % 2 == 0 ? -FLT_MAX : -0.5f, high = trial % 2 == 0 ? FLT_MAX : 1;
-        Matrix m = {rows, cols, cols + 1, data};
+        size_t rows = draw(1, 4), cols = draw(1, 40), expected = rows * cols, stride = cols + draw(0, 1);
+        float data[4 * 41], low = trial % 2 == 0 ? -FLT_MAX : -0.5f, high = trial % 2 == 0 ? FLT_MAX : 1;
+        Matrix m = {rows, cols, stride, data};
         int allow_nan = (int)draw(0, 1);
-        for (size_t q = 0; q < rows * (cols + 1); q++) {
-            data[q] = draw(0, 9) == 0 ? numbers[draw(0, num - 1)] : 0.25f;
+        for (size_t q = 0; q < rows * stride; q++) {
+            data[q] = draw(0, 39) == 0 ? numbers[draw(0, num - 1)] : 0.25f;
         }
         for (size_t q = rows * cols; q-- > 0;) {
             float x = MAT_AT(m, q / cols, q % cols);
