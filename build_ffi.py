@@ -105,9 +105,10 @@ int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrai
              NNMonitor *monitor);
 typedef struct {
     NeuralNetwork nn; NNScaler scaler; NNOptimizer *optimizer; NNTrainOptions options; int isa; float low, high; size_t label_size;
-    size_t num_steps;
+    size_t num_steps; void *kept;
 } NNTrainer;
 int nn_train_few(NNTrainer *trainer, const void *x, const void *y, size_t num_samples);
+void nn_trainer_free(NNTrainer *trainer);
 typedef struct {
     size_t history_size; double l2; double *memory; double loss; double step_length; size_t num_pairs, num_iterations;
 } NNLbfgs;

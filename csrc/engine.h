@@ -191,7 +191,8 @@ int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSampl
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor);
 
-/* A network prepared for nn_train_few: what stays the same from call to call. */
+/* A network prepared for nn_train_few: what stays the same from call to call. Several threads must not use one at the same time. The
+ * caller sets kept to NULL, and calls nn_trainer_free at the end. */
 typedef struct {
     NeuralNetwork nn;
     NNScaler scaler;
@@ -201,6 +202,7 @@ typedef struct {
     float low, high;         /* the range of the targets */
     size_t label_size;       /* 0 if y are targets. 1, 4, 8: y are labels, uint8_t, int32_t or int64_t, for NN_CROSS_ENTROPY */
     size_t num_steps;        /* written: the optimiser steps of the call */
+    void *kept;              /* for the engine: memory for the next call */
 } NNTrainer;
 
 /* Does what nn_train does for a few samples, with as little overhead as possible.
@@ -212,6 +214,7 @@ typedef struct {
  * parameter is not finite, if a target or label is out of its range, if x or y is not aligned or lies among the parameters, or if
  * memory ran out. nn_train then trains with checked copies of x and y, or tells what is wrong. */
 int nn_train_few(NNTrainer *trainer, const void *x, const void *y, size_t num_samples);
+void nn_trainer_free(NNTrainer *trainer); /* frees what nn_train_few has kept */
 
 /* ---- Full-batch methods for small problems ----
  *

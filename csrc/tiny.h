@@ -3,7 +3,7 @@
 #ifndef NN_TINY_H_
 #define NN_TINY_H_
 
-#include "engine.h"
+#include "workspace.h"
 
 /* The arguments of a call of nn_train. */
 typedef struct {
@@ -12,6 +12,7 @@ typedef struct {
     NNOptimizer *optimizer;
     NNTrainOptions options;
     NNBackend backend;
+    NNWorkspace *kept; /* a workspace of an earlier call for the same network, or an empty one; NULL if none is kept */
 } NNTrainCall;
 
 /* One run of the training loop. A call that diverges takes several: train.c repeats it with fewer steps until it has found the last

@@ -146,9 +146,9 @@ static void run_training_loop(void *context, NNTeam *team, int thread_index)
 
 /* ---- A run of the training loop, and the runs of a call that diverges (see NNAttempt) ---- */
 
-/* Allocates the workspace and, for shuffling, the order of the samples; packs the optimiser's state, and scales the samples if they
- * are few. Returns NN_OK or NN_NO_MEMORY. */
-static int allocate(TrainingLoop *loop, NeuralNetwork nn, NNBackend backend)
+/* Allocates the workspace, if none is kept, and, for shuffling, the order of the samples; packs the optimiser's state, and scales the
+ * samples if they are few. Returns NN_OK or NN_NO_MEMORY. */
+static int allocate(TrainingLoop *loop, NeuralNetwork nn, NNBackend backend, NNWorkspace *kept)
 {
     NNStepContext *c = &loop->step;
     const NNOptimizer *o = loop->optimizer;
@@ -167,7 +167,11 @@ static int allocate(TrainingLoop *loop, NeuralNetwork nn, NNBackend backend)
     }
     contents |= c->dropout != NULL ? NN_WORKSPACE_DROPOUT : 0;
     contents |= c->clip_norm > 0 ? NN_WORKSPACE_NORM : 0;
-    c->ws = nn_workspace_alloc(nn, kernels, block, num_threads, contents, c->samples.scaler, num_kept);
+    if (kept != NULL) {
+        c->ws = nn_workspace_reuse(kept, nn, kernels, block, num_threads, contents, c->samples.scaler, num_kept);
+    } else {
+        c->ws = nn_workspace_alloc(nn, kernels, block, num_threads, contents, c->samples.scaler, num_kept);
+    }
     if (loop->options.shuffle) {
         c->order = (size_t *)malloc(num * sizeof(size_t));
     }
@@ -206,7 +210,7 @@ static int train_in_batches(const NNTrainCall *call, NNAttempt *attempt, NNMonit
     double beta1_power = o->beta1_power, beta2_power = o->beta2_power;
 
     attempt->is_finite = 1;
-    if (allocate(&loop, call->nn, call->backend) != NN_OK) {
+    if (allocate(&loop, call->nn, call->backend, call->kept) != NN_OK) {
         return NN_NO_MEMORY;
     }
     nn_team_run(loop.step.ws.num_threads, run_training_loop, &loop);
@@ -221,7 +225,11 @@ static int train_in_batches(const NNTrainCall *call, NNAttempt *attempt, NNMonit
         o->beta1_power = beta1_power;
         o->beta2_power = beta2_power;
     }
-    nn_workspace_free(&loop.step.ws);
+    if (call->kept != NULL && attempt->is_finite && loop.step.stop_code == NN_OK && !loop.step.has_diverged) {
+        *call->kept = loop.step.ws; /* its padding still is 0 */
+    } else {
+        nn_workspace_free(&loop.step.ws);
+    }
     free(loop.step.order);
     return loop.step.stop_code != NN_OK ? loop.step.stop_code : loop.step.has_diverged ? NN_DIVERGED : NN_OK;
 }
@@ -265,9 +273,9 @@ static int are_checked_together(const NNSamples *samples)
 }
 
 static NN_NOINLINE int train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
-                             NNMonitor *monitor)
+                             NNWorkspace *kept, NNMonitor *monitor)
 {
-    NNTrainCall call = {nn, samples, optimizer, options, backend};
+    NNTrainCall call = {nn, samples, optimizer, options, backend, kept};
     NNAttempt whole = {SIZE_MAX, 1, 1};
     int code;
     if (!options.inputs_checked && are_checked_together(&samples)) {
@@ -315,7 +323,10 @@ static int train_checked(NNTrainer *trainer, NNSamples samples)
     NNMonitor monitor = nn_silent_monitor();
     int code;
     options.shuffle = options.shuffle && options.batch_size < samples.x.rows;
-    code = train(trainer->nn, samples, trainer->optimizer, options, backend, &monitor);
+    if (trainer->kept == NULL) { /* without memory for it, nothing is kept */
+        trainer->kept = calloc(1, sizeof(NNWorkspace));
+    }
+    code = train(trainer->nn, samples, trainer->optimizer, options, backend, (NNWorkspace *)trainer->kept, &monitor);
     trainer->num_steps = monitor.num_steps;
     return code == NN_OK || code == NN_DIVERGED ? code : NN_REFUSED;
 }
@@ -363,11 +374,20 @@ int nn_train_few(NNTrainer *trainer, const void *x, const void *y, size_t num_sa
     return code;
 }
 
+void nn_trainer_free(NNTrainer *trainer)
+{
+    if (trainer->kept != NULL) {
+        nn_workspace_free((NNWorkspace *)trainer->kept);
+    }
+    free(trainer->kept);
+    trainer->kept = NULL;
+}
+
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor)
 {
     NNFloatEnvironment caller = nn_enter_float_environment();
-    int code = train(nn, samples, optimizer, options, backend, monitor);
+    int code = train(nn, samples, optimizer, options, backend, NULL, monitor);
     nn_leave_float_environment(caller);
     return code;
 }

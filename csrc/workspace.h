@@ -46,6 +46,7 @@ typedef struct {
     float *input_delta;      /* (block, padded inputs), rows input_stride apart: dC/dx */
     size_t input_stride;
     double *norm_parts;      /* sums of squares of the gradient, one for each NN_NORM_PART_SIZE numbers */
+    int contents;            /* as in nn_workspace_alloc */
     void *memory;            /* the block of memory; NULL if memory ran out */
 } NNWorkspace;
 
@@ -67,6 +68,11 @@ enum {
 NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int contents,
                                NNScaler scaler, size_t num_kept);
 void nn_workspace_free(NNWorkspace *ws);
+
+/* Returns *kept, a workspace of an earlier call for the same network and scaler, with the parameters of nn; its block may be larger. If
+ * it does not suit, frees it and allocates one. *kept becomes empty. */
+NNWorkspace nn_workspace_reuse(NNWorkspace *kept, NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int contents,
+                               NNScaler scaler, size_t num_kept);
 
 /* The squared norm of the gradient is summed in parts, so that threads can share them without changing the order of the sum. Each
  * layer has parts for its weights and parts for its biases; this is the number of parts of `num` numbers. */

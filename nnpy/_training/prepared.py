@@ -7,7 +7,6 @@ in rows that lie together, C checks the samples and trains. Otherwise it goes th
 
 from __future__ import annotations
 
-from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +34,17 @@ _CONSTANTS = (type(None), bool, int, float, str, tuple, Loss)  # types of option
 class _Prepared:
     """A struct NNTrainer for a model. It holds no reference to the model, which holds it."""
 
-    __slots__ = ("_keep_alive", "_num_inputs", "_scaling", "_takes_column", "_trainer", "_y_columns", "_y_dtype")
+    __slots__ = (
+        "_keep_alive",
+        "_num_inputs",
+        "_scaling",
+        "_takes_column",
+        "_trainer",
+        "_x_shape",
+        "_y_columns",
+        "_y_dtype",
+        "_y_shape",
+    )
 
     def __init__(self, model: Model, loss: Loss, y: Any, optimizer: Any, options: dict[str, Any]) -> None:
         """Describe a training to C.
@@ -52,7 +61,7 @@ class _Prepared:
         fields = scaler_fields(x_scaler, y_scaler)
         low, high = target_range(loss, model.activations[-1], check_range=y_scaler is None)
         self._keep_alive = (fields, optimizer, options)
-        self._trainer = ffi.new(
+        trainer = ffi.new(
             "NNTrainer *",
             {
                 "nn": model._nn_with_loss(loss),
@@ -65,6 +74,9 @@ class _Prepared:
                 "label_size": y.dtype.itemsize if has_labels else 0,
             },
         )
+        self._trainer = ffi.gc(trainer, lib.nn_trainer_free)
+        self._x_shape: tuple[int, ...] = (-1,)  # of the last call
+        self._y_shape: tuple[int, ...] = (-1,)
         self._num_inputs = model.layer_sizes[0]
         self._y_columns = () if has_labels else model.layer_sizes[-1:]
         # A column of targets may be given as (n,), but with the cross-entropy these are labels.
@@ -79,16 +91,21 @@ class _Prepared:
             or y.dtype is not self._y_dtype
         ):
             return _REFUSED
-        shape = x.shape
-        if len(shape) != 2 or shape[1] != self._num_inputs:
-            return _REFUSED
-        num = shape[0]
-        if y.shape != (num, *self._y_columns) and not (self._takes_column and y.shape == (num,)):
+        if (x.shape != self._x_shape or y.shape != self._y_shape) and not self._fit_together(x.shape, y.shape):
             return _REFUSED
         try:
-            return _train_few(self._trainer, _from_buffer(x), _from_buffer(y), num)
+            return _train_few(self._trainer, _from_buffer(x), _from_buffer(y), self._x_shape[0])
         except ValueError:  # the numbers of x or y do not lie next to each other
             return _REFUSED
+
+    def _fit_together(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> bool:
+        """Whether inputs and targets have such shapes; if so, those of the next call are compared with them."""
+        if len(x_shape) != 2 or x_shape[1] != self._num_inputs:
+            return False
+        if y_shape != (x_shape[0], *self._y_columns) and not (self._takes_column and y_shape == x_shape[:1]):
+            return False
+        self._x_shape, self._y_shape = x_shape, y_shape
+        return True
 
 
 class PreparedDescent(_Prepared):
@@ -160,14 +177,17 @@ class PreparedStep(_Prepared):
         super().__init__(model, settings.loss, y, state.c, fields)
         self._train_options = self._trainer.options
 
-    def train(
+    def train(  # noqa: PLR0911
         self, model: Model, x: Any, y: Any, options: tuple[Any, ...], *, optimizer: Any, seed: Any
     ) -> float | None:
         """Do what `partial_fit` does; return None, with nothing changed, if it has to do that itself.
 
         options: its arguments loss, batch_size, shuffle, missing, dropout, l2 and clip_norm.
         """
-        if self._options is None or not all(map(is_, options, self._options)):
+        if self._options is None:
+            return None
+        (a0, a1, a2, a3, a4, a5, a6), (b0, b1, b2, b3, b4, b5, b6) = options, self._options  # quicker than a loop
+        if not (a0 is b0 and a1 is b1 and a2 is b2 and a3 is b3 and a4 is b4 and a5 is b5 and a6 is b6):
             return None
         state = self._state
         is_same = optimizer is None or optimizer is self._optimizer
@@ -184,7 +204,8 @@ class PreparedStep(_Prepared):
             code = self._run(x, y)
             if code == _OK:
                 state.num_passes += 1
-                return float(self._losses[0])
+                loss: float = self._losses[0]
+                return loss
             if code == _DIVERGED:
                 raise divergence_in_batch(1, self._trainer.num_steps + 1)
-            return None
+        return None

@@ -428,10 +428,11 @@ static int is_finite(const float *a, size_t num)
 static int train_few(const RandomCall *c, NeuralNetwork nn, NNScaler scaler, NNOptimizer *o, NNTrainOptions options, int isa,
                      NNMonitor *monitor)
 {
-    NNTrainer trainer = {nn, scaler, o, options, isa, -FLT_MAX, FLT_MAX, c->has_labels ? sizeof(int32_t) : 0, 0};
+    NNTrainer trainer = {nn, scaler, o, options, isa, -FLT_MAX, FLT_MAX, c->has_labels ? sizeof(int32_t) : 0, 0, NULL};
     float *x = copy_together(c->x), *y = copy_together(c->y);
     int code = nn_train_few(&trainer, x, c->has_labels ? (const void *)c->labels : (const void *)y, c->num_samples);
     monitor->num_steps = trainer.num_steps;
+    nn_trainer_free(&trainer);
     monitor->done = trainer.num_steps / nn_divide_up(c->num_samples, nn_min(options.batch_size, c->num_samples));
     free_array(x);
     free_array(y);

@@ -745,6 +745,7 @@ static void check_refused_trainings(void)
         }
         memcpy(before, parameters, sizeof before);
         code = nn_train_few(&trainer, x_place, y_place, num);
+        nn_trainer_free(&trainer);
         if ((code != NN_REFUSED || memcmp(before, parameters, sizeof before) != 0) != (i == FINE || i == LABELS)) {
             printf("nn_train_few, case %d: code %d, or another network\n", i, code);
             num_failed++;
@@ -837,14 +838,14 @@ static void *copy_labels(const Problem *p, size_t size)
 }
 
 /* Trains with nn_train_few, with copies of the inputs and the targets; the network must have the expected parameters after the same
- * steps. */
+ * steps. It does so three times with what the calls keep, and with fewer samples in between. */
 static void check_train_few(const Problem *p, NNOptimizer o, NNTrainOptions options, NeuralNetwork expected, size_t num_steps, int code,
                             int isa)
 {
-    NeuralNetwork nn = make_network(p);
+    NeuralNetwork nn = make_network(p), initial_nn = make_network(p);
     size_t num = nn_num_parameters(nn);
-    NNOptimizer optimizer = initial(o, num);
-    NNTrainer trainer = {nn, p->samples.scaler, &optimizer, options, isa, -FLT_MAX, FLT_MAX, 0, 0};
+    NNOptimizer optimizer;
+    NNTrainer trainer = {nn, p->samples.scaler, &optimizer, options, isa, -FLT_MAX, FLT_MAX, 0, 0, NULL};
     float *x = copy_together(p, nn_inputs, p->archi[0]);
     void *y;
     if (p->samples.labels != NULL) {
@@ -853,12 +854,23 @@ static void check_train_few(const Problem *p, NNOptimizer o, NNTrainOptions opti
     } else {
         y = copy_together(p, nn_targets, p->archi[p->num_layers]);
     }
-    num_failed += nn_train_few(&trainer, x, y, p->num_samples) != code || trainer.num_steps != num_steps;
-    expect_same(nn.weights[0].data, expected.weights[0].data, num, "nn_train_few", p, nn_isa_name(isa), 1);
+    for (int call = 0; call < 5; call++) {
+        size_t num_samples = call % 2 == 0 ? p->num_samples : (p->num_samples + 1) / 2;
+        int result;
+        memcpy(nn.weights[0].data, initial_nn.weights[0].data, num * sizeof(float));
+        optimizer = initial(o, num);
+        result = nn_train_few(&trainer, x, y, num_samples);
+        if (call % 2 == 0) {
+            num_failed += result != code || trainer.num_steps != num_steps;
+            expect_same(nn.weights[0].data, expected.weights[0].data, num, "nn_train_few", p, nn_isa_name(isa), 1);
+        }
+    }
+    nn_trainer_free(&trainer);
     num_few++;
     free(x);
     free(y);
     nn_free(nn);
+    nn_free(initial_nn);
 }
 
 /* Whether nn_train_few takes such samples: no weights, and no target is missing. */
@@ -1332,12 +1344,16 @@ static int call_engine(const MemoryTest *t, int call)
     NNTrainer trainer = {.nn = t->nn, .optimizer = &sgd, .options = {.batch_size = 64, .num_epochs = 2}, .low = -10, .high = 10};
     Matrix x = t->samples.x, y = t->samples.y;
     double loss;
+    int code;
     switch (call) {
     case GRADIENT: return nn_gradient(t->nn, t->grad, no_matrix, t->samples, &loss, backend, &monitor);
     case PREDICT: return nn_predict(t->nn, NULL, x, t->out, backend, &monitor);
     case PREDICT_SCALED: return nn_predict(t->nn, &t->scaler, x, t->out, backend, &monitor);
     case PREDICT_FEW: return memory_code(nn_predict_few(&predictor, x.data, 1, t->out.data));
-    case TRAIN_FEW: return memory_code(nn_train_few(&trainer, x.data, x.data, t->num_samples));
+    case TRAIN_FEW:
+        code = memory_code(nn_train_few(&trainer, x.data, x.data, t->num_samples));
+        nn_trainer_free(&trainer);
+        return code;
     case LAYER_OUTPUTS: return nn_layer_outputs(t->nn, NULL, x, t->layers, backend, &monitor);
     case LAYER_OUTPUTS_SCALED: return nn_layer_outputs(t->nn, &t->scaler, x, t->layers, backend, &monitor);
     case EVALUATE: return nn_evaluate(t->nn, t->samples, no_matrix, &loss, backend, &monitor);

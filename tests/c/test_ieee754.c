@@ -169,14 +169,17 @@ static Results call_engine(int call, NeuralNetwork original, NNSamples all, NNBa
     {
         NNTrainOptions options = {.batch_size = call == TRAIN_TINY ? 4 : 32, .num_epochs = 3,
                                   .losses = call == TRAIN_TINY ? NULL : r.losses};
-        NNTrainer trainer = {nn, scaler, &adam, options, backend.isa, -FLT_MAX, FLT_MAX, 0, 0};
+        NNTrainer trainer = {nn, scaler, &adam, options, backend.isa, -FLT_MAX, FLT_MAX, 0, 0, NULL};
         Matrix out = {samples.x.rows, 2, 2, r.outputs}, input_grad = {NUM_SAMPLES, 3, 3, r.input_gradient};
         Matrix layers[] = {{NUM_SAMPLES, WIDTH, WIDTH, r.hidden}, {NUM_SAMPLES, 2, 2, r.outputs}};
         switch (call) {
         case PREDICT_FEW:
         case PREDICT_MANY: r.code = nn_predict(nn, NULL, samples.x, out, backend, &monitor); break;
         case PREDICT_SCALED: r.code = nn_predict_few(&predictor, samples.x.data, samples.x.rows, r.scaled); break;
-        case TRAIN_FEW: r.code = nn_train_few(&trainer, samples.x.data, samples.y.data, samples.x.rows); break;
+        case TRAIN_FEW:
+            r.code = nn_train_few(&trainer, samples.x.data, samples.y.data, samples.x.rows);
+            nn_trainer_free(&trainer);
+            break;
         case LAYER_OUTPUTS: r.code = nn_layer_outputs(nn, NULL, samples.x, layers, backend, &monitor); break;
         case EVALUATE: r.code = nn_evaluate(nn, samples, out, &r.loss, backend, &monitor); break;
         case GRADIENT: r.code = nn_gradient(nn, grad, input_grad, samples, &r.loss, backend, &monitor); break;
