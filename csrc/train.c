@@ -11,6 +11,7 @@
 #include "tiny.h"
 
 #define EPOCHS_WORTH_THREADS ((size_t)1000)  /* the most epochs that count in the choice of threads; avoids an overflow */
+#define MAX_KEPT ((size_t)1 << 20)           /* bytes of a workspace: larger ones are allocated in a small part of the time of a call */
 #define MAX_CHECKED_TOGETHER 64              /* inputs of a sample */
 #define MAX_FLOATS_CHECKED_TOGETHER ((size_t)1 << 24) /* some milliseconds, in which nobody can stop the call */
 
@@ -225,7 +226,7 @@ static int train_in_batches(const NNTrainCall *call, NNAttempt *attempt, NNMonit
         o->beta1_power = beta1_power;
         o->beta2_power = beta2_power;
     }
-    if (call->kept != NULL && attempt->is_finite && loop.step.stop_code == NN_OK && !loop.step.has_diverged) {
+    if (call->kept != NULL && loop.step.ws.size <= MAX_KEPT && attempt->is_finite && !loop.step.has_diverged) {
         *call->kept = loop.step.ws; /* its padding still is 0 */
     } else {
         nn_workspace_free(&loop.step.ws);

@@ -144,7 +144,8 @@ NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_
     Arena arena = {NULL, 0, 0};
     ws.output_activation = nn.activation_functions[nn.num_layers - 1];
     lay_out(&arena, &ws, contents);
-    ws.memory = arena.overflow ? NULL : malloc(arena.used + CACHE_LINE);
+    ws.size = arena.used + CACHE_LINE;
+    ws.memory = arena.overflow ? NULL : malloc(ws.size);
     if (ws.memory == NULL) {
         return ws;
     }

@@ -48,6 +48,7 @@ typedef struct {
     double *norm_parts;      /* sums of squares of the gradient, one for each NN_NORM_PART_SIZE numbers */
     int contents;            /* as in nn_workspace_alloc */
     void *memory;            /* the block of memory; NULL if memory ran out */
+    size_t size;             /* of the block, in bytes */
 } NNWorkspace;
 
 /* Flags for nn_workspace_alloc: the arrays to allocate in addition to the parameters and the activations. */
