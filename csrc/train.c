@@ -226,7 +226,8 @@ static int train_in_batches(const NNTrainCall *call, NNAttempt *attempt, NNMonit
         o->beta1_power = beta1_power;
         o->beta2_power = beta2_power;
     }
-    if (call->kept != NULL && loop.step.ws.size <= MAX_KEPT && attempt->is_finite && !loop.step.has_diverged) {
+    if (call->kept != NULL && loop.step.ws.size <= MAX_KEPT && attempt->is_finite && loop.step.stop_code == NN_OK &&
+        !loop.step.has_diverged) {
         *call->kept = loop.step.ws; /* its padding still is 0 */
     } else {
         nn_workspace_free(&loop.step.ws);
