@@ -722,6 +722,7 @@ class Model(Parameters):
         """Change the activation function of the last layer, and set the initial parameters that go with it."""
         assert self._seed is not None
         self._activations = (*self._activations[:-1], name)
+        self._prepared_descent = self._prepared_step = None  # they have the loss that went with the old one
         self._nn.activation_functions[len(self._activations) - 1] = ACTIVATIONS[name].kind
         lib.nn_initialize(self._nn, self._seed)
 

@@ -350,6 +350,31 @@ def test_changes_of_the_network_are_seen(whole_way):
     assert not descent_is_prepared(one, X, Y, rate=0.1)
 
 
+def test_the_options_of_a_refused_call_do_not_last():
+    one, other = make(), make()
+    for net in (one, other):
+        net.partial_fit(X, Y, seed=0)
+    bad = np.full_like(X, np.nan)
+    with pytest.raises(ValueError, match="^x must be finite"):
+        one.partial_fit(bad, Y, seed=0, l2=1.0, clip_norm=0.001)
+    assert one.partial_fit(X, Y, seed=0) == other.partial_fit(X, Y, seed=0)
+    same(one, other)
+
+
+def test_another_last_activation_has_another_loss():
+    """`fit` chooses the softmax, as nothing has changed the initial parameters."""
+    x, labels = RNG.normal(size=(60, 4)).astype(np.float32), np.arange(60) % 2
+    one, other = (nnpy.NeuralNetwork([4, 6, 2], seed=2) for _ in range(2))
+    initial = one.parameters.copy()
+    one.gradient_descent(x, np.eye(2, dtype=np.float32)[labels], rate=0.1)
+    one.parameters = initial
+    for net in (one, other):
+        net.fit(x, labels, epochs=1, seed=0)
+        net.gradient_descent(x, np.eye(2, dtype=np.float32)[labels], rate=0.1)
+    assert one.activations == ("sigmoid", "softmax")
+    same(one, other)
+
+
 def test_a_list_of_options_may_change():
     dropout = [0.5]
     one, other = make(), make()

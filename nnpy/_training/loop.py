@@ -225,6 +225,7 @@ def partial_fit(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -
     if state is None or state.optimizer != settings.optimizer:
         state = OptimizerState(settings.optimizer, model.parameters.size)
     trainer = Trainer(model, settings, backend=backend, state=state)
+    model._prepared_step = None  # its options may be others than those that the state gets now
     try:
         trainer.advance(samples, 0, 1)
     finally:
