@@ -1569,7 +1569,8 @@ int main(int argc, char **argv)
     check_refused_predictions();
     check_refused_trainings();
     check_first_outside();
-    if (num_failed == 0 && (num_with_gradient < number * 3 / 4 || (number >= 60 && (num_diverged == 0 || num_few == 0 || num_labelled == 0)))) {
+    if (num_failed == 0 && (num_with_gradient < number * 3 / 4 || (number >= 60 && (num_diverged == 0 || num_few == 0)) ||
+                            (number >= 600 && num_labelled == 0))) {
         printf("of %ld problems only %ld have a gradient, %ld diverge, %ld suit nn_train_few, %ld with labels\n", number,
                num_with_gradient, num_diverged, num_few, num_labelled);
         return 1;
