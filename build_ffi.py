@@ -104,8 +104,8 @@ int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSampl
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor);
 typedef struct {
-    NeuralNetwork nn; NNScaler scaler; NNOptimizer *optimizer; NNTrainOptions options; int isa; float low, high; size_t label_size;
-    size_t num_steps; void *kept;
+    NeuralNetwork nn; NNScaler scaler; NNOptimizer *optimizer; NNTrainOptions options; int isa; float low, high;
+    size_t label_size, num_steps; void *kept;
 } NNTrainer;
 int nn_train_few(NNTrainer *trainer, const void *x, const void *y, size_t num_samples);
 void nn_trainer_free(NNTrainer *trainer);
