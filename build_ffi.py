@@ -105,7 +105,7 @@ int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrai
              NNMonitor *monitor);
 typedef struct {
     NeuralNetwork nn; NNScaler scaler; NNOptimizer *optimizer; NNTrainOptions options; int isa; float low, high;
-    size_t label_size, num_steps; void *kept;
+    size_t label_size; size_t num_steps; void *kept;
 } NNTrainer;
 int nn_train_few(NNTrainer *trainer, const void *x, const void *y, size_t num_samples);
 void nn_trainer_free(NNTrainer *trainer);
