@@ -325,8 +325,8 @@ static int train_checked(NNTrainer *trainer, NNSamples samples)
     NNMonitor monitor = nn_silent_monitor();
     int code;
     options.shuffle = options.shuffle && options.batch_size < samples.x.rows;
-    if (trainer->kept == NULL) { /* without memory for it, nothing is kept */
-        trainer->kept = calloc(1, sizeof(NNWorkspace));
+    if (trainer->kept == NULL && (trainer->kept = calloc(1, sizeof(NNWorkspace))) == NULL) {
+        return NN_REFUSED;
     }
     code = train(trainer->nn, samples, trainer->optimizer, options, backend, (NNWorkspace *)trainer->kept, &monitor);
     trainer->num_steps = monitor.num_steps;

@@ -115,6 +115,7 @@ for width in (4, 700):
                     assert state(net) == before or name == "forward, scaled", where
                     error.__traceback__ = None
                     del error
+                net._prepared_descent = net._prepared_step = None  # what calls keep for the next ones
                 gc.collect()
                 net.fit_scaler(None)
                 assert library.failing_calls_in_use() == in_use, where + ": memory is not given back"
