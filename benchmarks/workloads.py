@@ -100,7 +100,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Step(Training):
-    """One step on one batch, in a call of its own, as for data that arrives bit by bit."""
+    """One step on one batch, in a call of its own, as for streaming data."""
 
     calls: int = 2000  # timed together
 

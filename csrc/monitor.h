@@ -14,8 +14,8 @@ int nn_poll(NNMonitor *monitor, size_t work);
 /* Returns a monitor that never stops a call. */
 NNMonitor nn_silent_monitor(void);
 
-/* Whether the forward passes of num_samples samples are so little work that nobody has to be polled, and no thread is worth its
- * start: some tenths of a millisecond. */
+/* Whether the forward passes of num_samples samples are so little work, some tenths of a millisecond, that the caller need not be
+ * polled and no thread is worth starting. */
 int nn_are_few(NeuralNetwork nn, size_t num_samples);
 
 #endif /* NN_MONITOR_H_ */

@@ -1,5 +1,5 @@
-/* samples.h: reads one sample of an NNSamples: its inputs, targets, label and weight, without scaling. samples.c has the functions of engine.h that
- * need no network: the check of ranges, the moments of columns, the shuffle. */
+/* samples.h: reads one sample of an NNSamples: its inputs, targets, label and weight, without scaling. samples.c has the functions of
+ * engine.h that need no network: the check of ranges, the moments of columns, the shuffle. */
 #ifndef NN_SAMPLES_H_
 #define NN_SAMPLES_H_
 

@@ -168,11 +168,7 @@ static int allocate(TrainingLoop *loop, NeuralNetwork nn, NNBackend backend, NNW
     }
     contents |= c->dropout != NULL ? NN_WORKSPACE_DROPOUT : 0;
     contents |= c->clip_norm > 0 ? NN_WORKSPACE_NORM : 0;
-    if (kept != NULL) {
-        c->ws = nn_workspace_reuse(kept, nn, kernels, block, num_threads, contents, c->samples.scaler, num_kept);
-    } else {
-        c->ws = nn_workspace_alloc(nn, kernels, block, num_threads, contents, c->samples.scaler, num_kept);
-    }
+    c->ws = nn_workspace_reuse(kept, nn, kernels, block, num_threads, contents, c->samples.scaler, num_kept);
     if (loop->options.shuffle) {
         c->order = (size_t *)malloc(num * sizeof(size_t));
     }

@@ -140,7 +140,8 @@ NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_
                                NNScaler scaler, size_t num_kept)
 {
     NNWorkspace ws = {.nn = nn, .kernels = kernels, .num_layers = nn.num_layers, .block = block, .num_threads = num_threads,
-                      .contents = contents, .scaler = scaler, .num_scaled = num_kept > 0 ? num_kept : block, .keeps_scaled = num_kept > 0};
+                      .contents = contents, .scaler = scaler, .num_scaled = num_kept > 0 ? num_kept : block,
+                      .keeps_scaled = num_kept > 0};
     Arena arena = {NULL, 0, 0};
     ws.output_activation = nn.activation_functions[nn.num_layers - 1];
     lay_out(&arena, &ws, contents);
@@ -165,18 +166,19 @@ void nn_workspace_free(NNWorkspace *ws)
     free(ws->memory);
 }
 
-NNWorkspace nn_workspace_reuse(NNWorkspace *kept, NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int contents,
-                               NNScaler scaler, size_t num_kept)
+NNWorkspace nn_workspace_reuse(NNWorkspace *kept, NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads,
+                               int contents, NNScaler scaler, size_t num_kept)
 {
-    NNWorkspace ws = *kept;
-    kept->memory = NULL;
-    if (ws.memory != NULL && ws.block >= block && ws.num_threads == num_threads && ws.contents == contents && !ws.keeps_scaled &&
-        num_kept == 0) {
-        ws.nn = nn;
-        nn_pack(&ws, NN_PACK_PARAMETERS, nn.weights[0].data);
-        return ws;
+    if (kept != NULL && kept->memory != NULL) {
+        NNWorkspace ws = *kept;
+        kept->memory = NULL;
+        if (ws.block >= block && ws.num_threads == num_threads && ws.contents == contents && !ws.keeps_scaled && num_kept == 0) {
+            ws.nn = nn;
+            nn_pack(&ws, NN_PACK_PARAMETERS, nn.weights[0].data);
+            return ws;
+        }
+        nn_workspace_free(&ws);
     }
-    free(ws.memory);
     return nn_workspace_alloc(nn, kernels, block, num_threads, contents, scaler, num_kept);
 }
 

@@ -70,10 +70,10 @@ NNWorkspace nn_workspace_alloc(NeuralNetwork nn, const NNKernels *kernels, size_
                                NNScaler scaler, size_t num_kept);
 void nn_workspace_free(NNWorkspace *ws);
 
-/* Returns *kept, a workspace of an earlier call for the same network and scaler, with the parameters of nn; its block may be larger. If
- * it does not suit, frees it and allocates one. *kept becomes empty. */
-NNWorkspace nn_workspace_reuse(NNWorkspace *kept, NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads, int contents,
-                               NNScaler scaler, size_t num_kept);
+/* Does the same with the memory of *kept, a workspace of an earlier call for the same network and scaler, if it is large enough; if
+ * not, frees that. *kept becomes empty. kept may be NULL. */
+NNWorkspace nn_workspace_reuse(NNWorkspace *kept, NeuralNetwork nn, const NNKernels *kernels, size_t block, int num_threads,
+                               int contents, NNScaler scaler, size_t num_kept);
 
 /* The squared norm of the gradient is summed in parts, so that threads can share them without changing the order of the sum. Each
  * layer has parts for its weights and parts for its biases; this is the number of parts of `num` numbers. */

@@ -389,7 +389,7 @@ class Model(Parameters):
             try:
                 if not _predict_few(predictor, _from_buffer(x), num, _from_buffer(out)):
                     return out
-            except ValueError:  # its numbers do not lie next to each other
+            except ValueError:  # x is not C-contiguous
                 pass
         return self._forward_batch(x)
 

@@ -748,8 +748,8 @@ NN_INLINE float add_loss_term(NNLoss loss, float difference, float sum, float *d
     }
 }
 
-/* The losses of a row for which the loss is a sum of functions of a - y, and the deltas if delta is not NULL: dC_i/da times delta_scale,
- * and times what delta has if has_slopes. loss.kind and has_slopes are compile-time constants in each copy. */
+/* Returns the loss of a row where it is a sum of functions of a - y. If delta is not NULL, writes dC_i/da times delta_scale to it, times
+ * f'(z), which delta has before, if has_slopes. */
 NN_INLINE float add_loss_terms(NNLoss loss, int has_slopes, const float *a, const float *targets, float delta_scale, float *delta,
                                size_t num_columns)
 {
@@ -778,8 +778,7 @@ static float regression_output(int activation, NNLoss loss, float *z, const floa
     } else {
         activate_row(activation, z, num_columns);
     }
-    if (loss.kind == NN_MSE && !has_slopes) { /* the most common loss, without the branches of the others */
-        loss.kind = NN_MSE;
+    if (loss.kind == NN_MSE && !has_slopes) { /* the most common case has a copy without the branches of the others */
         sum = add_loss_terms(loss, 0, z, targets, delta_scale, delta, num_columns);
     } else {
         sum = add_loss_terms(loss, has_slopes, z, targets, delta_scale, delta, num_columns);

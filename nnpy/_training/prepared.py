@@ -1,8 +1,8 @@
 """Prepared training: what stays the same from one short call of `partial_fit` or `gradient_descent` to the next.
 
 On few samples, C trains in a few microseconds; to check the options and to describe network, optimiser and samples to C takes
-ten times as long. So a call prepares the next one, which only compares: if it has the same options, and its samples are float32
-in rows that lie together, C checks the samples and trains. Otherwise it goes the whole way, as the first call did.
+ten times as long. So a call prepares the next one, which only compares: if it has the same options, and its samples are
+C-contiguous float32 arrays, C checks the samples and trains. Otherwise it goes the whole way, as the first call did.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nnpy._optimizers import OptimizerState
 from nnpy._samples import scaler_fields, target_range
 from nnpy._validation import COUNT_MAX, random_seed
 
-if TYPE_CHECKING:  # the module takes longer to import than all others of this file
+if TYPE_CHECKING:  # `import nnpy` does not need the module, and its dataclasses take a millisecond or two
     from nnpy._training.options import FitOptions, Settings
 
 __all__ = ["PreparedDescent", "PreparedStep"]
@@ -28,7 +28,7 @@ _ndarray, _FLOAT32, _from_buffer, _train_few = np.ndarray, np.dtype(np.float32),
 _OK, _REFUSED, _DIVERGED = lib.NN_OK, lib.NN_REFUSED, lib.NN_DIVERGED
 _MIN_RATE, _MAX_RATE = 1e-37, 1e37  # learning rates that need no other check
 _LABEL_TYPES = tuple(map(np.dtype, (np.uint8, np.int32, np.int64)))
-_CONSTANTS = (type(None), bool, int, float, str, tuple, Loss)  # types of options that stay what they are
+_IMMUTABLE = (type(None), bool, int, float, str, tuple, Loss)  # types of options
 
 
 class _Prepared:
@@ -51,7 +51,7 @@ class _Prepared:
 
         y: the targets or labels of the last call. optimizer: NNOptimizer *, options: the fields of NNTrainOptions.
         """
-        # Labels have a dimension less than targets. Labels of another type would be floats for C, and out of range.
+        # Labels of another type prepare for targets, which have two dimensions, so that the next labels are refused.
         has_labels = isinstance(loss, CrossEntropy) and type(y) is _ndarray and y.ndim == 1 and y.dtype in _LABEL_TYPES
         self._y_dtype: np.dtype[Any] = y.dtype if has_labels else _FLOAT32
         self._scaling = model._scaling
@@ -95,7 +95,7 @@ class _Prepared:
             return _REFUSED
         try:
             return _train_few(self._trainer, _from_buffer(x), _from_buffer(y), self._x_shape[0])
-        except ValueError:  # the numbers of x or y do not lie next to each other
+        except ValueError:  # x or y is not C-contiguous
             return _REFUSED
 
     def _fit_together(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> bool:
@@ -162,7 +162,7 @@ class PreparedStep(_Prepared):
             options.l2,
             options.clip_norm,
         )
-        if not all(isinstance(option, _CONSTANTS) for option in self._options):
+        if not all(isinstance(option, _IMMUTABLE) for option in self._options):
             self._options = None
         self._batch_size = COUNT_MAX if settings.batch_size is None else settings.batch_size
         self._shuffles, self._has_dropout = settings.shuffle, settings.dropout is not None
