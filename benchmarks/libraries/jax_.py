@@ -51,20 +51,28 @@ def adam_update(state: State, grads: Network, learning_rate: Any) -> State:
     return parameters, m, v, t
 
 
-def training(workload: Training) -> tuple[Callable[[Array, Array], list[jax.Array]], Callable[[], object]]:
-    batch_size, learning_rate = workload.batch_size, workload.learning_rate
-    adam = workload.optimizer == "adam"
+def step_of(workload: Training) -> Callable[[State, jax.Array, jax.Array], tuple[State, jax.Array]]:
+    """Return the function that takes a step on a mini-batch and returns its loss as well."""
+    learning_rate = workload.learning_rate
     loss = cross_entropy if workload.classifies else squared_error
     activation = {"relu": jax.nn.relu, "tanh": jnp.tanh}[workload.hidden]
 
+    def take(state: State, x: jax.Array, y: jax.Array) -> tuple[State, jax.Array]:
+        value, grads = jax.value_and_grad(loss)(state[0], x, y, activation)
+        if workload.optimizer == "adam":
+            return adam_update(state, grads, learning_rate), value
+        return (jax.tree.map(lambda p, g: p - learning_rate * g, state[0], grads), *state[1:]), value
+
+    return take
+
+
+def training(workload: Training) -> tuple[Callable[[Array, Array], list[jax.Array]], Callable[[], object]]:
+    batch_size, take = workload.batch_size, step_of(workload)
+
     def step(state: State, rows: jax.Array, x: jax.Array, y: jax.Array) -> State:
-        parameters, m, v, t = state
         if len(rows) < len(x):  # of a full batch, the order makes no difference
             x, y = x[rows], y[rows]
-        grads = jax.grad(loss)(parameters, x, y, activation)
-        if adam:
-            return adam_update(state, grads, learning_rate)
-        return jax.tree.map(lambda p, g: p - learning_rate * g, parameters, grads), m, v, t
+        return take(state, x, y)[0]  # the compiler removes the loss, which nobody uses
 
     def epoch(state: State, order: jax.Array, x: jax.Array, y: jax.Array) -> State:
         steps = len(order) // batch_size
@@ -91,17 +99,7 @@ def training(workload: Training) -> tuple[Callable[[Array, Array], list[jax.Arra
 
 
 def step(workload: Step) -> tuple[Callable[[Array, Array], list[jax.Array]], Callable[[], object]]:
-    learning_rate, adam = workload.learning_rate, workload.optimizer == "adam"
-    loss = cross_entropy if workload.classifies else squared_error
-    activation = {"relu": jax.nn.relu, "tanh": jnp.tanh}[workload.hidden]
-
-    def take(state: State, x: jax.Array, y: jax.Array) -> tuple[State, jax.Array]:
-        value, grads = jax.value_and_grad(loss)(state[0], x, y, activation)
-        if adam:
-            return adam_update(state, grads, learning_rate), value
-        return (jax.tree.map(lambda p, g: p - learning_rate * g, state[0], grads), *state[1:]), value
-
-    compiled = jax.jit(take, donate_argnums=0)
+    compiled = jax.jit(step_of(workload), donate_argnums=0)
     x, y = workload.data()
     state = initial_state(initial_network(workload))
 

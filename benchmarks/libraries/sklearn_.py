@@ -10,11 +10,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from workloads import Array, Prediction, Step, Training, initial_parameters
 
 
-def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]], Callable[[], object]]:
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    adam = workload.optimizer == "adam"
-    estimator = MLPRegressor if adam else MLPClassifier
-    options = {
+def options_of(workload: Training) -> dict[str, Any]:
+    return {
         "hidden_layer_sizes": workload.sizes[1:-1],
         "activation": workload.hidden,
         "solver": workload.optimizer,
@@ -24,6 +21,13 @@ def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]],
         "batch_size": workload.batch_size,
         "max_iter": 1,
     }
+
+
+def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]], Callable[[], object]]:
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    adam = workload.optimizer == "adam"
+    estimator = MLPRegressor if adam else MLPClassifier
+    options = options_of(workload)
 
     # MLPRegressor minimises half of the squared error; Adam's steps do not depend on that factor. MLPClassifier finds the
     # classes in y: all of them occur in the samples that are used.
@@ -42,15 +46,15 @@ def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]],
 
     x, y = workload.data()
     y = y.ravel() if adam and workload.sizes[-1] == 1 else y
-    if isinstance(workload, Step):
-        net = estimator(**options)
-        net.partial_fit(x, y, **({} if adam else {"classes": np.arange(workload.sizes[-1])}))
-        return train_in_order, lambda: net.partial_fit(x, y)
     return train_in_order, lambda: estimator(**options).fit(x, y)
 
 
 def step(workload: Step) -> tuple[Callable[[Array, Array], list[Array]], Callable[[], object]]:
-    return training(workload)
+    if workload.classifies:
+        raise NotImplementedError("MLPClassifier has a single output for two classes")
+    x, y = workload.data()
+    net = MLPRegressor(**options_of(workload))
+    return training(workload)[0], lambda: net.partial_fit(x, y)
 
 
 def prediction(workload: Prediction) -> Callable[[], Array]:

@@ -29,14 +29,19 @@ def network(sizes: Sizes, hidden: type[torch.nn.Module]) -> torch.nn.Sequential:
     return torch.nn.Sequential(*layers[:-1])
 
 
+def new(workload: Training) -> tuple[torch.nn.Sequential, torch.optim.Optimizer]:
+    net = network(workload.sizes, {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[workload.hidden])
+    optimizer = torch.optim.Adam if workload.optimizer == "adam" else torch.optim.SGD
+    return net, optimizer(net.parameters(), lr=workload.learning_rate)
+
+
+def loss_of(workload: Training, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    if workload.classifies:
+        return torch.nn.functional.cross_entropy(out, y)
+    return torch.nn.functional.mse_loss(out, y)
+
+
 def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]], Callable[[], object]]:
-    adam = workload.optimizer == "adam"
-
-    def new() -> tuple[torch.nn.Sequential, torch.optim.Optimizer]:
-        net = network(workload.sizes, {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[workload.hidden])
-        optimizer = torch.optim.Adam if adam else torch.optim.SGD
-        return net, optimizer(net.parameters(), lr=workload.learning_rate)
-
     def epoch(
         net: torch.nn.Sequential,
         optimizer: torch.optim.Optimizer,
@@ -46,41 +51,33 @@ def training(workload: Training) -> tuple[Callable[[Array, Array], list[Array]],
     ) -> None:
         for i in range(0, len(x), workload.batch_size):
             rows = order[i : i + workload.batch_size]
-            out = net(x[rows])
-            loss = (
-                torch.nn.functional.mse_loss(out, y[rows]) if adam else torch.nn.functional.cross_entropy(out, y[rows])
-            )
+            loss = loss_of(workload, net(x[rows]), y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 
     def train_in_order(x: Array, y: Array) -> list[Array]:
-        net, optimizer = new()
+        net, optimizer = new(workload)
         epoch(net, optimizer, torch.from_numpy(x), torch.from_numpy(y), torch.arange(len(x)))
         return [p.detach().numpy().T for p in net.parameters() if p.ndim == 2]
 
-    net, optimizer = new()
+    net, optimizer = new(workload)
     x, y = map(torch.from_numpy, workload.data())
     return train_in_order, lambda: epoch(net, optimizer, x, y, torch.randperm(len(x)))
 
 
 def step(workload: Step) -> tuple[Callable[[Array, Array], list[Array]], Callable[[], object]]:
-    train_in_order, _ = training(workload)
-    net = network(workload.sizes, {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[workload.hidden])
-    loss = torch.nn.functional.mse_loss if workload.optimizer == "adam" else torch.nn.functional.cross_entropy
-    optimizer = (torch.optim.Adam if workload.optimizer == "adam" else torch.optim.SGD)(
-        net.parameters(), lr=workload.learning_rate
-    )
+    net, optimizer = new(workload)
     x, y = map(torch.from_numpy, workload.data())
 
     def take() -> float:
-        value = loss(net(x), y)
+        loss = loss_of(workload, net(x), y)
         optimizer.zero_grad()
-        value.backward()
+        loss.backward()
         optimizer.step()
-        return value.item()
+        return loss.item()
 
-    return train_in_order, take
+    return training(workload)[0], take
 
 
 def prediction(workload: Prediction) -> Callable[[], torch.Tensor]:
