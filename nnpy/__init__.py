@@ -41,6 +41,7 @@ from nnpy._scaler import Scaler
 from nnpy._version import __version__
 
 if TYPE_CHECKING:
+    from nnpy._interchange.readers import from_keras, from_onnx, from_safetensors, from_torch
     from nnpy._schedules import CosineDecay, ExponentialDecay, LinearDecay, ReduceOnPlateau, StepDecay
     from nnpy._training.early_stopping import EarlyStopping
 
@@ -75,19 +76,24 @@ __all__ = [
     "StepDecay",
     "__version__",
     "fit_many",
+    "from_keras",
+    "from_onnx",
+    "from_safetensors",
+    "from_torch",
     "get_num_threads",
     "load",
     "set_num_threads",
     "show_config",
 ]
 
-# What is imported when it is first used: submodules, and classes by their modules.
+# What is imported when it is first used: submodules, and other names by their modules.
 _SUBMODULES = ("datasets", "plot", "reference")
-_CLASSES = {
+_LAZY = {
     **dict.fromkeys(
         ("CosineDecay", "ExponentialDecay", "LinearDecay", "ReduceOnPlateau", "StepDecay"), "nnpy._schedules"
     ),
     "EarlyStopping": "nnpy._training.early_stopping",
+    **dict.fromkeys(("from_keras", "from_onnx", "from_safetensors", "from_torch"), "nnpy._interchange.readers"),
 }
 
 
@@ -100,7 +106,7 @@ def _publish(name: str, thing: Any) -> Any:
 
 
 for _name in __all__:
-    if _name not in _CLASSES:
+    if _name not in _LAZY:
         _publish(_name, globals()[_name])
 del _name
 
@@ -108,8 +114,8 @@ del _name
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"nnpy.{name}")
-    if name in _CLASSES:
-        return _publish(name, getattr(importlib.import_module(_CLASSES[name]), name))
+    if name in _LAZY:
+        return _publish(name, getattr(importlib.import_module(_LAZY[name]), name))
     raise AttributeError(f"module 'nnpy' has no attribute {name!r}")
 
 

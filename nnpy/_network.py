@@ -14,6 +14,7 @@ from nnpy._arrays import as_table, check_finite, to_array, to_float32
 from nnpy._backend import backend
 from nnpy._ffi import call, ffi, lib
 from nnpy._history import History, divergence_in_iteration
+from nnpy._interchange.extras import needs
 from nnpy._losses import Loss, check_loss
 from nnpy._metrics import Metric, check_metrics, measure, predicted_classes, score, threshold_for_classes
 from nnpy._model import Model
@@ -26,6 +27,9 @@ from nnpy._training.progress import progress_bar
 from nnpy._validation import COUNT_MAX, integer, positive
 
 if TYPE_CHECKING:
+    import keras
+    import torch
+
     from nnpy._inspection import GradientCheck
     from nnpy._training.early_stopping import EarlyStopping
     from nnpy._training.options import Callback
@@ -810,6 +814,199 @@ class NeuralNetwork(Model):
                 raise ValueError("the parameters of the network are not finite")
             parameters = _quantization.calibrate(self, x, method)
         return QuantizedNetwork(parameters, self._feature_names or names)
+
+    def to_onnx(self, path: str | os.PathLike[str], *, opset: int | None = None) -> None:
+        """Write the network as an ONNX model (needs onnx: ``pip install 'nnpy[onnx]'``).
+
+        The model has one input "x", float32 of shape (n, n_inputs), and one output "y" of shape (n, n_outputs): what `predict`
+        returns, float32, or float64 if targets are scaled. ONNX checks it before it is written.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, usually with the ending .onnx. It is written under another name and then renamed.
+        opset : int, optional
+            The version of ONNX's operators, at least 20. The default is the newest one of the installed onnx, up to 28, which
+            ONNX Runtime 1.32 has. Older runtimes need an older one.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed.
+        TypeError, ValueError
+            If `opset` is out of range, or the parameters of the network are not finite.
+        OSError
+            If the file cannot be written. An old file is unchanged.
+
+        Notes
+        -----
+        A scaler becomes part of the model, in float64. `from_onnx` reads the file back with the same bits. Results of ONNX
+        Runtime differ by rounding.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> nnpy.NeuralNetwork([2, 2, 1], seed=0).to_onnx("xor.onnx")  # doctest: +SKIP
+        >>> import onnxruntime  # doctest: +SKIP
+        >>> session = onnxruntime.InferenceSession("xor.onnx")  # doctest: +SKIP
+        >>> session.run(["y"], {"x": np.zeros((1, 2), np.float32)})  # doctest: +SKIP
+        """
+        with needs("onnx", "to_onnx"):
+            from nnpy._interchange import onnx_writer
+        with self._lock:
+            onnx_writer.write(self, path, opset=opset)
+
+    def to_torch(self) -> torch.nn.Sequential:
+        """Return a PyTorch module with copies of the parameters (needs PyTorch: ``pip install 'nnpy[torch]'``).
+
+        Returns
+        -------
+        module : torch.nn.Sequential
+            A Linear for each layer and a module for its activation function; "linear" has none. A scaler is a module
+            "inputs" before them and, if targets are scaled, one "outputs" after them, which returns float64.
+
+        Raises
+        ------
+        ImportError
+            If PyTorch is not installed.
+
+        Notes
+        -----
+        `from_torch` gives the same bits back. Results of PyTorch differ by rounding. `state_dict` has the names and values of
+        the module's.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> nnpy.NeuralNetwork([3, 4, 2], ["relu", "softmax"], seed=0).to_torch()  # doctest: +SKIP
+        Sequential(
+          (0): Linear(in_features=3, out_features=4, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=4, out_features=2, bias=True)
+          (3): Softmax(dim=1)
+        )
+        """
+        with needs("torch", "to_torch"):
+            from nnpy._interchange import torch_modules
+        with self._lock:
+            return torch_modules.make(self)
+
+    def to_keras(self) -> keras.Sequential:
+        """Return a Keras 3 model with copies of the parameters (needs Keras: ``pip install 'nnpy[keras]'``, and a backend).
+
+        Returns
+        -------
+        model : keras.Sequential
+            A Dense for each layer, with its activation function. A scaler is a Normalization before them and, if targets are
+            scaled, a Rescaling after them, in float32.
+
+        Raises
+        ------
+        ImportError
+            If Keras is not installed.
+
+        Notes
+        -----
+        `from_keras` gives the same weights and biases back, bit for bit, and the scaler up to rounding to float32.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> nnpy.NeuralNetwork([3, 4, 2], ["relu", "softmax"], seed=0).to_keras()  # doctest: +SKIP
+        <Sequential name=sequential, built=True>
+        """
+        with needs("keras", "to_keras"):
+            from nnpy._interchange import keras_models
+        with self._lock:
+            return keras_models.make(self)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return copies of the parameters by PyTorch's names and in its shapes.
+
+        Returns
+        -------
+        state : dict of ndarray
+            For each layer "N.weight", float32 of shape (n_outputs, n_inputs), and "N.bias", of shape (n_outputs,). N is the
+            position of the layer in a `torch.nn.Sequential` of Linear modules and activation functions, as `to_torch` returns
+            it: 0, 2, 4, ... A scaler is "inputs.mean" and "inputs.scale", and "outputs.mean" and "outputs.scale" if targets
+            are scaled, float64.
+
+        See Also
+        --------
+        load_state_dict : The opposite.
+        to_safetensors : The same in a file.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net = nnpy.NeuralNetwork([3, 4, 2], ["relu", "softmax"], seed=0)
+        >>> {name: array.shape for name, array in net.state_dict().items()}
+        {'0.weight': (4, 3), '0.bias': (4,), '2.weight': (2, 4), '2.bias': (2,)}
+
+        The same for a module of PyTorch:
+
+        >>> state = {name: torch.from_numpy(array) for name, array in net.state_dict().items()}  # doctest: +SKIP
+        >>> module.load_state_dict(state)  # doctest: +SKIP
+        """
+        from nnpy._interchange import state_dict
+
+        with self._lock:
+            return state_dict.get_state(self)
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Set the parameters from arrays or tensors by PyTorch's names and in its shapes.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            As `state_dict` returns it, or the state_dict of a `torch.nn.Sequential` of the same layers: all of its names, and
+            no others. The scaler becomes that of the state, or none if the state has none.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a name is missing or unknown, an array has another shape, or a number is not finite in float32. The network is
+            unchanged then.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net, other = nnpy.NeuralNetwork([3, 4, 2], seed=0), nnpy.NeuralNetwork([3, 4, 2], seed=1)
+        >>> other.load_state_dict(net.state_dict())
+        >>> (other.parameters == net.parameters).all()
+        np.True_
+        """
+        from nnpy._interchange import state_dict
+
+        state_dict.set_state(self, state)
+
+    def to_safetensors(self, path: str | os.PathLike[str]) -> None:
+        """Write the parameters to a safetensors file (needs safetensors: ``pip install 'nnpy[safetensors]'``).
+
+        The file has the arrays of `state_dict`, and the activation functions and names of the inputs in its metadata.
+        `from_safetensors` gives the same bits back.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, usually with the ending .safetensors. It is written under another name and then renamed.
+
+        Raises
+        ------
+        ImportError
+            If safetensors is not installed.
+        OSError
+            If the file cannot be written. An old file is unchanged.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> nnpy.NeuralNetwork([2, 2, 1], seed=0).to_safetensors("xor.safetensors")  # doctest: +SKIP
+        """
+        with needs("safetensors", "to_safetensors"):
+            from nnpy._interchange import safetensors_file
+        with self._lock:
+            safetensors_file.write(self, path)
 
     def export_c(
         self,

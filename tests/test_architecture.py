@@ -19,10 +19,14 @@ LAYERS = [
     ["_arrays"],
     ["_activations", "_backend", "_history", "_losses", "_metrics", "_optimizers", "_samples", "_scaler", "_schedules"],
     ["_c_source", "_model", "_quantized_model"],
-    ["_training.*", "_inspection", "_export_c", "_export_int8", "_quantization", "_serialization"],
+    [
+        *("_training.*", "_inspection", "_export_c", "_export_int8", "_quantization", "_serialization"),
+        *("_interchange.extras", "_interchange.state_dict"),
+        *(f"_interchange.{name}" for name in ("keras_models", "onnx_writer", "safetensors_file", "torch_modules")),
+    ],
     ["_quantized_network"],
     ["_network"],
-    ["_ensemble"],
+    ["_ensemble", "_interchange.*"],
     ["datasets", "plot", "reference", "sklearn.*"],
     ["__init__"],  # what users import; the commands are users, too
     ["_commands.*", "__main__"],

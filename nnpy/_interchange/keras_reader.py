@@ -1,0 +1,189 @@
+"""Reads a model of Keras 3 as a network: a chain of layers, Sequential or functional, with Dense layers in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from nnpy._interchange.signal import Signal
+from nnpy._network import NeuralNetwork
+
+__all__ = ["read"]
+
+
+def read(model: Any) -> NeuralNetwork:
+    """Return the network that a model computes. See `nnpy.from_keras`."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a keras.Model, got {type(model).__name__}")
+    try:
+        shape = model.input_shape
+    except (AttributeError, ValueError):
+        raise ValueError(f"{model.name!r} has no weights yet: give it an Input layer, or call it once") from None
+    if not isinstance(shape, tuple) or any(not isinstance(size, int) for size in shape[1:]):
+        raise ValueError(f"{model.name!r} must have one input with a known number of values, got the shape {shape}")
+    signal = _follow(model, Signal(math.prod(shape[1:])))
+    return signal.network(scales_outputs=True)
+
+
+def _follow(model: Any, start: Signal) -> Signal:
+    """Return the output of a model whose input is `start`."""
+    if isinstance(model, keras.Sequential):
+        for layer in model.layers:
+            start = _apply(layer, start)
+        return start
+    if not hasattr(model, "inputs") or len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            f"model {model.name!r} ({type(model).__name__}) is no chain of layers from one input to one output"
+        )
+    signals = {id(model.inputs[0]): start}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        before, after = _tensors(layer)
+        if not isinstance(before, keras.KerasTensor) or id(before) not in signals:
+            raise ValueError(f"layer {layer.name!r} ({type(layer).__name__}) joins outputs of several layers")
+        signals[id(after)] = _apply(layer, signals[id(before)])
+    return signals[id(model.outputs[0])]
+
+
+def _tensors(layer: Any) -> tuple[Any, Any]:
+    try:
+        return layer.input, layer.output
+    except (AttributeError, ValueError):
+        raise ValueError(f"layer {layer.name!r} ({type(layer).__name__}) is used more than once") from None
+
+
+class _Unknown(Exception):
+    """A layer, or one of its options, that nnpy does not have."""
+
+
+def _apply(layer: Any, signal: Signal) -> Signal:
+    """Return the output of a layer."""
+    try:
+        if isinstance(layer, (keras.Sequential, keras.Model)):
+            return _follow(layer, signal)
+        if type(layer) not in _LAYERS:
+            raise _Unknown("it is no layer of a fully connected network")
+        return _LAYERS[type(layer)](layer, signal)
+    except _Unknown as error:
+        raise ValueError(f"layer {layer.name!r} ({type(layer).__name__}): {error}") from None
+
+
+def _numbers(variable: Any) -> NDArray[np.float64]:
+    return np.asarray(keras.ops.convert_to_numpy(variable), dtype=np.float64)
+
+
+def _require(layer: Any, option: str, expected: Any) -> None:
+    actual = getattr(layer, option)
+    if actual is None or not math.isclose(actual, expected, rel_tol=1e-6):
+        raise _Unknown(f"its {option} is {actual}, in nnpy it is {expected}")
+
+
+# ---- Activation functions ----
+
+_ACTIVATIONS: dict[Any, str] = {
+    keras.activations.linear: "linear",
+    keras.activations.sigmoid: "sigmoid",
+    keras.activations.tanh: "tanh",
+    keras.activations.relu: "relu",
+    keras.activations.elu: "elu",
+    keras.activations.softplus: "softplus",
+    keras.activations.silu: "silu",
+    keras.activations.gelu: "gelu",
+    keras.activations.softmax: "softmax",
+}
+
+
+def _activate(layer: Any, signal: Signal) -> Signal:
+    function = layer.activation
+    if function is keras.activations.leaky_relu:
+        raise _Unknown("Keras' leaky_relu has the slope 0.2, nnpy's 0.01; LeakyReLU(negative_slope=0.01) is the same")
+    if function not in _ACTIVATIONS:
+        raise _Unknown(f"nnpy does not have its activation function {getattr(function, '__name__', function)!r}")
+    name = _ACTIVATIONS[function]
+    return signal if name == "linear" else signal.activate(name)
+
+
+def _relu(layer: Any, signal: Signal) -> Signal:
+    _require(layer, "threshold", 0.0)
+    if layer.max_value is not None:
+        raise _Unknown(f"its max_value is {layer.max_value}: nnpy's relu has none")
+    if math.isclose(layer.negative_slope, 0.01, rel_tol=1e-6):
+        return signal.activate("leaky_relu")
+    _require(layer, "negative_slope", 0.0)
+    return signal.activate("relu")
+
+
+def _leaky_relu(layer: Any, signal: Signal) -> Signal:
+    _require(layer, "negative_slope", 0.01)
+    return signal.activate("leaky_relu")
+
+
+def _elu(layer: Any, signal: Signal) -> Signal:
+    _require(layer, "alpha", 1.0)
+    return signal.activate("elu")
+
+
+def _softmax(layer: Any, signal: Signal) -> Signal:
+    if layer.axis not in {-1, 1}:
+        raise _Unknown("it is over the samples")
+    return signal.activate("softmax")
+
+
+# ---- Layers ----
+
+
+def _dense(layer: Any, signal: Signal) -> Signal:
+    result = signal.matmul(_numbers(layer.kernel))
+    if layer.use_bias:
+        result = result.add(_numbers(layer.bias))
+    return _activate(layer, result)
+
+
+def _batch_normalization(layer: Any, signal: Signal) -> Signal:
+    factors = 1 / np.sqrt(_numbers(layer.moving_variance) + layer.epsilon)
+    if layer.scale:
+        factors = factors * _numbers(layer.gamma)
+    terms = -_numbers(layer.moving_mean) * factors
+    return signal.multiply(factors).add(terms + _numbers(layer.beta) if layer.center else terms)
+
+
+def _normalization(layer: Any, signal: Signal) -> Signal:
+    if layer.invert:
+        raise _Unknown("it is inverted")
+    mean, variance = _numbers(layer.mean).ravel(), _numbers(layer.variance).ravel()
+    return signal.add(-mean).divide(np.maximum(np.sqrt(variance), keras.backend.epsilon()))
+
+
+def _rescaling(layer: Any, signal: Signal) -> Signal:
+    return signal.multiply(_numbers(layer.scale)).add(_numbers(layer.offset))
+
+
+def _same(layer: Any, signal: Signal) -> Signal:
+    return signal
+
+
+_LAYERS: dict[Any, Callable[[Any, Signal], Signal]] = {
+    keras.layers.InputLayer: _same,
+    keras.layers.Dense: _dense,
+    keras.layers.Activation: _activate,
+    keras.layers.ReLU: _relu,
+    keras.layers.LeakyReLU: _leaky_relu,
+    keras.layers.ELU: _elu,
+    keras.layers.Softmax: _softmax,
+    keras.layers.BatchNormalization: _batch_normalization,
+    keras.layers.Normalization: _normalization,
+    keras.layers.Rescaling: _rescaling,
+    keras.layers.Flatten: _same,
+    keras.layers.Identity: _same,
+    keras.layers.Dropout: _same,
+    keras.layers.AlphaDropout: _same,
+    keras.layers.GaussianDropout: _same,
+    keras.layers.GaussianNoise: _same,
+    keras.layers.ActivityRegularization: _same,
+}
