@@ -56,6 +56,7 @@ SLOW = (
     "test_network.py::test_python_goes_on_while_c_computes",
     "test_optimizers.py::test_levenberg_marquardt[",
     "test_out_of_memory.py",
+    "test_post_notebook.py::test_code_cells_run",
     "test_published.py::test_results_are_those_of_the_post[finite differences-1000000]",
     "test_sklearn.py::test_losses",
     "test_sklearn.py::test_pipelines_searches_and_calibration",
