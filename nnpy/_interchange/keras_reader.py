@@ -44,18 +44,15 @@ def _follow(model: Any, start: Signal) -> Signal:
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        before, after = _tensors(layer)
-        if not isinstance(before, keras.KerasTensor) or id(before) not in signals:
-            raise ValueError(f"layer {layer.name!r} ({type(layer).__name__}) joins outputs of several layers")
-        signals[id(after)] = _apply(layer, signals[id(before)])
+        if id(layer.input) not in signals:  # it is a list, or the output of a second use of a layer
+            raise ValueError(
+                f"layer {layer.name!r} ({type(layer).__name__}) does not follow one other layer: in a network of nnpy they "
+                "are a chain, and each is used once"
+            )
+        signals[id(layer.output)] = _apply(layer, signals[id(layer.input)])
+    if id(model.outputs[0]) not in signals:
+        raise ValueError(f"model {model.name!r} uses a layer twice: in a network of nnpy each is used once")
     return signals[id(model.outputs[0])]
-
-
-def _tensors(layer: Any) -> tuple[Any, Any]:
-    try:
-        return layer.input, layer.output
-    except (AttributeError, ValueError):
-        raise ValueError(f"layer {layer.name!r} ({type(layer).__name__}) is used more than once") from None
 
 
 class _Unknown(Exception):
@@ -75,7 +72,10 @@ def _apply(layer: Any, signal: Signal) -> Signal:
 
 
 def _numbers(variable: Any) -> NDArray[np.float64]:
-    return np.asarray(keras.ops.convert_to_numpy(variable), dtype=np.float64)
+    tensor = variable.value if isinstance(variable, keras.Variable) else variable
+    if hasattr(tensor, "detach"):  # of PyTorch: convert_to_numpy would cause a warning of numpy 2
+        tensor = tensor.detach().cpu().double().numpy()
+    return np.asarray(keras.ops.convert_to_numpy(tensor), dtype=np.float64)
 
 
 def _require(layer: Any, option: str, expected: Any) -> None:

@@ -88,8 +88,12 @@ Value = Any  # one of the above, a Signal, or an Array
 
 def read(source: str | os.PathLike[str] | onnx.ModelProto, *, output: str | None = None) -> NeuralNetwork:
     """Return the network that a model computes. See `nnpy.from_onnx`."""
-    model = source if isinstance(source, onnx.ModelProto) else _load(source)
-    where = "the model" if isinstance(source, onnx.ModelProto) else os.fspath(source)
+    if isinstance(source, onnx.ModelProto):
+        model, where = source, "the model"
+    elif isinstance(source, (str, os.PathLike)):
+        model, where = _load(source), os.fspath(source)
+    else:
+        raise TypeError(f"source must be a path or an onnx.ModelProto, got {type(source).__name__}")
     try:
         return _network(model, output)
     except ValueError as error:
@@ -356,7 +360,8 @@ def _div(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
     if isinstance(arguments[0], np.ndarray):
         return _fold(np.divide, arguments[0], divisors)
     signal = _signal(arguments[0])
-    return _multiple(signal, 1 / divisors.astype(np.float64), signal.divide(divisors))
+    quotient = signal.divide(divisors)
+    return _multiple(signal, 1 / divisors.astype(np.float64), quotient)
 
 
 def _multiple(signal: Signal, factors: Array, value: Signal) -> Value:
@@ -527,6 +532,11 @@ def _transpose(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
 def _concat(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
     if attributes.get("axis") not in {1, -1}:
         raise _Unknown("it is along the samples")
+    return _join(arguments, attributes)
+
+
+def _join(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
+    """Return several inputs as one, or the network for both probabilities; FeatureVectorizer of ai.onnx.ml does the first."""
     if all(isinstance(value, _Columns) for value in arguments):
         inputs = tuple(part for value in arguments for part in value.inputs)
         return _Columns(inputs, arguments[0].all_inputs)
@@ -551,6 +561,7 @@ _OPERATORS: dict[str, Callable[[Sequence[Value], dict[str, Any]], Value]] = {
     "Dropout": _dropout,
     "Elu": _activation("elu", alpha=1.0),
     "Erf": _erf,
+    "FeatureVectorizer": _join,
     "Flatten": _flatten,
     "Greater": _greater,
     "Gelu": _gelu,

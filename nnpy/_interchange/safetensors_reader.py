@@ -38,6 +38,8 @@ def _network(
     activations: str | Sequence[str] | None,
     layer_names: Sequence[str] | None,
 ) -> NeuralNetwork:
+    if layer_names is not None and (isinstance(layer_names, str) or not list(layer_names)):
+        raise ValueError(f"layer_names must be names of layers, got {layer_names!r}")
     names = _layer_names(state) if layer_names is None else list(layer_names)
     if activations is None:
         if "activations" not in metadata:

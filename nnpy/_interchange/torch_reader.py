@@ -59,8 +59,6 @@ def read(module: Any) -> NeuralNetwork:
     num_inputs = _num_inputs(graph, root, modules)
     for node in graph.nodes:
         if node.op == "placeholder":
-            if any(isinstance(value, Signal) for value in values.values()):
-                raise ValueError(f"{type(module).__name__} takes several inputs")
             values[node] = Signal(num_inputs)
             continue
         if node.op == "output":
@@ -96,12 +94,23 @@ def _num_inputs(graph: Any, root: Any, modules: dict[str, Any]) -> int:
                 return int(module.in_features)
             if isinstance(module, nn.BatchNorm1d):
                 return int(module.num_features)
-        matrices = [_parameter(root, arg.target) for arg in node.all_input_nodes if arg.op == "get_attr"]
-        if node.op == "call_function" and node.target is functional.linear and matrices:
-            return int(matrices[0].shape[-1])
-        if node.target in {operator.matmul, torch.matmul, torch.mm, "matmul", "mm"} and matrices:
-            return int(matrices[0].shape[0])
+        name = node.target if node.op == "call_method" else _FUNCTION_NAMES.get(node.target, "")
+        if name in {"linear", "matmul", "mm"} and len(node.args) > 1:
+            matrix = _constant_matrix(node.args[1], root)
+            if matrix is not None:
+                return int(matrix.shape[-1 if name == "linear" else 0])
     raise ValueError("the module has no Linear layer")
+
+
+def _constant_matrix(node: Any, root: Any) -> Any:
+    """Return the matrix that is an argument, perhaps transposed, or None if it depends on the inputs."""
+    if not isinstance(node, torch.fx.Node):
+        return None
+    if node.op == "get_attr":
+        return _parameter(root, node.target)
+    is_transpose = node.target in {"t", torch.t} or (node.target is getattr and node.args[1] == "T")
+    matrix = _constant_matrix(node.args[0], root) if is_transpose else None
+    return None if matrix is None else matrix.T
 
 
 def _follow(node: Any, root: Any, modules: dict[str, Any], values: dict[Any, Value]) -> Value:
@@ -366,6 +375,7 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "log_softmax": _log_softmax,
     "linear": _apply_linear,
     "matmul": _matmul,
+    "mm": _matmul,
     "add": _add,
     "sub": _sub,
     "mul": _mul,
