@@ -42,6 +42,7 @@ SLOW = (
     "test_draw.py::test_concurrent_requests",
     "test_draw_page.py",  # a browser
     "test_ensemble.py::test_ctrl_c",
+    "test_fuzz.py::test_inputs[from_onnx]",
     "test_fuzz.py::test_inputs[load]",
     "test_fuzz.py::test_inputs[load_int8]",
     "test_fuzz.py::test_inputs[resume]",

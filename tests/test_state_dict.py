@@ -1,5 +1,7 @@
 """`state_dict` and `load_state_dict`: PyTorch's names and shapes, without PyTorch."""
 
+import sys
+
 import numpy as np
 import pytest
 from interchange import assert_same_network, random_network
@@ -100,10 +102,9 @@ def test_what_is_refused(state, error, message):
 @pytest.mark.parametrize("name", ["keras", "onnx", "safetensors", "torch"])
 def test_a_missing_library_is_named(monkeypatch, name):
     """The library is hidden, and what nnpy has imported with it."""
-    import sys
-
     for module in [m for m in sys.modules if m.startswith("nnpy._interchange.")]:
         monkeypatch.delitem(sys.modules, module)
+        monkeypatch.delattr(f"nnpy._interchange.{module.rpartition('.')[2]}", raising=False)
     monkeypatch.setitem(sys.modules, name, None)
     net = nnpy.NeuralNetwork([2, 1], seed=0)
     title = {"torch": "PyTorch", "keras": "Keras"}.get(name, name)

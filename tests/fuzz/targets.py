@@ -8,6 +8,7 @@ caught here; any other exception, a wrong result, too much time or too much memo
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import json
 import math
@@ -423,6 +424,151 @@ def _mutate_request(data: bytes, mutate: Mutate, rng: random.Random) -> bytes:
     return head + separator + body
 
 
+# ---- ONNX models ----
+
+
+def _onnx_models() -> list[bytes]:
+    """Return models of nnpy, and graphs as other libraries write them."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    scaled = nnpy.NeuralNetwork([2, 3, 1], ["silu", "linear"], seed=0)
+    scaled.fit_scaler(_X, _Y)
+    scaled.feature_names = ["a", "b"]
+    nets = (scaled, nnpy.NeuralNetwork([2, 3, 2], ["gelu", "softmax"], seed=0))
+
+    def node(operator: str, inputs: str, output: str, **attributes: Any) -> Any:
+        return helper.make_node(operator, inputs.split(), [output], **attributes)
+
+    nodes = [
+        *(node("Concat", "x u", "c", axis=1), node("Sub", "c mean", "s"), node("Cast", "s", "f", to=TensorProto.FLOAT)),
+        *(node("Transpose", "w", "t"), node("MatMul", "f t", "m"), node("Add", "m b", "z"), node("Div", "z two", "d")),
+        *(node("Erf", "d", "e"), node("Add", "e one", "p"), node("Mul", "z p", "q"), node("Reshape", "q shape", "r")),
+        *(
+            node("BatchNormalization", "r b b b b", "n"),
+            node("Gemm", "n g h", "v", transB=1),
+            node("Sigmoid", "v", "g2"),
+        ),
+        *(node("Sub", "one g2", "i"), node("Concat", "i g2", "y", axis=1), node("ArgMax", "y", "label", axis=1)),
+    ]
+    arrays: dict[str, Any] = {
+        "w": [[1, 2], [3, 4], [5, 6]],
+        "b": [1, 2, 3],
+        "mean": [1, 2],
+        "one": 1,
+        "two": math.sqrt(2),
+    }
+    arrays |= {"g": [[1, 2, 3]], "h": [1]}
+    constants = [numpy_helper.from_array(np.array(array, np.float32), name) for name, array in arrays.items()]
+    constants.append(numpy_helper.from_array(np.array([-1, 3]), "shape"))
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1]) for name in ("x", "u")]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("label", "y")]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, constants)
+    other = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return [*(_saved(net.to_onnx) for net in nets), other.SerializeToString()]
+
+
+def _from_onnx(data: bytes) -> bool:
+    try:
+        net = nnpy.from_onnx(_write(data))
+    except ValueError as error:
+        assert str(error).startswith((f"{_path} cannot be read as", f"{_path} is not an ONNX model that can be")), error
+        return False
+    return _is_usable(net)
+
+
+def _is_usable(net: nnpy.NeuralNetwork) -> bool:
+    assert np.isfinite(net.parameters).all()
+    try:
+        assert net.predict(np.zeros((3, net.layer_sizes[0]), np.float32)).shape == (3, net.layer_sizes[-1])
+    except ValueError as error:  # a scaler may have numbers with which 0 is not finite
+        assert str(error).startswith("x must be finite in float32") and net.scaler is not None, error
+    return True
+
+
+def _mutate_onnx(data: bytes, mutate: Mutate, rng: random.Random) -> bytes:
+    """Change a graph as a graph: operations, names, shapes, numbers, attributes."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if rng.random() < 0.1:
+        return mutate(data)
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+        _mutate_graph(model.graph, mutate, rng)
+    except (DecodeError, UnicodeDecodeError):  # it is damaged already
+        return mutate(data)
+    return model.SerializeToString()
+
+
+def _mutate_graph(graph: Any, mutate: Mutate, rng: random.Random) -> None:
+    names = [*(t.name for t in graph.initializer), *(n for node in graph.node for n in node.output)] or ["x"]
+    what = rng.randrange(8)
+    node = rng.choice(graph.node) if graph.node else graph.node.add()
+    tensor = rng.choice(graph.initializer) if graph.initializer else graph.initializer.add()
+    if what == 0:
+        node.op_type = rng.choice([other.op_type for other in graph.node] + ["Mul", "Div", "Relu", "Squeeze", "Where"])
+    elif what == 1 and node.input:
+        node.input[rng.randrange(len(node.input))] = rng.choice(names)
+    elif what == 2 and node.output:
+        node.output[0] = rng.choice(names)
+    elif what == 3:
+        graph.node.insert(rng.randrange(len(graph.node) + 1), node)
+    elif what == 4:
+        tensor.raw_data = mutate(tensor.raw_data)
+    elif what == 5:
+        tensor.dims[:] = [rng.choice([0, 1, 2, 3, 2**31, -1]) for _ in range(rng.randrange(4))]
+    elif what == 6 and node.attribute:
+        node.attribute[0].i = rng.choice([-1, 0, 1, 2, 2**40])
+        node.attribute[0].f = rng.choice(_STRANGE[:6])
+    elif graph.input and graph.input[0].type.tensor_type.shape.dim:
+        rng.choice(graph.input[0].type.tensor_type.shape.dim).dim_value = rng.choice([0, 1, 2, 3, 2**40, -5])
+
+
+# ---- safetensors files ----
+
+
+def _safetensors_files() -> list[bytes]:
+    scaled = nnpy.NeuralNetwork([2, 3, 1], ["relu", "linear"], seed=0)
+    scaled.fit_scaler(_X, _Y)
+    scaled.feature_names = ["a", "b"]
+    return [_saved(net.to_safetensors) for net in (scaled, nnpy.NeuralNetwork([2, 1], seed=0))]
+
+
+def _from_safetensors(data: bytes) -> bool:
+    try:
+        net = nnpy.from_safetensors(_write(data))
+    except ValueError as error:
+        assert str(error).startswith((f"{_path} cannot be read as", f"{_path} is not a safetensors file")), error
+        return False
+    return _is_usable(net)
+
+
+def _mutate_safetensors(data: bytes, mutate: Mutate, rng: random.Random) -> bytes:
+    """Change the header as text or as JSON, or the numbers, and keep the length of the header right."""
+    if rng.random() < 0.1:
+        return mutate(data)
+    length = int.from_bytes(data[:8], "little")
+    header, numbers = data[8 : 8 + length], data[8 + length :]
+    if rng.random() < 0.3:
+        numbers = mutate(numbers)
+    elif rng.random() < 0.5:
+        header = mutate(header)
+    else:
+        try:
+            content = json.loads(header)
+            entry = content[rng.choice(list(content))]
+            if "shape" in entry:
+                entry["shape"] = [rng.choice([0, 1, 2, 3, 2**40]) for _ in range(rng.randrange(4))]
+                entry["dtype"] = rng.choice([entry["dtype"], "F16", "BF16", "F64", "I8", "BOOL", "F8_E4M3"])
+            else:
+                entry[rng.choice(list(entry))] = mutate(b'["relu", "linear"]').decode(errors="replace")
+            header = json.dumps(content).encode("utf-8", "replace")
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):  # it is damaged already
+            header = mutate(header)
+    return len(header).to_bytes(8, "little") + header + numbers
+
+
 TARGETS = {
     "load": Target(_networks, _load, _mutate_npz, 1 << 14),
     "load_int8": Target(_quantized, _load_int8, _mutate_npz, 1 << 14),
@@ -433,6 +579,11 @@ TARGETS = {
     "idx_gzip": Target(lambda: [gzip.compress(data, mtime=0) for data in _idx_files()], _load_idx, _mutate_gzip, 512),
     "draw": Target(_requests, _serve, _mutate_request, 1 << 14),
 }
+# These libraries are extras.
+if importlib.util.find_spec("onnx"):
+    TARGETS["from_onnx"] = Target(_onnx_models, _from_onnx, _mutate_onnx, 1 << 14)
+if importlib.util.find_spec("safetensors"):
+    TARGETS["from_safetensors"] = Target(_safetensors_files, _from_safetensors, _mutate_safetensors, 1 << 14)
 
 _num_inputs = 0
 
