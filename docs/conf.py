@@ -1,0 +1,88 @@
+"""How Sphinx builds the manual: make docs.
+
+The pages are Markdown, which repository pages show as well; so links between them, and from them to other files of the repository,
+are plain relative paths.
+"""
+
+import importlib.metadata
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
+
+ROOT = Path(__file__).parent.parent
+
+project = "nnpy"
+version = release = importlib.metadata.version("nnpy")
+html_title = f"nnpy {version}"
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_nb"]
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"sklearn\..*")]  # its own manual has these
+
+# Markdown. Links may name headings as on GitHub: page.md#the-heading.
+myst_heading_anchors = 4
+myst_enable_extensions = ["dollarmath"]
+
+# Notebooks run at each build, and an error in one is an error of the build.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+
+# The reference: what numpydoc makes of the docstrings. They have the types of arguments, so that signatures need none.
+default_role = "py:obj"
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_validation_checks = {
+    "all",
+    *("SA01", "ES01", "EX01"),  # except: sections that not every docstring needs
+    *("RT02", "PR01", "PR03", "PR04"),  # results have names; what attributes or another method say is not repeated
+    *("SS02", "PR08", "PR09"),  # a formula or scikit-learn's name may come first, brackets last
+}
+numpydoc_validation_exclude = {r"nnpy\.reference\.", r"\.set_\w+_request$"}
+
+html_theme = "furo"
+html_show_sphinx = False
+html_show_copyright = False
+html_copy_source = False
+
+
+class LinksOutOfTheManual(SphinxTransform):
+    """Turn links to files outside docs/ into links to the page that includes the file, or to a copy of the file."""
+
+    default_priority = 100
+    pages = {"README": "index", "CONTRIBUTING": "contributing", "CHANGELOG": "changelog", "SECURITY": "security"}
+
+    def apply(self, **_: Any) -> None:
+        """Change the links to Markdown. MyST itself copies files of other kinds."""
+        for link in list(self.document.findall(addnodes.pending_xref)):
+            if link["reftype"] != "myst" or link["refdomain"] != "doc" or link["reftarget"] in self.env.found_docs:
+                continue
+            path = Path(self.env.srcdir, f"{link['reftarget']}.md").resolve().relative_to(ROOT)
+            if path.with_suffix("").as_posix() in self.pages:
+                link["reftarget"] = self.pages[path.stem]
+                continue
+            target = f"/{Path('..') / path}"
+            copy = addnodes.download_reference("", "", *link.children, refdoc=link["refdoc"], reftarget=target)
+            link.replace_self(copy)
+
+
+def show_arguments_as_code(app: Any, env: Any, node: nodes.Element, content: nodes.Node) -> nodes.Node | None:
+    """Show `words` that name no class, method or function as they are: numpydoc marks arguments and results so, too.
+
+    Words with a capital letter or a dot are always names that have to be found.
+    """
+    is_argument = node.get("reftype") == "obj" and re.fullmatch(r"[a-z_][a-z0-9_]*", node["reftarget"])
+    return content if is_argument else None
+
+
+def setup(app: Any) -> None:
+    """Connect the above to Sphinx."""
+    app.add_transform(LinksOutOfTheManual)
+    app.connect("missing-reference", show_arguments_as_code)
+    logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda record: "glob pattern" not in str(record.msg))
