@@ -1,7 +1,7 @@
 """How Sphinx builds the manual: make docs.
 
-The pages are Markdown, which repository pages show as well; so links between them, and from them to other files of the repository,
-are plain relative paths.
+The pages are Markdown, which sites that host repositories show as well; so links between them, and from them to other
+files of the repository, are plain relative paths.
 """
 
 import importlib.metadata
@@ -15,6 +15,13 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
 ROOT = Path(__file__).parent.parent
+# The pages that show files outside docs/.
+PAGES = {
+    "README.md": "index",
+    "CONTRIBUTING.md": "contributing",
+    "CHANGELOG.md": "changelog",
+    "SECURITY.md": "security",
+}
 
 project = "nnpy"
 version = release = importlib.metadata.version("nnpy")
@@ -56,7 +63,6 @@ class LinksOutOfTheManual(SphinxTransform):
     """Turn links to files outside docs/ into links to the page that includes the file, or to a copy of the file."""
 
     default_priority = 100
-    pages = {"README": "index", "CONTRIBUTING": "contributing", "CHANGELOG": "changelog", "SECURITY": "security"}
 
     def apply(self, **_: Any) -> None:
         """Change the links to Markdown. MyST itself copies files of other kinds."""
@@ -64,8 +70,8 @@ class LinksOutOfTheManual(SphinxTransform):
             if link["reftype"] != "myst" or link["refdomain"] != "doc" or link["reftarget"] in self.env.found_docs:
                 continue
             path = Path(self.env.srcdir, f"{link['reftarget']}.md").resolve().relative_to(ROOT)
-            if path.with_suffix("").as_posix() in self.pages:
-                link["reftarget"] = self.pages[path.stem]
+            if path.as_posix() in PAGES:
+                link["reftarget"] = PAGES[path.as_posix()]
                 continue
             target = f"/{Path('..') / path}"
             copy = addnodes.download_reference("", "", *link.children, refdoc=link["refdoc"], reftarget=target)

@@ -95,7 +95,8 @@ class History:
         Returns
         -------
         columns : dict of str to list of float
-            "loss", "learning_rate", "seconds" and, where they were computed, "val_loss" and the metrics: a number for each epoch.
+            "loss", "learning_rate", "seconds" and, where they were computed, "val_loss" and the metrics; a number for each
+            epoch.
         """
         return {name: values[: self._num_epochs] for name, values in self._columns.items()}
 
