@@ -43,7 +43,6 @@ nb_execution_timeout = 120
 # The reference: what numpydoc makes of the docstrings. They have the types of arguments, so that signatures need none.
 default_role = "py:obj"
 autodoc_typehints = "none"
-autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_validation_checks = {
     "all",
@@ -87,8 +86,22 @@ def show_arguments_as_code(app: Any, env: Any, node: nodes.Element, content: nod
     return content if is_argument else None
 
 
+def keep_initials(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Escape the first initial of "Y. LeCun" at the beginning of a line: it is no item Y of a list."""
+    lines[:] = [re.sub(r"^(\s*(?:\.\. \[[\w-]+\] )?)([A-Z]\. )", r"\1\\\2", line) for line in lines]
+
+
+def restore_reference_numbers(app: Any, document: nodes.document) -> None:
+    """Write [1] in the text again: numpydoc gives each number a unique prefix, and removes it in the list only."""
+    for link in document.findall(addnodes.pending_xref):
+        if link["refdomain"] == "citation":
+            link[:] = [nodes.inline("", re.sub(r"^\[?R[0-9a-f]+-(\w+)\]?$", r"[\1]", link.astext()))]
+
+
 def setup(app: Any) -> None:
     """Connect the above to Sphinx."""
     app.add_transform(LinksOutOfTheManual)
+    app.connect("autodoc-process-docstring", keep_initials, priority=900)  # after numpydoc
+    app.connect("doctree-read", restore_reference_numbers, priority=900)
     app.connect("missing-reference", show_arguments_as_code)
     logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda record: "glob pattern" not in str(record.msg))
