@@ -59,22 +59,29 @@ html_copy_source = False
 
 
 class LinksOutOfTheManual(SphinxTransform):
-    """Turn links to files outside docs/ into links to the page that includes the file, or to a copy of the file."""
+    """Turn links to files outside docs/ into links to the page that includes the file, or to a copy of the file.
+
+    Links to folders become text. MyST itself copies files that are no Markdown.
+    """
 
     default_priority = 100
 
     def apply(self, **_: Any) -> None:
-        """Change the links to Markdown. MyST itself copies files of other kinds."""
+        """Change the links of a page."""
+        page = Path(self.env.doc2path(self.env.docname))
         for link in list(self.document.findall(addnodes.pending_xref)):
-            if link["reftype"] != "myst" or link["refdomain"] != "doc" or link["reftarget"] in self.env.found_docs:
+            if link["reftype"] != "myst":
                 continue
-            path = Path(self.env.srcdir, f"{link['reftarget']}.md").resolve().relative_to(ROOT)
-            if path.as_posix() in PAGES:
-                link["reftarget"] = PAGES[path.as_posix()]
-                continue
-            target = f"/{Path('..') / path}"
-            copy = addnodes.download_reference("", "", *link.children, refdoc=link["refdoc"], reftarget=target)
-            link.replace_self(copy)
+            if link["refdomain"] is None and (page.parent / link["reftarget"]).is_dir():
+                link.replace_self(link.children)
+            elif link["refdomain"] == "doc" and link["reftarget"] not in self.env.found_docs:
+                path = Path(self.env.srcdir, f"{link['reftarget']}.md").resolve().relative_to(ROOT)
+                if path.as_posix() in PAGES:
+                    link["reftarget"] = PAGES[path.as_posix()]
+                    continue
+                target = f"/{Path('..') / path}"
+                copy = addnodes.download_reference("", "", *link.children, refdoc=link["refdoc"], reftarget=target)
+                link.replace_self(copy)
 
 
 def show_arguments_as_code(app: Any, env: Any, node: nodes.Element, content: nodes.Node) -> nodes.Node | None:
@@ -104,4 +111,5 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", keep_initials, priority=900)  # after numpydoc
     app.connect("doctree-read", restore_reference_numbers, priority=900)
     app.connect("missing-reference", show_arguments_as_code)
+    # The toctrees have places for pages that may not be there.
     logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda record: "glob pattern" not in str(record.msg))
