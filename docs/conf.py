@@ -93,8 +93,9 @@ def show_arguments_as_code(app: Any, env: Any, node: nodes.Element, content: nod
     return content if is_argument else None
 
 
-def keep_initials(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+def keep_initials(*arguments: Any) -> None:
     """Escape the first initial of "Y. LeCun" at the beginning of a line: it is no item Y of a list."""
+    lines = arguments[-1]  # of the docstring
     lines[:] = [re.sub(r"^(\s*(?:\.\. \[[\w-]+\] )?)([A-Z]\. )", r"\1\\\2", line) for line in lines]
 
 
