@@ -21,7 +21,7 @@ BIN = $(VENV)/bin
 SOURCES = $(wildcard csrc/kernels/*.c csrc/*.c)
 
 .DEFAULT_GOAL = build
-.PHONY: build test fast ctest asan asan-c asan-python tsan lint docs bench fuzz clean help run-problems \
+.PHONY: build test fast ctest asan asan-c asan-python tsan lint docs linkcheck bench fuzz clean help run-problems \
 	run-quantized run-hashes run-callers run-ieee754 run-elastic-team run-calls run-guard-pages run-fuzz
 .DELETE_ON_ERROR:
 
@@ -52,8 +52,19 @@ lint: $(VENV)/ready  ## ruff check, ruff format --check, mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: build  ## links and Python examples of README.md, CONTRIBUTING.md and docs/*.md
+# Warnings are errors; each build reads all pages anew, or it would not repeat the warnings of the last one.
+SPHINX = $(BIN)/python -m sphinx -E -W --keep-going -q -d build/doctrees
+
+docs: build $(VENV)/docs-ready  ## the manual, to build/docs; links and examples of README.md, CONTRIBUTING.md and docs
+	$(SPHINX) -b html docs build/docs
 	$(BIN)/pytest -q tests/test_docs.py README.md CONTRIBUTING.md docs
+
+linkcheck: build $(VENV)/docs-ready  ## whether the links of the manual to other sites work; it needs the internet
+	$(SPHINX) -b linkcheck docs build/linkcheck
+
+$(VENV)/docs-ready: $(VENV)/ready
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'
+	@touch $@
 
 bench: build  ## the benchmarks beside PyTorch, JAX and others, which it installs; ARGS="--rounds 3"
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[bench]'
@@ -154,4 +165,4 @@ clean:  ## removes what the other targets leave, except .venv
 	find csrc nnpy -name '*.o' -delete
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  ## /\1 /p' Makefile | while read -r name text; do printf 'make %-6s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z]*\):.*  ## /\1 /p' Makefile | while read -r name text; do printf 'make %-9s %s\n' "$$name" "$$text"; done

@@ -1,14 +1,14 @@
 """Times nnpy and other libraries on the same workloads, and writes the results.
 
     pip install '.[bench]'
-    python benchmarks/run.py [--rounds 3] [--only ROW[,ROW]] [--libraries LIBRARY[,LIBRARY]] [--readme]
+    python benchmarks/run.py [--rounds 3] [--only ROW[,ROW]] [--libraries LIBRARY[,LIBRARY]] [--write]
 
 Each library runs in its own process, which verifies the result and then times it (see worker.py). Each round starts all
 processes once, one after another; the table has the medians over all repetitions of all rounds. Libraries that are not
 installed are left out.
 
-Prints the table. A run with all rows and libraries also writes benchmarks/results.json, and with --readme the table in
-README.md, between its two benchmark comments.
+Prints the table. A run with all rows and libraries also writes benchmarks/results.json, and with --write the table in
+docs/performance.md, between its two benchmark comments.
 """
 
 import argparse
@@ -179,9 +179,9 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_readme(text: str) -> None:
-    """Replace the table in README.md."""
-    write_table(HERE.parent / "README.md", MARKS, f"\n\n{text}\n\n")
+def write_document(text: str) -> None:
+    """Replace the table in docs/performance.md."""
+    write_table(HERE.parent / "docs" / "performance.md", MARKS, f"\n\n{text}\n\n")
 
 
 def names_from(known: Iterable[str]) -> Callable[[str], list[str]]:
@@ -224,13 +224,13 @@ def parse_arguments() -> argparse.Namespace:
         metavar="LIBRARY[,LIBRARY]",
         help="measure these libraries only and write no file (default: all that are installed)",
     )
-    parser.add_argument("--readme", action="store_true", help="write the table to README.md as well")
+    parser.add_argument("--write", action="store_true", help="write the table to docs/performance.md as well")
     options = parser.parse_args()
     options.partial = options.only != list(ROWS) or options.libraries != list(NAMES)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    if options.readme and options.partial:
-        parser.error("--readme needs all rows and libraries")
+    if options.write and options.partial:
+        parser.error("--write needs all rows and libraries")
     if "mnist-98" in options.only and not os.environ.get("NNPY_MNIST"):
         print("mnist-98 is left out: NNPY_MNIST does not name the folder with the MNIST files", file=sys.stderr)
         options.only.remove("mnist-98")
@@ -257,8 +257,8 @@ def main() -> int:
     print(text)
     if not options.partial:
         (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    if options.readme:
-        write_readme(text)
+    if options.write:
+        write_document(text)
     return 0
 
 

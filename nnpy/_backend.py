@@ -75,7 +75,14 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Return the maximum number of threads of a call."""
+    """Return the maximum number of threads of a call.
+
+    Returns
+    -------
+    num : int
+        What `set_num_threads` or the environment variable NNPY_NUM_THREADS or OMP_NUM_THREADS has set; else the number of
+        processors that this process may use.
+    """
     return int(backend.num_threads)
 
 

@@ -174,7 +174,7 @@ class Ensemble:
         Returns
         -------
         mean : ndarray, shape (n, n_outputs)
-            float32; float64 if a network has scaled targets.
+            In float32; in float64 if a network has scaled targets.
         std : ndarray, shape (n, n_outputs)
             If `return_std` is True.
 

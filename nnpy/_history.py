@@ -90,7 +90,14 @@ class History:
         return self._num_epochs
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Return a list of numbers for each column, one per epoch, for json.dump or pandas.DataFrame."""
+        """Return all columns, for json.dump or pandas.DataFrame.
+
+        Returns
+        -------
+        columns : dict of str to list of float
+            "loss", "learning_rate", "seconds" and, where they were computed, "val_loss" and the metrics; a number for each
+            epoch.
+        """
         return {name: values[: self._num_epochs] for name, values in self._columns.items()}
 
     def _repr_html_(self) -> str:

@@ -303,6 +303,11 @@ class NeuralNetwork(Model):
     def summary(self) -> str:
         """Describe the network in a table: the shape, activation and number of parameters of each layer, and the default loss.
 
+        Returns
+        -------
+        table : str
+            Lines to print.
+
         Examples
         --------
         >>> import nnpy
@@ -778,6 +783,7 @@ class NeuralNetwork(Model):
         Returns
         -------
         network : QuantizedNetwork
+            A new network; this one is not changed.
 
         Raises
         ------

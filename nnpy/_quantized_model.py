@@ -244,6 +244,7 @@ class QuantizedModel:
         Parameters
         ----------
         x : array_like of real numbers, shape (n, n_inputs)
+            One sample per row.
 
         Returns
         -------

@@ -27,9 +27,7 @@ class QuantizedNetwork(QuantizedModel):
 
     Attributes
     ----------
-    layer_sizes : tuple of int
-    activations : tuple of str
-    feature_names : tuple of str or None
+    layer_sizes, activations, feature_names : tuple
         As those of the network that it was made from.
     parameters : QuantizedParameters
         All integers and scales: ``parameters.layers[l].weights``, int8, shape (outputs, inputs), ``biases``, ``multipliers``.
@@ -99,6 +97,7 @@ class QuantizedNetwork(QuantizedModel):
         Returns
         -------
         score : float
+            The accuracy if the last activation is "softmax" or "sigmoid", else R^2.
 
         Raises
         ------
@@ -209,6 +208,11 @@ class QuantizedNetwork(QuantizedModel):
 
     def summary(self) -> str:
         """Describe the network in a table: the shape, activation and number of parameters of each layer, and the memory.
+
+        Returns
+        -------
+        table : str
+            Lines to print.
 
         Examples
         --------

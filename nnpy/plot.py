@@ -25,7 +25,7 @@ def losses(history: History | Mapping[str, History], ax: Any = None) -> Any:
     Parameters
     ----------
     history : History or mapping of str to History
-        The result of `NeuralNetwork.fit`, or several of them by name. If there are several, validation losses are dashed.
+        The result of `nnpy.NeuralNetwork.fit`, or several of them by name. If there are several, validation losses are dashed.
     ax : matplotlib.axes.Axes, optional
         Where to draw. By default on a new figure.
 

@@ -1,9 +1,17 @@
-"""The documents: their relative links lead somewhere, and the files that they name exist. pytest runs their examples itself."""
+"""The documents: their links lead somewhere, the files that they name exist, the reference is complete, and C compiles.
 
+pytest runs the examples in Python itself, and Sphinx (make docs) checks what the pages of the manual say to each other.
+"""
+
+import importlib
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+
+import nnpy
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -63,3 +71,74 @@ def test_broken_links_are_found(tmp_path):
     )
     assert broken_links(page) == ["none.md", "page.md#two", "none.png"]
     assert missing_files(page) == ["csrc/none.c"]
+
+
+# ---- The reference ----
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def documented_names():
+    """Return the full names of all objects that directives of autodoc on the pages of the reference describe."""
+    names = set()
+    for page in REFERENCE.glob("*.md"):
+        module, text = None, page.read_text(encoding="utf-8")
+        for directive, name in re.findall(r"^\.\. (\w+):: (\S+)$", text, flags=re.MULTILINE):
+            if directive == "currentmodule":
+                module = name
+            elif directive in {"autoclass", "autoexception", "autofunction"}:
+                names.add(f"{module}.{name}")
+    return names
+
+
+def test_every_public_name_is_in_the_reference():
+    names = {f"nnpy.{name}" for name in nnpy.__all__ if name != "__version__"}
+    for module in ("nnpy.datasets", "nnpy.plot", "nnpy.reference"):
+        names |= {f"{module}.{name}" for name in importlib.import_module(module).__all__}
+    # nnpy.sklearn cannot be imported without scikit-learn
+    source = (ROOT / "nnpy/sklearn/__init__.py").read_text(encoding="utf-8")
+    estimators = re.search(r"^__all__ = \[(.*)\]$", source, flags=re.MULTILINE).group(1)
+    names |= {f"nnpy.sklearn.{name}" for name in re.findall(r'"(\w+)"', estimators)}
+    assert {"nnpy.NeuralNetwork", "nnpy.sklearn.MLPClassifier"} <= names
+    assert documented_names() == names
+    assert "`nnpy.__version__`" in (REFERENCE / "networks.md").read_text()
+
+
+def test_every_method_of_a_network_is_in_a_table_of_the_reference():
+    """The tables at the top of the page; below, autodoc takes all methods."""
+    page = (REFERENCE / "networks.md").read_text()
+    shown = set(re.findall(r"^   NeuralNetwork\.(\w+)$", page, flags=re.MULTILINE))
+    assert shown == {name for name in dir(nnpy.NeuralNetwork) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("header", ["nn.h", "engine.h"])
+def test_functions_of_c_in_the_reference_exist(header):
+    """Those of the book are all there."""
+    page = (REFERENCE / "c.md").read_text()
+    text = page[page.index(f"\n## {header}\n") :].split("\n## ")[1]
+    named = set(re.findall(r"`((?:nn|mat)_\w+)`", text))
+    declared = set(re.findall(r"^\w[^(){}=/]*?\b\*?(\w+)\(", (ROOT / "csrc" / header).read_text(), flags=re.MULTILINE))
+    assert len(named) > 10
+    assert named <= declared
+
+
+def test_example_in_c(tmp_path):
+    if (compiler := shutil.which("cc")) is None:
+        pytest.skip("no C compiler")
+    (program,) = re.findall(r"```c\n(#include <stdio.h>\n.*?)```", (REFERENCE / "c.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "example.c").write_text(program)
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
+    subprocess.run([compiler, *flags, "example.c", "-o", "example", "-lm"], cwd=tmp_path, check=True)
+    result = subprocess.run([tmp_path / "example"], capture_output=True, text=True, check=True)
+    assert result.stdout == "0.356169\n0.000025\n"
+
+
+# ---- Tables that are shown twice ----
+
+
+def test_rows_of_the_benchmark_in_the_readme_are_those_of_the_manual():
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/performance.md", "docs/xor.md")]
+    readme, *pages = (set(re.findall(r"^\| .* \|$", text, flags=re.MULTILINE)) for text in texts)
+    times = {row for row in readme if re.search(r"\d (us|ms|s) \|", row)}
+    assert len(times) > 5
+    assert times <= set.union(*pages)

@@ -1,6 +1,6 @@
 """The page of ``nnpy draw`` in a real browser: digits are drawn with mouse, finger and keyboard, and predictions are read.
 
-NNPY_DRAW_PICTURE=docs/draw.png pytest -k picture tests/test_draw_page.py takes the screenshot for the README.
+NNPY_DRAW_PICTURE=docs/draw.png pytest -k picture tests/test_draw_page.py takes the screenshot for docs/digits.md.
 """
 
 import base64

@@ -213,7 +213,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
     categorical_features : "from_dtype", array_like or None
         Which columns are categories: those of the dtypes category, string and object, which is "from_dtype"; a bool for each
         column; their numbers; or their names in a data frame. None for no column. As in scikit-learn's
-        `HistGradientBoostingClassifier`.
+        `sklearn.ensemble.HistGradientBoostingClassifier`.
     random_state : int, RandomState instance or None
         Determines folds, recipes, initial parameters and the order of the samples. The same int gives the same predictions, for
         any number of threads.
@@ -312,11 +312,33 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the probability of each class, calibrated, shape (n, n_classes). X: as in `fit`, with the same columns."""
+        """Compute the probability of each class, calibrated.
+
+        Parameters
+        ----------
+        X : data frame or array_like, shape (n, n_features)
+            As in `fit`, with the same columns.
+
+        Returns
+        -------
+        probabilities : ndarray of float64, shape (n, n_classes)
+            A column for each of `classes_`; the sum of a row is 1.
+        """
         return _tempered(self._outputs(self._encode(X)), self._temperature)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most probable class of each row, shape (n,). X: as in `fit`, with the same columns."""
+        """Predict the most probable class of each row.
+
+        Parameters
+        ----------
+        X : data frame or array_like, shape (n, n_features)
+            As in `fit`, with the same columns.
+
+        Returns
+        -------
+        classes : ndarray, shape (n,)
+            Labels as they were given to `fit`.
+        """
         places = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[places])
 
@@ -447,6 +469,7 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         Returns
         -------
         mean : ndarray of float64, shape (n,)
+            The mean of the target in each row.
         std : ndarray of float64, shape (n,)
             The standard deviation of the target around the prediction, noise included; if `return_std` is True.
         """
@@ -466,7 +489,8 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray of float64, shape (n, k)
+        values : ndarray of float64, shape (n, k)
+            A column for each quantile.
 
         Raises
         ------
