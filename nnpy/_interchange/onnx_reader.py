@@ -112,6 +112,7 @@ def _network(model: onnx.ModelProto, output: str | None) -> NeuralNetwork:
     graph = model.graph
     if len(graph.sparse_initializer):
         raise ValueError("it has sparse parameters")
+    _check_texts(model)
     values: dict[str, Value] = {tensor.name: _tensor(tensor) for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in values]
     values |= _input_signals(inputs)
@@ -121,6 +122,18 @@ def _network(model: onnx.ModelProto, output: str | None) -> NeuralNetwork:
     net = _output_signal(graph, values, output).network(scales_outputs=model.producer_name == "nnpy")
     net._feature_names = _feature_names(model, inputs, net.layer_sizes[0])
     return net
+
+
+def _check_texts(model: onnx.ModelProto) -> None:
+    """Raise a ValueError if a name is no text: the library returns bytes where a damaged file has no UTF-8."""
+    graph = model.graph
+    texts = [item.name for items in (graph.initializer, graph.input, graph.output) for item in items]
+    for node in graph.node:
+        texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+    for prop in model.metadata_props:
+        texts += [prop.key, prop.value]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a name in it is not text in UTF-8")
 
 
 class _Budget:
