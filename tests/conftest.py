@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from document_packages import missing_packages
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,8 +71,10 @@ SLOW = (
 def pytest_collection_modifyitems(config, items):
     names = [item.nodeid.rpartition("tests/")[2] for item in items]
     for item, name in zip(items, names, strict=True):
-        if item.nodeid == "README.md::README.md" and importlib.util.find_spec("sklearn") is None:
-            item.add_marker(pytest.mark.skip(reason="scikit-learn is not installed"))
+        if item.path.suffix == ".md":
+            missing = missing_packages(item.path)
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"could not import {', '.join(missing)}"))
         if name.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
     if config.args_source is config.ArgsSource.TESTPATHS:  # all tests are here: an entry without one was renamed

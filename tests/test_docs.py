@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from document_packages import imported_packages, missing_packages
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -63,3 +64,15 @@ def test_broken_links_are_found(tmp_path):
     )
     assert broken_links(page) == ["none.md", "page.md#two", "none.png"]
     assert missing_files(page) == ["csrc/none.c"]
+
+
+def test_a_document_is_skipped_without_a_package_that_it_imports(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\n>>> import os, no_such_package_a.part as a\n>>> from no_such_package_b import c, d\n>>> def f():\n"
+        "...     import no_such_package_c\n>>> from nnpy.sklearn import MLPClassifier\n```\n"
+        "import text\n```python\nimport keras\n```\n"
+    )
+    names = {"os", "no_such_package_a", "no_such_package_b", "no_such_package_c"}
+    assert imported_packages(page.read_text()) == names | {"sklearn"}
+    assert set(missing_packages(page)) - {"sklearn"} == names - {"os"}
