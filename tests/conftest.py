@@ -3,7 +3,6 @@ import gc
 import gzip
 import importlib.util
 import os
-import re
 import struct
 import subprocess
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from document_packages import missing_packages
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,17 +70,11 @@ SLOW = (
 )
 
 
-def _missing_modules(document):
-    """Return the modules that the examples of a document import, and that are not installed."""
-    imported = re.findall(r"^>>> (?:from|import) (\w+)", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return sorted({name for name in imported if importlib.util.find_spec(name) is None})
-
-
 def pytest_collection_modifyitems(config, items):
     names = [item.nodeid.rpartition("tests/")[2] for item in items]
     for item, name in zip(items, names, strict=True):
         # The hooks below do not see documents: where modules are required, the examples fail.
-        if item.path.suffix == ".md" and not REQUIRED and (missing := _missing_modules(item.path)):
+        if item.path.suffix == ".md" and not REQUIRED and (missing := missing_packages(item.path)):
             item.add_marker(pytest.mark.skip(reason=f"could not import {', '.join(missing)}"))
         if name.startswith(SLOW):
             item.add_marker(pytest.mark.slow)

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from document_packages import imported_packages, missing_packages
 
 import nnpy
 
@@ -142,3 +143,15 @@ def test_rows_of_the_benchmark_in_the_readme_are_those_of_the_manual():
     times = {row for row in readme if re.search(r"\d (us|ms|s) \|", row)}
     assert len(times) > 5
     assert times <= set.union(*pages)
+
+
+def test_a_document_is_skipped_without_a_package_that_it_imports(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\n>>> import os, no_such_package_a.part as a\n>>> from no_such_package_b import c, d\n>>> def f():\n"
+        "...     import no_such_package_c\n>>> from nnpy.sklearn import MLPClassifier\n```\n"
+        "import text\n```python\nimport keras\n```\n"
+    )
+    names = {"os", "no_such_package_a", "no_such_package_b", "no_such_package_c"}
+    assert imported_packages(page.read_text()) == names | {"sklearn"}
+    assert set(missing_packages(page)) - {"sklearn"} == names - {"os"}
