@@ -29,7 +29,7 @@ html_title = f"nnpy {version}"
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_nb"]
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"sklearn\..*")]  # its own manual has these
+nitpick_ignore_regex = [("py:.*", r"(keras|onnx|sklearn|torch)\..*")]  # their own manuals have these
 
 # Markdown. Links may name headings as on GitHub: page.md#the-heading.
 myst_heading_anchors = 4
