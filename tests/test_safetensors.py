@@ -152,6 +152,12 @@ def test_no_such_file(tmp_path):
             nnpy.from_safetensors(path)
 
 
+@pytest.mark.parametrize("path", [3, None, b"net.safetensors"])
+def test_no_path(path):
+    with pytest.raises(TypeError, match="path must be a str or a path-like object, got "):
+        nnpy.from_safetensors(path)
+
+
 def test_a_type_that_numpy_does_not_have(tmp_path):
     header = json.dumps({"a.weight": {"dtype": "F8_E5M2", "shape": [1, 1], "data_offsets": [0, 1]}}).encode()
     path = tmp_path / "net.safetensors"

@@ -7,6 +7,7 @@ import pytest
 from interchange import assert_same_network, random_network
 
 import nnpy
+from nnpy._interchange.extras import needs
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -97,6 +98,16 @@ def test_what_is_refused(state, error, message):
         net.load_state_dict(state)
     np.testing.assert_array_equal(net.parameters, before)
     assert net.scaler is scaler
+
+
+def test_a_missing_backend_of_keras_is_named():
+    message = (
+        "^Keras needs jax, its backend: install it, or set the environment variable KERAS_BACKEND to another one of"
+    )
+    with pytest.raises(ImportError, match=message), needs("keras", "from_keras"):
+        raise ModuleNotFoundError("No module named 'jax'", name="jax")
+    with pytest.raises(ImportError, match="^other$"), needs("keras", "from_keras"):
+        raise ImportError("other", name="numpy")
 
 
 @pytest.mark.parametrize("name", ["keras", "onnx", "safetensors", "torch"])

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 __all__ = ["needs"]
 
+_KERAS_BACKENDS = ("tensorflow", "jax", "torch")
 _NAMES = {"keras": "Keras", "onnx": "onnx", "safetensors": "safetensors", "torch": "PyTorch"}
 
 
@@ -16,6 +17,13 @@ def needs(package: str, function: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        if (error.name or "").partition(".")[0] != package:
+        missing = (error.name or "").partition(".")[0]
+        if package == "keras" and missing in _KERAS_BACKENDS:
+            raise ImportError(
+                f"Keras needs {missing}, its backend: install it, or set the environment variable KERAS_BACKEND to another one "
+                f"of {', '.join(_KERAS_BACKENDS)}",
+                name=missing,
+            ) from error
+        if missing != package:
             raise
         raise ImportError(f"{function} needs {_NAMES[package]}: pip install 'nnpy[{package}]'", name=package) from error

@@ -31,6 +31,8 @@ def write(net: Model, path: str | os.PathLike[str]) -> None:
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], Mapping[str, str]]:
     """Return the arrays of a file in its order, and its metadata."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a str or a path-like object, got {type(path).__name__}")
     open_regular(path).close()  # an OSError if there is no such file
     try:
         with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
