@@ -320,6 +320,13 @@ def test_scaling_of_the_inputs_becomes_a_scaler():
     np.testing.assert_array_equal(net.weights[0], W)
 
 
+def test_infinite_scaling_is_refused():
+    with pytest.raises(ValueError, match="the scaling of its outputs is not finite"):
+        nnpy.from_onnx(model([GEMM, node("Mul", "z", "inf")], NUMBERS | {"inf": f(np.inf)}, producer="nnpy"))
+    with pytest.raises(ValueError, match="it has a parameter that is not finite in float32"):
+        nnpy.from_onnx(model([GEMM, node("Mul", "z", "inf")], NUMBERS | {"inf": f(np.inf)}))
+
+
 def test_which_output():
     nodes = [GEMM, node("Relu", "z")]
     made = model(nodes, NUMBERS, outputs=("z", "y"))

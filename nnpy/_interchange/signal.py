@@ -162,6 +162,8 @@ class Signal:
                 net.weights[number], net.biases[number] = layer.weights, layer.biases
         if not np.isfinite(net.parameters).all():
             raise ValueError("it has a parameter that is not finite in float32")
+        if not all(np.isfinite(part).all() for part in y_part if part is not None):
+            raise ValueError("the scaling of its outputs is not finite")
         if signal.scaler is not None or y_part[1] is not None:
             x_part = (np.zeros(sizes[0]), np.ones(sizes[0])) if signal.scaler is None else signal.scaler
             net._set_scaler(Scaler(x_part[0], x_part[1], y_part[0], y_part[1]))
