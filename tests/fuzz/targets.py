@@ -80,8 +80,9 @@ def _networks() -> list[bytes]:
     plain = nnpy.NeuralNetwork([2, 1], seed=0)
     scaled = nnpy.NeuralNetwork([2, 3, 1], ["relu", "linear"], seed=0)
     scaled.fit_scaler(_X, _Y)
-    scaled.feature_names = ["a", "b"]
+    scaled.feature_names, scaled.target_names = ["a", "b"], ["y"]
     learning = nnpy.NeuralNetwork([2, 1], "tanh", seed=0)
+    learning.class_names = ["no", "yes"]
     learning.partial_fit(_X, _Y, optimizer=nnpy.SGD(0.1, momentum=0.5), seed=0)
     return [*(_saved(net.save) for net in (plain, scaled, learning)), _checkpoints()[0]]
 
@@ -96,6 +97,8 @@ def _load(data: bytes) -> bool:
     assert net.parameters.dtype == np.float32
     assert net.parameters.shape == (sum((n + 1) * m for n, m in pairwise(sizes)),)
     assert len(net.activations) == len(sizes) - 1
+    assert net.class_names is None or len(set(net.class_names)) == max(2, sizes[-1])
+    assert net.target_names is None or len(set(net.target_names)) in {1, sizes[-1]}
     x = np.zeros((3, sizes[0]), np.float32)
     try:
         assert net.predict(x).shape == (3, sizes[-1])
@@ -118,9 +121,10 @@ def _load(data: bytes) -> bool:
 
 def _quantized() -> list[bytes]:
     classes = nnpy.NeuralNetwork([2, 3, 2], ["tanh", "softmax"], seed=0)
+    classes.class_names = ["no", "yes"]
     scaled = nnpy.NeuralNetwork([2, 3, 1], ["relu", "linear"], seed=0)
     scaled.fit_scaler(_X, _Y)
-    scaled.feature_names = ["a", "b"]
+    scaled.feature_names, scaled.target_names = ["a", "b"], ["y"]
     single = nnpy.NeuralNetwork([2, 1], seed=0)
     return [_saved(net.quantize(_X).save) for net in (classes, scaled, single)]
 
