@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nnpy
-from nnpy import _serialization
 from nnpy._commands import files, report
+
+if TYPE_CHECKING:
+    from nnpy._serialization import SavedNetwork
 
 __all__ = ["describe"]
 
@@ -23,6 +26,8 @@ def describe(path: str) -> str:
     OSError, ValueError
         If it cannot be read or is no network.
     """
+    from nnpy import _serialization  # other commands start without it
+
     net = files.load(path)
     is_quantized = isinstance(net, nnpy.QuantizedNetwork)
     kind = "a network of 8-bit integers" if is_quantized else "a network"
@@ -49,7 +54,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(report.shown, names[:_MAX_CLASSES])) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _describe_training(saved: _serialization.SavedNetwork) -> list[str]:
+def _describe_training(saved: SavedNetwork) -> list[str]:
     """Describe the state of a training that the file holds."""
     lines = []
     if saved.optimizer is not None:

@@ -104,8 +104,8 @@ def _predict(
     if column is not None and not skip_missing:
         row = int(is_missing.argmax())
         raise ValueError(
-            f"{table.place(part.places[row])}: {table.column_name(column)} is empty; --skip-missing writes no prediction for "
-            "rows with missing values"
+            f"{table.place(part.places[row])}: {table.column_name(column)} has no value; --skip-missing writes no prediction "
+            "for rows with missing values"
         )
     try:
         columns = outputs.columns(net, x[~is_missing])

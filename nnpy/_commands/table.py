@@ -6,7 +6,6 @@ Nothing here knows what a column is for. Errors are a ValueError of one line, wh
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import re
 import sys
@@ -29,6 +28,7 @@ __all__ = [
     "Table",
     "clean",
     "has_decimal_comma",
+    "is_not_finite",
     "open_table",
     "parse_numbers",
     "quoted",
@@ -201,6 +201,8 @@ class Table(ABC):
         """Return the end of a message about a column that is not there."""
         if self.names is None:
             return f": without a header they are numbered from 1 to {self.width}"
+        import difflib  # other commands start without it
+
         lower = {name.lower(): name for name in self.names if name}
         close = [lower[name] for name in difflib.get_close_matches(clean(wanted).lower(), lower, n=3)]
         if close:
@@ -280,11 +282,15 @@ def why_no_number(cell: str) -> str:
     """Return the end of a message about a cell that is no number."""
     if has_decimal_comma(cell):
         return f"{quoted(cell)}, which is no number; --decimal , reads decimal commas"
+    return f"{quoted(cell)}, which is {'not finite in float32' if is_not_finite(cell) else 'no number'}"
+
+
+def is_not_finite(cell: str) -> bool:
+    """Whether a cell is infinite, NaN, or a number that float32 cannot hold."""
     try:
-        is_number = "_" not in cell and float(cell) is not None
+        return "_" not in cell and not abs(float(cell)) <= FLOAT_MAX
     except ValueError:
-        is_number = False
-    return f"{quoted(cell)}, which is {'not finite in float32' if is_number else 'no number'}"
+        return False
 
 
 # ---- Opening ----

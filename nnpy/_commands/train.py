@@ -21,13 +21,13 @@ from nnpy._commands.table import (
     Part,
     Table,
     has_decimal_comma,
+    is_not_finite,
     open_table,
     parse_numbers,
     quoted,
     why_no_number,
 )
 from nnpy._optimizers import check_optimizer
-from nnpy._training.data import shuffled
 
 __all__ = ["HIDDEN", "VALIDATION", "Options", "default_save", "run"]
 
@@ -399,7 +399,7 @@ def _target(table: Table, data: _Data, kind: str | None) -> _Target:
     columns = []
     for name, texts in zip(titles, data.targets, strict=True):
         values, wrong = parse_numbers(texts, table.decimal)
-        if wrong and (kind == "regression" or len(names) > 1 or (kind is None and _are_numbers(values, texts))):
+        if wrong and (kind == "regression" or len(names) > 1 or (kind is None and _are_numbers(values, texts, wrong))):
             cure = ": --classification takes each value for a class" if kind is None and len(names) == 1 else ""
             row = wrong[0]
             raise ValueError(
@@ -419,8 +419,10 @@ def _target(table: Table, data: _Data, kind: str | None) -> _Target:
     return _Target(names, title, y, None, "")
 
 
-def _are_numbers(values: NDArray[np.float64], texts: Sequence[str]) -> bool:
+def _are_numbers(values: NDArray[np.float64], texts: Sequence[str], wrong: Sequence[int]) -> bool:
     """Whether a column with some text is most likely one of numbers, with a wrong cell here and there."""
+    if all(is_not_finite(texts[row]) for row in wrong):
+        return True
     numbers = values[np.isfinite(values)]
     return 2 * len(numbers) > len(texts) and len(np.unique(numbers)) > _MAX_CLASSES_OF_NUMBERS
 
@@ -457,8 +459,8 @@ def _classes(
 
 def _without_missing(table: Table, data: _Data, target: _Target, *, skip: bool) -> tuple[_Data, _Target, int]:
     """Leave out the rows with missing values, if the user wants it; else a ValueError that names the first one."""
-    no_input: NDArray[np.bool_] = np.isnan(data.x).any(axis=1)
-    no_target: NDArray[np.bool_] = (target.y < 0) if target.classes is not None else np.isnan(target.y).any(axis=1)
+    no_input = np.asarray(np.isnan(data.x).any(axis=1))
+    no_target = np.asarray(target.y < 0 if target.classes is not None else np.isnan(target.y).any(axis=1))
     is_missing = no_input | no_target
     num_missing = int(is_missing.sum())
     if not num_missing:
@@ -472,7 +474,7 @@ def _without_missing(table: Table, data: _Data, target: _Target, *, skip: bool) 
             column = data.columns.targets[place]
         rows = "a row has" if num_missing == 1 else f"{num_missing:,} rows have"
         raise ValueError(
-            f"{table.place(int(data.places[row]))}: {table.column_name(column)} is empty; {rows} missing values: "
+            f"{table.place(int(data.places[row]))}: {table.column_name(column)} has no value; {rows} missing values: "
             "--skip-missing leaves such rows out"
         )
     if num_missing == len(data.x):
@@ -489,6 +491,8 @@ def _without_missing(table: Table, data: _Data, target: _Target, *, skip: bool) 
 
 def _split(data: _Data, target: _Target, options: Options, name: str) -> NDArray[np.bool_]:
     """Choose rows at random to hold out: of classes the same proportion of each, but never all."""
+    from nnpy._training.data import shuffled  # other commands start without it
+
     num, share = len(data.x), options.validation
     is_held_out = np.zeros(num, dtype=np.bool_)
     if share > 0:
@@ -556,7 +560,7 @@ def _describe_data(table: Table, data: _Data, target: _Target, held_out: NDArray
         lines.append(f"target: {names}, {'a quantity' if len(target.names) == 1 else 'quantities'}")
     columns = list(dict.fromkeys(item.column for item in data.inputs))
     listed = report.some([report.shown(_input_name(table, column)) for column in columns])
-    inputs = f"{len(data.inputs)} inputs from " if len(data.inputs) != len(columns) else ""
+    inputs = f"{len(data.inputs)} from " if len(data.inputs) != len(columns) else ""
     lines.append(f"inputs: {inputs}{len(columns)} {'column' if len(columns) == 1 else 'columns'}: {listed}")
     num_held_out = int(held_out.sum())
     if num_held_out:
