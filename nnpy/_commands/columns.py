@@ -6,6 +6,7 @@ read a table, and no other description is saved.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -59,12 +60,12 @@ def find_inputs(
         If a column is missing, or there are not as many columns as the network has inputs.
     """
     names = None if feature_names is None else list(map(clean, feature_names))
-    columns = [column for column in range(table.width) if column not in dropped]
+    columns = sorted(set(range(table.width)) - set(dropped))
     if names is None:
         _check_number(table, len(columns), num_inputs, "the network knows no names of columns")
         return [Input(str(column + 1), column) for column in columns]
     if table.names is not None:
-        known = {name: column for column, name in enumerate(table.names) if name and column in columns}
+        known = {table.names[column]: column for column in columns if table.names[column]}
         return _find_by_name(table, names, known)
     order: dict[str, int] = {}  # a header that is missing: the columns as the network has them, one after the other
     for name in names:
@@ -88,18 +89,25 @@ def _column_name(feature: str, known: Sequence[str]) -> str:
 
 
 def _find_by_name(table: Table, names: Sequence[str], known: dict[str, int]) -> list[Input]:
-    inputs, missing = [], []
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"the network has several inputs with the name {quoted(twice)}, and columns cannot be found by it"
+        )
+    inputs: list[Input] = []
+    missing: dict[str, None] = {}
     for name in names:
         column, separator, value = name.partition("=")
         if name in known:
             inputs.append(Input(name, known[name]))
         elif separator and column in known:
             inputs.append(Input(name, known[column], value))
-        elif column not in missing:
-            missing.append(column)
+        else:
+            missing[column] = None
     if missing:
-        more = f" (and {len(missing) - 1} other columns of the network)" if len(missing) > 1 else ""
-        raise ValueError(f"{table.name} has no column {quoted(missing[0])}{more}{table.suggestion(missing[0])}")
+        first, num_others = next(iter(missing)), len(missing) - 1
+        more = f" (and {num_others} other columns of the network)" if num_others else ""
+        raise ValueError(f"{table.name} has no column {quoted(first)}{more}{table.suggestion(first)}")
     return inputs
 
 

@@ -10,6 +10,7 @@ import io
 import re
 import sys
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -215,8 +216,8 @@ class Table(ABC):
         if self.names is not None and clean(text) and clean(text) in self.names:
             return [self.find(text)]
         found = [self.find(name) for name in split_names(text)]
-        for column in found:
-            if found.count(column) > 1:
+        for column, count in Counter(found).items():
+            if count > 1:
                 raise ValueError(f"{self.column_name(column)} of {self.name} is given twice")
         return found
 

@@ -29,7 +29,7 @@ from nnpy._commands.table import (
 )
 from nnpy._optimizers import check_optimizer
 
-__all__ = ["HIDDEN", "VALIDATION", "Options", "default_save", "run"]
+__all__ = ["HIDDEN", "VALIDATION", "Options", "Prepared", "default_save", "prepare", "run"]
 
 HIDDEN, VALIDATION = (32,), 0.2
 
@@ -120,12 +120,7 @@ def run(path: str, format_: Format, options: Options, *, save: Path | None, tell
         files.check_writable(save)
         if path != "-" and save.exists() and save.samefile(path):
             raise ValueError(f"{save} is the table itself: --save FILE.npz names another file")
-    with open_table(path, format_) as table:
-        data = _read(table, options)
-        target = _target(table, data, options.kind)
-    data, target, num_missing = _without_missing(table, data, target, skip=options.skip_missing)
-    target.check()
-    held_out = _split(data, target, options, table.name)
+    table, data, target, num_missing, held_out = prepare(path, format_, options)
     missing = [f"left out: {num_missing:,} rows with missing values"] if num_missing else []
     tell(f"{report.shown(table.name)}: {len(data.x) + num_missing:,} rows, {table.width} columns")
     tell("\n".join([*missing, *_describe_data(table, data, target, held_out, options.seed)]))
@@ -149,6 +144,38 @@ def run(path: str, format_: Format, options: Options, *, save: Path | None, tell
             f"next: {shlex.join(command)}",
         ]
     return "\n".join(lines)
+
+
+class Prepared(NamedTuple):
+    """A table with everything decided, ready for the training.
+
+    Attributes
+    ----------
+    table : Table
+        It is closed; its names are what remains.
+    data, target
+        The rows without missing values.
+    num_missing : int
+        How many rows were left out.
+    held_out : ndarray of bool, shape (n,)
+        The rows for validation.
+    """
+
+    table: Table
+    data: _Data
+    target: _Target
+    num_missing: int
+    held_out: NDArray[np.bool_]
+
+
+def prepare(path: str, format_: Format, options: Options) -> Prepared:
+    """Read a table and decide what the network is to learn; the errors of `run`."""
+    with open_table(path, format_) as table:
+        data = _read(table, options)
+    target = _target(table, data, options.kind)
+    data, target, num_missing = _without_missing(table, data, target, skip=options.skip_missing)
+    target.check()
+    return Prepared(table, data, target, num_missing, _split(data, target, options, table.name))
 
 
 # ---- Reading ----
@@ -205,18 +232,19 @@ def _choose_features(table: Table, options: Options, targets: Sequence[int]) -> 
         for column in features:
             if column in targets:
                 raise ValueError(f"{table.column_name(column)} is a feature and the target: it can be only one of them")
+            if table.names is not None and not table.names[column]:
+                raise ValueError(f"{table.column_name(column)} has no name, by which the network would find it again")
         return features, []
     dropped = table.find_all(options.drop or "")
     for column in dropped:
         if column in targets:
             raise ValueError(f"{table.column_name(column)} is the target: it cannot be dropped")
-    features = [column for column in range(table.width) if column not in {*targets, *dropped}]
+    features = sorted(set(range(table.width)) - {*targets, *dropped})
     if table.names is None:
         return features, []
     # Columns without a name, such as the row numbers that pandas and R write.
-    nameless = [column for column in features if not table.names[column]]
-    notes = [f"left out: column {column + 1}, which has no name" for column in nameless]
-    return [column for column in features if column not in nameless], notes
+    notes = [f"left out: column {column + 1}, which has no name" for column in features if not table.names[column]]
+    return [column for column in features if table.names[column]], notes
 
 
 def _choose_categories(table: Table, options: Options, targets: Sequence[int], features: Sequence[int]) -> list[int]:
@@ -277,7 +305,7 @@ def _read(table: Table, options: Options) -> _Data:
 
 
 def _input_name(table: Table, column: int) -> str:
-    return str(column + 1) if table.names is None else table.names[column]
+    return (table.names is not None and table.names[column]) or str(column + 1)
 
 
 def _read_numbers(part: Part, columns: Sequence[int], wrong: dict[int, _Wrong]) -> NDArray[np.float64]:
