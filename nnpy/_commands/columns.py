@@ -65,6 +65,9 @@ def find_inputs(
         _check_number(table, len(columns), num_inputs, "the network knows no names of columns")
         return [Input(str(column + 1), column) for column in columns]
     if table.names is not None:
+        for column in dropped:
+            if table.names[column] in {_column_name(name, table.names) for name in names}:
+                raise ValueError(f"{table.column_name(column)} is an input of the network: it cannot be dropped")
         known = {table.names[column]: column for column in columns if table.names[column]}
         return _find_by_name(table, names, known)
     order: dict[str, int] = {}  # a header that is missing: the columns as the network has them, one after the other
