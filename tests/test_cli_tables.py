@@ -550,7 +550,7 @@ def test_parquet(nnpy_, here):
         "such rows out"
     )
     error = nnpy_("train", "flowers.parquet", "--target", "number", "--skip-missing", "--drop", "nothing", status=1)
-    assert error.startswith("nnpy train: flowers.parquet, row 1: column 'kind' has 'rose', which is no number; ")
+    assert error.startswith("nnpy train: flowers.parquet, row 1: column 'kind' has 'rose', which is no number: ")
     out = nnpy_("train", "flowers.parquet", "--target", "flag", "--features", "length,half", "--epochs", 1)
     assert "2 classes: False (30), True (30)" in out
     error = nnpy_("train", "flowers.parquet", "--target", "flag", "--features", "nothing", status=1)
@@ -698,7 +698,7 @@ def b(**cells):
         (
             b(x4="oops", x3="1_0"),
             [],
-            "t.csv, line 5: column 'x' has '1_0', which is no number (2 of its cells are none)",
+            "t.csv, line 5: column 'x' has '1_0', which is no number (2 of its cells are none); --drop leaves the column out",
         ),
         (b(x0="inf"), [], "t.csv, line 2: column 'x' has 'inf', which is not finite in float32"),
         (b(x0="-1e39"), [], "t.csv, line 2: column 'x' has '-1e39', which is not finite in float32"),
@@ -706,25 +706,25 @@ def b(**cells):
         (
             "size,city,y\n1,Oslo,2\n3,Bern,4\n",
             [],
-            "t.csv, line 2: column 'city' has 'Oslo', which is no number; a column of text is either encoded, an input for "
-            "each value, with --categories city, or left out with --drop city",
+            "t.csv, line 2: column 'city' has 'Oslo', which is no number: --categories city encodes text "
+            "as inputs (one-hot), --drop city leaves it out",
         ),
         (
             "size,the city,kind,y\n1,Oslo,a,2\n3,Bern,b,4\n",
             [],
-            "t.csv, line 2: column 'the city' has 'Oslo', which is no number; 2 columns of text are either encoded, an input "
-            "for each value, with --categories 'the city,kind', or left out with --drop 'the city,kind'",
+            "t.csv, line 2: column 'the city' has 'Oslo', which is no number; 2 columns are text: "
+            "--categories 'the city,kind' encodes text as inputs (one-hot), --drop 'the city,kind' leaves it out",
         ),
         (
             ",".join(f"c{i}" for i in range(11)) + ",y\n" + "a," * 11 + "1\n",
             [],
-            "t.csv, line 2: column 'c0' has 'a', which is no number; 11 columns of text are either encoded, an input for each "
-            "value, with --categories NAME,NAME,..., or left out with --drop NAME,NAME,...",
+            "t.csv, line 2: column 'c0' has 'a', which is no number; 11 columns are text: --categories "
+            "NAME,NAME,... encodes text as inputs (one-hot), --drop NAME,NAME,... leaves it out",
         ),
         (
             "a,b\n1,2\nx,3\n",
             ["--no-header", "--target", "2"],
-            "t.csv, line 1: column 1 has 'a', which is no number (2 of its cells are none)",
+            "t.csv, line 1: column 1 has 'a', which is no number (2 of its cells are none); --drop leaves the column out",
         ),
         (
             "c,y\n" + "".join(f"k{i},{i}.5\n" for i in range(9)),

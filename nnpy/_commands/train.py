@@ -327,20 +327,16 @@ def _describe_wrong(table: Table, x: NDArray[np.float64], columns: Sequence[int]
     if typos:
         column = min(typos, key=lambda c: wrong[c].place)
         place, cell, num = wrong[column]
-        others = f" ({num:,} of its cells are none)" if num > 1 else ""
+        others = f" ({num:,} of its cells are none); --drop leaves the column out" if num > 1 else ""
         return f"{table.place(place)}: {table.column_name(column)} has {why_no_number(cell)}{others}"
-    names = (
-        report.option_value([table.names[c] for c in wrong]) if table.names and len(wrong) <= 10 else "NAME,NAME,..."
-    )
     first = next(iter(wrong))
-    what = "a column of text is" if len(wrong) == 1 else f"{len(wrong)} columns of text are"
     place, cell, _ = wrong[first]
-    if has_decimal_comma(cell):
-        return f"{table.place(place)}: {table.column_name(first)} has {why_no_number(cell)}"
-    return (
-        f"{table.place(place)}: {table.column_name(first)} has {why_no_number(cell)}; {what} either encoded, an input for each "
-        f"value, with --categories {names}, or left out with --drop {names}"
-    )
+    message = f"{table.place(place)}: {table.column_name(first)} has {why_no_number(cell)}"
+    if has_decimal_comma(cell) or table.names is None:
+        return message
+    names = report.option_value([table.names[c] for c in wrong]) if len(wrong) <= 10 else "NAME,NAME,..."
+    others = f"; {len(wrong)} columns are text" if len(wrong) > 1 else ""
+    return f"{message}{others}: --categories {names} encodes text as inputs (one-hot), --drop {names} leaves it out"
 
 
 def _values(table: Table, column: int, texts: Sequence[str]) -> list[str]:
