@@ -557,6 +557,25 @@ def test_parquet(nnpy_, here):
     assert error == ("nnpy train: flowers.parquet: column 'nothing' is empty in all rows: leave it out with --drop")
 
 
+def test_columns_of_parquet_that_are_text(nnpy_, here):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    when = pa.array([1, 2, 3], pa.timestamp("ns"))  # nanoseconds
+    damaged = pa.array([b"a", b"\xff", b"b"], pa.binary()).view("string")
+    y = [1.5, 2.5, 3.5]
+    for column, reason in (
+        (when, "has '1970-01-01 00:00:00.000000001', which is no number: --categories x encodes"),
+        (pa.array([[1], [2], None]), "has '[1]', which is no number: --categories x encodes"),
+        (damaged, "cannot be read: 'utf-8' codec can't decode byte 0xff"),
+    ):
+        parquet.write_table(pa.table({"x": column, "y": y}), "t.parquet")
+        error = nnpy_("train", "t.parquet", "--target", "y", status=1)
+        assert re.match(rf"nnpy train: t\.parquet(, row 1)?: column 'x' {re.escape(reason)}", error)
+    parquet.write_table(pa.table({"": y, " ": y}), "t.parquet")
+    assert nnpy_("train", "t.parquet", "--target", "1", status=1) == "nnpy train: t.parquet: the header has no names"
+
+
 def test_damaged_parquet(nnpy_, here):
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
@@ -811,11 +830,11 @@ def test_errors_of_training(nnpy_, here, content, arguments, message):
     ("content", "arguments", "message"),
     [
         ("size,price\n1,2\n", [], "t.csv has no column 'city'; it has 'size', 'price'"),
-        ("price\n2\n", [], "t.csv has no column 'size' (and 1 other columns of the network); it has 'price'"),
+        ("price\n2\n", [], "t.csv has no column 'size' (and 1 more that the network needs); it has 'price'"),
         (
             "Size,citty\n1,Oslo\n",
             [],
-            "t.csv has no column 'size' (and 1 other columns of the network): did you mean 'Size'?",
+            "t.csv has no column 'size' (and 1 more that the network needs): did you mean 'Size'?",
         ),
         (
             "size,city\n1,Oslo\n2,Paris\n",

@@ -109,7 +109,7 @@ def _find_by_name(table: Table, names: Sequence[str], known: dict[str, int]) -> 
             missing[column] = None
     if missing:
         first, num_others = next(iter(missing)), len(missing) - 1
-        more = f" (and {num_others} other columns of the network)" if num_others else ""
+        more = f" (and {num_others} more that the network needs)" if num_others else ""
         raise ValueError(f"{table.name} has no column {quoted(first)}{more}{table.suggestion(first)}")
     return inputs
 

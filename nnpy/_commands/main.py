@@ -174,6 +174,7 @@ def _add_train(subparsers: _Subparsers) -> None:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--quiet", action="store_true", help="print only the result")
     output.add_argument("--verbose", action="store_true", help="print a line for each epoch")
+    _add_format(parser)
 
     def run(options: argparse.Namespace) -> None:
         if options.learning_rate is not None and options.optimizer in _WITHOUT_RATE:
@@ -208,6 +209,7 @@ def _add_predict(subparsers: _Subparsers) -> None:
     parser.add_argument(
         "--skip-missing", action="store_true", help="write empty cells for rows in which a cell is empty"
     )
+    _add_format(parser)
     parser.set_defaults(run=_run_predict)
 
 
@@ -235,24 +237,33 @@ def _add_info(subparsers: _Subparsers) -> None:
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
-    """Add a table and the options that say how it is written."""
     parser.add_argument(
         "table",
         metavar="TABLE",
         help="a CSV file with a header; a Parquet file, if it ends in .parquet; - for the standard input",
     )
-    parser.add_argument(
-        "--delimiter", type=_delimiter, metavar="C", help="between cells (default: comma, semicolon or tab)"
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a table is written."""
+    group = parser.add_argument_group("how the CSV file is written")
+    group.add_argument(
+        "--delimiter",
+        type=_delimiter,
+        metavar="C",
+        help="between cells (default: comma, semicolon or tab, whichever fits)",
     )
-    parser.add_argument(
-        "--decimal", choices=[".", ","], default=".", metavar="C", help="decimal point, . or , (default: .)"
+    group.add_argument(
+        "--decimal",
+        choices=[".", ","],
+        default=".",
+        metavar="C",
+        help="decimal point, a point or a comma (default: a point)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--no-header", action="store_true", help="the first line is data; columns have numbers, no names"
     )
-    parser.add_argument(
-        "--encoding", type=_encoding, metavar="NAME", help="of the file, such as cp1252 (default: utf-8)"
-    )
+    group.add_argument("--encoding", type=_encoding, metavar="NAME", help="such as cp1252 (default: utf-8)")
 
 
 def _format(options: argparse.Namespace) -> Format:

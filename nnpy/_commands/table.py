@@ -434,8 +434,8 @@ def _find_delimiter(lines: Iterable[str]) -> str:
 
 
 class _ParquetPart(Part):
-    def __init__(self, batch: Any, start: int) -> None:
-        self._batch = batch
+    def __init__(self, table: _ParquetTable, batch: Any, start: int) -> None:
+        self._table, self._batch = table, batch
         self.places = range(start, start + batch.num_rows)
 
     def numbers(self, column: int) -> Numbers:
@@ -446,7 +446,7 @@ class _ParquetPart(Part):
         if not any(check(array.type) for check in is_number):
             return parse_numbers(self.cells(column))
         if types.is_decimal(array.type) or types.is_null(array.type):
-            values = np.array([np.nan if v is None else float(v) for v in array.to_pylist()], np.float64)
+            values = np.array([np.nan if v is None else float(v) for v in self._list(column)], np.float64)
         else:
             values = np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float64)
         return Numbers(values, np.flatnonzero(np.abs(values) > FLOAT_MAX).tolist())
@@ -455,7 +455,19 @@ class _ParquetPart(Part):
         return list(map(clean, self.cells(column)))
 
     def cells(self, column: int) -> Sequence[str]:
-        return ["" if v is None or v != v else str(v) for v in self._batch.column(column).to_pylist()]  # noqa: PLR0124
+        return ["" if v is None or v != v else str(v) for v in self._list(column)]  # noqa: PLR0124
+
+    def _list(self, column: int) -> list[Any]:
+        """Return a column as objects of Python; None where there is none."""
+        from pyarrow import types
+
+        array = self._batch.column(column)
+        try:  # without pandas, pyarrow has no objects for nanoseconds
+            values: list[Any] = (array.cast("string") if types.is_temporal(array.type) else array).to_pylist()
+        except (self._table.error, ValueError) as error:
+            where = f"{self._table.name}: {self._table.column_name(column)}"
+            raise ValueError(f"{where} cannot be read: {clean(str(error))}") from error
+        return values
 
 
 class _ParquetTable(Table):
@@ -467,7 +479,7 @@ class _ParquetTable(Table):
             from pyarrow import parquet
         except ImportError as error:
             raise ImportError(f"{name}: Parquet files need pyarrow: pip install 'nnpy[parquet]'") from error
-        self._error = pa.ArrowException
+        self.error = pa.ArrowException
         try:
             self._file = parquet.ParquetFile(file)
         except (pa.ArrowException, OSError) as error:
@@ -481,7 +493,7 @@ class _ParquetTable(Table):
         start = 1
         try:
             for batch in self._file.iter_batches(batch_size=_ROWS):
-                yield _ParquetPart(batch, start)
+                yield _ParquetPart(self, batch, start)
                 start += batch.num_rows
-        except (self._error, OSError) as error:
+        except (self.error, OSError) as error:
             raise ValueError(f"{self.name} is damaged: {clean(str(error))}") from error
