@@ -210,7 +210,9 @@ def test_quiet_and_verbose(nnpy_, here):
     write("flowers.csv", flowers())
     common = ["train", "flowers.csv", "--target", "kind", "--epochs", 3]
     assert nnpy_(*common, "--quiet").splitlines()[0].split() == ["training", "validation", "always", "rose"]
-    assert len(re.findall(r"^.*loss.*$", nnpy_(*common, "--verbose"), re.MULTILINE)) == 3
+    out = nnpy_(*common, "--verbose")
+    assert len(re.findall(r"^.*loss.*$", out, re.MULTILINE)) == 3
+    assert out.count("Adam with a learning rate from 0.02 to 0\n") == 1
     assert "loss" not in nnpy_(*common)
 
 

@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 _CELLS = 10_000  # of a part of a CSV file: Python is twice as fast on strings that stay in the cache
+_ROWS_MIN = 100  # of such a part, as each column of it takes some microseconds
 _ROWS = 10_000  # of a part of a Parquet file
 _LINES_LOOKED_AT = 20  # to find the delimiter
 _DELIMITERS = ("\t", ";", ",")
@@ -411,7 +412,7 @@ class _CsvTable(Table):
             raise ValueError(f"{self.name}, line {line}: {message}") from None
 
     def parts(self) -> Iterator[Part]:
-        while rows := list(islice(self._rows, max(1, _CELLS // self.width))):
+        while rows := list(islice(self._rows, max(_ROWS_MIN, _CELLS // self.width))):
             yield _CsvPart([line for line, _ in rows], [row for _, row in rows], self.decimal)
 
 

@@ -126,7 +126,7 @@ def run(path: str, format_: Format, options: Options, *, save: Path | None, tell
     tell("\n".join([*missing, *_describe_data(table, data, target, held_out, options.seed)]))
 
     net, history, seconds = _train(data, target, ~held_out, options)
-    tell(_describe_training(net, history, seconds) + "\n")
+    tell(_describe_training(net, history, seconds, verbose=options.verbose) + "\n")
     if table.names is not None:
         net.feature_names, net.target_names = [item.name for item in data.inputs], target.names
     net.class_names = target.classes
@@ -597,10 +597,10 @@ def _describe_data(table: Table, data: _Data, target: _Target, held_out: NDArray
     return lines
 
 
-def _describe_training(net: nnpy.NeuralNetwork, history: nnpy.History, seconds: float) -> str:
+def _describe_training(net: nnpy.NeuralNetwork, history: nnpy.History, seconds: float, *, verbose: bool) -> str:
     layers = "-".join(map(str, net.layer_sizes))
     lines = [f"network: {layers}, {', '.join(net.activations)}; {net.parameters.size:,} parameters"]
-    if history.chosen:
+    if history.chosen and not verbose:  # else fit has printed it
         lines.append(f"fit chose: {history.chosen}")
     epochs = "1 epoch" if len(history) == 1 else f"{len(history):,} epochs"
     lines.append(f"trained for {epochs} in {seconds:.2f} s")
