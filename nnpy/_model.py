@@ -22,7 +22,15 @@ from nnpy._losses import LOSSES, Loss, check_loss
 from nnpy._optimizers import OptimizerState
 from nnpy._samples import Inputs, Samples, as_samples
 from nnpy._scaler import Scaler
-from nnpy._validation import FLOAT_MAX, check_layer_sizes, check_seed, positive, real
+from nnpy._validation import (
+    FLOAT_MAX,
+    check_class_names,
+    check_layer_sizes,
+    check_seed,
+    check_target_names,
+    positive,
+    real,
+)
 
 __all__ = ["Gradient", "Model", "ParameterList"]
 
@@ -188,6 +196,7 @@ class Model(Parameters):
     __slots__ = (
         "_can_choose_activation",
         "_can_choose_scaler",
+        "_class_names",
         "_feature_names",
         "_few_call",
         "_locks",
@@ -196,6 +205,7 @@ class Model(Parameters):
         "_scaling",
         "_seed",
         "_state",
+        "_target_names",
     )
     _seed: int | None
     _can_choose_activation: bool
@@ -215,6 +225,8 @@ class Model(Parameters):
         super()._allocate(layer_sizes, activations)
         self._locks: dict[int, threading.RLock] = {}
         self._feature_names: tuple[str, ...] | None = None
+        self._class_names: tuple[str, ...] | None = None
+        self._target_names: tuple[str, ...] | None = None
         self._state: OptimizerState | None = None  # of partial_fit
         # The last calls of gradient_descent and partial_fit, for the next ones.
         self._prepared_descent: Any = None
@@ -244,6 +256,7 @@ class Model(Parameters):
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
             state = {**super().__getstate__(), "scaler": self.scaler, "feature_names": self._feature_names}
+            state |= {"class_names": self._class_names, "target_names": self._target_names}
             state["choices"] = (self._seed, self._can_choose_activation, self._can_choose_scaler)
             if self._state is not None:
                 state["optimizer"] = self._state.optimizer
@@ -254,6 +267,7 @@ class Model(Parameters):
         super().__setstate__(state)
         self._set_scaler(state["scaler"])
         self._feature_names = state["feature_names"]
+        self._class_names, self._target_names = state.get("class_names"), state.get("target_names")
         self._seed, self._can_choose_activation, self._can_choose_scaler = state.get("choices", (None, False, False))
         if "optimizer" in state:
             self._state = OptimizerState(state["optimizer"], self._parameters.size)
@@ -289,6 +303,27 @@ class Model(Parameters):
             if len(known) != self._layer_sizes[0] or not all(isinstance(name, str) for name in known):
                 raise ValueError(f"feature_names must be {self._layer_sizes[0]} names, one per input, got {names!r}")
         self._feature_names = known
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes: one for each output, two for a single output; None if they have no names.
+
+        ``nnpy train`` sets them. `predict_classes` returns numbers; ``net.class_names[i]`` is the name of class i.
+        """
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        self._class_names = check_class_names(names, self._layer_sizes[-1])
+
+    @property
+    def target_names(self) -> tuple[str, ...] | None:
+        """Names of the targets: one for each output of a regression, a single one for classes; None if they have no names."""
+        return self._target_names
+
+    @target_names.setter
+    def target_names(self, names: Sequence[str] | None) -> None:
+        self._target_names = check_target_names(names, self._layer_sizes[-1])
 
     def _check_feature_names(self, x: Any, *, known: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
         """Return the names of the columns of x if x has some; a ValueError if the network, or `known`, has other ones."""

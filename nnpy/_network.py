@@ -747,7 +747,7 @@ class NeuralNetwork(Model):
     # ---- Files ----
 
     def save(self, path: str | os.PathLike[str], *, optimizer: bool = True) -> None:
-        """Write the network to a file for `nnpy.load`: layers, activations, parameters, scaler, feature names.
+        """Write the network to a file for `nnpy.load`: layers, activations, parameters, scaler, names.
 
         Parameters
         ----------
@@ -819,7 +819,7 @@ class NeuralNetwork(Model):
             if not np.isfinite(self._parameters).all():
                 raise ValueError("the parameters of the network are not finite")
             parameters = _quantization.calibrate(self, x, method)
-        return QuantizedNetwork(parameters, self._feature_names or names)
+        return QuantizedNetwork(parameters, self._feature_names or names, self._class_names, self._target_names)
 
     def to_onnx(self, path: str | os.PathLike[str], *, opset: int | None = None) -> None:
         """Write the network as an ONNX model (needs onnx: ``pip install 'nnpy[onnx]'``).
@@ -1038,7 +1038,7 @@ class NeuralNetwork(Model):
         name : str
             The prefix of the names in C: a C identifier of lower-case letters, digits and single underscores.
         class_names : sequence of str, optional
-            A name for each class; two for a single output.
+            A name for each class; two for a single output. The default is `class_names` of the network.
         test_inputs : array_like of real numbers, shape (n, n_inputs), optional
             Inputs for the self-test, which become part of the file. By default there are up to 8 random ones.
         training : bool
@@ -1068,6 +1068,7 @@ class NeuralNetwork(Model):
         from nnpy._export_c import export_c
 
         with self._lock:
+            class_names = self._class_names if class_names is None else class_names
             export_c(
                 self, path, name=name, class_names=class_names, test_inputs=test_inputs, training=training, loss=loss
             )
@@ -1110,7 +1111,7 @@ def load(path: str | os.PathLike[str]) -> NeuralNetwork:
     net.parameters = saved.parameters
     net._set_scaler(saved.scaler)
     net._seed, net._can_choose_activation, net._can_choose_scaler = saved.choices
-    net._feature_names = saved.feature_names
+    net._feature_names, net._class_names, net._target_names = saved.names
     if saved.optimizer is not None:
         try:  # a damaged file may ask for a state that no memory can hold
             state = OptimizerState(saved.optimizer, net.parameters.size)

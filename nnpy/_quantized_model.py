@@ -16,7 +16,7 @@ from nnpy._activations import check_activations
 from nnpy._arrays import NO_MATRIX, as_matrix, as_table, check_finite, feature_names, to_float32
 from nnpy._backend import backend
 from nnpy._ffi import call, ffi, lib
-from nnpy._validation import check_layer_sizes
+from nnpy._validation import check_class_names, check_layer_sizes, check_target_names
 
 __all__ = [
     "TABLE_SIZE",
@@ -153,10 +153,19 @@ def largest_sums(weights: NDArray[np.int8], biases: NDArray[np.int32]) -> NDArra
 class QuantizedModel:
     """A network of 8-bit integers. See `nnpy.QuantizedNetwork`."""
 
-    __slots__ = ("__weakref__", "_c", "_feature_names", "_parameters")
+    __slots__ = ("__weakref__", "_c", "_class_names", "_feature_names", "_parameters", "_target_names")
 
-    def __init__(self, parameters: QuantizedParameters, names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        parameters: QuantizedParameters,
+        names: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        target_names: Sequence[str] | None = None,
+    ) -> None:
         check_parameters(parameters)
+        num_outputs = parameters.layer_sizes[-1]
+        self._class_names = check_class_names(class_names, num_outputs)
+        self._target_names = check_target_names(target_names, num_outputs)
         self._parameters = parameters
         self._feature_names = None if names is None else tuple(names)
         layers, keep_alive = [], []
@@ -199,6 +208,16 @@ class QuantizedModel:
     def feature_names(self) -> tuple[str, ...] | None:
         """Names of the inputs, as those of the network that it was made from."""
         return self._feature_names
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes, as those of the network that it was made from."""
+        return self._class_names
+
+    @property
+    def target_names(self) -> tuple[str, ...] | None:
+        """Names of the targets, as those of the network that it was made from."""
+        return self._target_names
 
     @property
     def parameters(self) -> QuantizedParameters:

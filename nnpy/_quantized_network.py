@@ -27,7 +27,9 @@ class QuantizedNetwork(QuantizedModel):
 
     Attributes
     ----------
-    layer_sizes, activations, feature_names : tuple
+    layer_sizes : tuple of int
+    activations : tuple of str
+    feature_names, class_names, target_names : tuple of str or None
         As those of the network that it was made from.
     parameters : QuantizedParameters
         All integers and scales: ``parameters.layers[l].weights``, int8, shape (outputs, inputs), ``biases``, ``multipliers``.
@@ -130,7 +132,8 @@ class QuantizedNetwork(QuantizedModel):
         """
         from nnpy import _serialization
 
-        _serialization.write_quantized(path, self._parameters, self._feature_names)
+        names = _serialization.Names(self._feature_names, self._class_names, self._target_names)
+        _serialization.write_quantized(path, self._parameters, names)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> QuantizedNetwork:
@@ -155,7 +158,8 @@ class QuantizedNetwork(QuantizedModel):
         """
         from nnpy import _serialization
 
-        return cls(*_serialization.read_quantized(path))
+        parameters, names = _serialization.read_quantized(path)
+        return cls(parameters, *names)
 
     def export_c(
         self,
@@ -180,7 +184,7 @@ class QuantizedNetwork(QuantizedModel):
         name : str
             The prefix of the names in C: a C identifier of lower-case letters, digits and single underscores.
         class_names : sequence of str, optional
-            A name for each class; two for a single output.
+            A name for each class; two for a single output. The default is `class_names` of the network.
         test_inputs : array_like of real numbers, shape (n, n_inputs), optional
             Inputs for the self-test, which become part of the file. By default there are up to 8 random ones.
 
@@ -193,10 +197,11 @@ class QuantizedNetwork(QuantizedModel):
         """
         from nnpy._export_int8 import export_int8
 
+        class_names = self._class_names if class_names is None else class_names
         export_int8(self, path, name=name, class_names=class_names, test_inputs=test_inputs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._parameters, self._feature_names)
+        return type(self), (self._parameters, self._feature_names, self._class_names, self._target_names)
 
     def __copy__(self) -> QuantizedNetwork:
         return self  # it does not change

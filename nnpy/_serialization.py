@@ -24,18 +24,26 @@ from nnpy._npz import NpzReader
 from nnpy._optimizers import OPTIMIZERS, Optimizer
 from nnpy._quantized_model import TABLE_SIZE, QuantizedLayer, QuantizedParameters, check_parameters
 from nnpy._scaler import Scaler
-from nnpy._validation import check_layer_sizes
+from nnpy._validation import check_class_names, check_layer_sizes, check_target_names
 
-__all__ = ["SavedNetwork", "read", "read_quantized", "write", "write_quantized"]
+__all__ = ["FORMAT", "QUANTIZED_FORMAT", "Names", "SavedNetwork", "read", "read_quantized", "write", "write_quantized"]
 
 _T = TypeVar("_T")
 
-_FORMAT = 3
+FORMAT = 3
 _KIND = "nnpy network"
-_QUANTIZED_FORMAT = 1
+QUANTIZED_FORMAT = 1
 _QUANTIZED_KIND = "nnpy quantized network"
 
 _STATE = {"buffer": "f", "numbers": "<f8"}  # the arrays of an OptimizerState, and their types
+
+
+class Names(NamedTuple):
+    """The names that a file holds of inputs, classes and targets; each may be None."""
+
+    features: tuple[str, ...] | None
+    classes: tuple[str, ...] | None
+    targets: tuple[str, ...] | None
 
 
 class SavedNetwork(NamedTuple):
@@ -43,11 +51,12 @@ class SavedNetwork(NamedTuple):
 
     Attributes
     ----------
-    layer_sizes, activations, parameters, feature_names
+    layer_sizes, activations, parameters
         Those of the network.
     scaler : Scaler or None
     choices : (int or None, bool, bool)
         The seed, and whether `fit` may choose the last activation and the scaler.
+    names : Names
     optimizer : Optimizer or None
         That of `partial_fit`, with its state in `optimizer_state`.
     optimizer_state : dict of ndarray
@@ -60,7 +69,7 @@ class SavedNetwork(NamedTuple):
     parameters: NDArray[np.float32]
     scaler: Scaler | None
     choices: tuple[int | None, bool, bool]
-    feature_names: tuple[str, ...] | None
+    names: Names
     optimizer: Optimizer | None
     optimizer_state: dict[str, NDArray[Any]]
     checkpoint: dict[str, NDArray[Any]]
@@ -87,7 +96,7 @@ def write(
     """
     content: dict[str, Any] = {
         "format": np.array(_KIND),
-        "version": np.array(_FORMAT),
+        "version": np.array(FORMAT),
         "layer_sizes": np.array(state["layer_sizes"], dtype=np.int64),
         "activations": np.array(state["activations"]),
         "parameters": state["parameters"],
@@ -97,8 +106,7 @@ def write(
     if state["scaler"] is not None:
         arrays = state["scaler"]._asdict()
         content.update({f"scaler/{name}": a.astype("<f8") for name, a in arrays.items() if a is not None})
-    if state["feature_names"] is not None:
-        content["feature_names"] = np.array(state["feature_names"])
+    content |= _name_arrays(Names(state["feature_names"], state["class_names"], state["target_names"]))
     if with_optimizer and "optimizer" in state:
         content["optimizer/class"] = np.array(type(state["optimizer"]).__name__)
         content["optimizer/arguments"] = np.array(json.dumps(asdict(state["optimizer"])))
@@ -107,13 +115,11 @@ def write(
     _write_file(path, content)
 
 
-def write_quantized(
-    path: str | os.PathLike[str], parameters: QuantizedParameters, feature_names: tuple[str, ...] | None
-) -> None:
+def write_quantized(path: str | os.PathLike[str], parameters: QuantizedParameters, names: Names) -> None:
     """Write a network of integers."""
     content: dict[str, Any] = {
         "format": np.array(_QUANTIZED_KIND),
-        "version": np.array(_QUANTIZED_FORMAT),
+        "version": np.array(QUANTIZED_FORMAT),
         "layer_sizes": np.array(parameters.layer_sizes, dtype=np.int64),
         "activations": np.array(parameters.activations),
         "low": parameters.low.astype("<f4"),
@@ -123,8 +129,7 @@ def write_quantized(
     }
     if parameters.y_mean is not None and parameters.y_scale is not None:
         content["y_mean"], content["y_scale"] = parameters.y_mean.astype("<f8"), parameters.y_scale.astype("<f8")
-    if feature_names is not None:
-        content["feature_names"] = np.array(feature_names)
+    content |= _name_arrays(names)
     for number, layer in enumerate(parameters.layers):
         content[f"layers/{number}/weights"] = layer.weights
         content[f"layers/{number}/biases"] = layer.biases.astype("<i4")
@@ -133,6 +138,12 @@ def write_quantized(
         if layer.table is not None:
             content[f"layers/{number}/table"] = layer.table.astype("<i2")
     _write_file(path, content)
+
+
+def _name_arrays(names: Names) -> dict[str, NDArray[Any]]:
+    """Return the optional arrays of names. Versions of nnpy that do not know one ignore it."""
+    arrays = {"feature_names": names.features, "class_names": names.classes, "target_names": names.targets}
+    return {name: np.array(array) for name, array in arrays.items() if array is not None}
 
 
 def _write_file(path: str | os.PathLike[str], content: Mapping[str, NDArray[Any]]) -> None:
@@ -153,8 +164,8 @@ def read(path: str | os.PathLike[str]) -> SavedNetwork:
     return _read_file(path, _read)
 
 
-def read_quantized(path: str | os.PathLike[str]) -> tuple[QuantizedParameters, tuple[str, ...] | None]:
-    """Read a network of integers, and the names of its inputs; see `nnpy.QuantizedNetwork.load`."""
+def read_quantized(path: str | os.PathLike[str]) -> tuple[QuantizedParameters, Names]:
+    """Read a network of integers, and its names; see `nnpy.QuantizedNetwork.load`."""
     return _read_file(path, _read_quantized)
 
 
@@ -185,12 +196,20 @@ def _open(content: bytes, kind: str, expected_version: int) -> NpzReader:
     return file
 
 
-def _read_feature_names(file: NpzReader, num_inputs: int) -> tuple[str, ...] | None:
-    return tuple(file.array("feature_names", "U", (num_inputs,)).tolist()) if "feature_names" in file else None
+def _read_names(file: NpzReader, sizes: tuple[int, ...]) -> Names:
+    features = file.array("feature_names", "U", (sizes[0],)).tolist() if "feature_names" in file else None
+    classes, targets = (
+        file.array(name, "U", (None,)).tolist() if name in file else None for name in ("class_names", "target_names")
+    )
+    return Names(
+        None if features is None else tuple(features),
+        check_class_names(classes, sizes[-1]),
+        check_target_names(targets, sizes[-1]),
+    )
 
 
-def _read_quantized(content: bytes) -> tuple[QuantizedParameters, tuple[str, ...] | None]:
-    file = _open(content, _QUANTIZED_KIND, _QUANTIZED_FORMAT)
+def _read_quantized(content: bytes) -> tuple[QuantizedParameters, Names]:
+    file = _open(content, _QUANTIZED_KIND, QUANTIZED_FORMAT)
     sizes = check_layer_sizes(file.array("layer_sizes", "iu", (None,)).tolist())
     layers = []
     for number, (inputs, outputs) in enumerate(pairwise(sizes)):
@@ -220,11 +239,11 @@ def _read_quantized(content: bytes) -> tuple[QuantizedParameters, tuple[str, ...
         method=file.text("method"),
     )
     check_parameters(parameters)
-    return parameters, _read_feature_names(file, sizes[0])
+    return parameters, _read_names(file, sizes)
 
 
 def _read(content: bytes) -> SavedNetwork:
-    file = _open(content, _KIND, _FORMAT)
+    file = _open(content, _KIND, FORMAT)
     sizes = check_layer_sizes(file.array("layer_sizes", "iu", (None,)).tolist())
     num_parameters = sum((rows + 1) * columns for rows, columns in pairwise(sizes))
     optimizer = _read_optimizer(file) if "optimizer/class" in file else None
@@ -235,7 +254,7 @@ def _read(content: bytes) -> SavedNetwork:
         parameters=file.array("parameters", "<f4", (num_parameters,)),
         scaler=_read_scaler(file, sizes),
         choices=_read_choices(file),
-        feature_names=_read_feature_names(file, sizes[0]),
+        names=_read_names(file, sizes),
         optimizer=optimizer,
         optimizer_state=state,
         checkpoint=_read_checkpoint(file, num_parameters) if "checkpoint/settings" in file else {},

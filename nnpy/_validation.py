@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from numbers import Number
 from typing import Any
@@ -15,8 +15,10 @@ import numpy as np
 __all__ = [
     "COUNT_MAX",
     "FLOAT_MAX",
+    "check_class_names",
     "check_layer_sizes",
     "check_seed",
+    "check_target_names",
     "fraction",
     "integer",
     "not_negative",
@@ -60,6 +62,30 @@ def short_list(values: Sequence[object]) -> str:
         if len(values) <= 30
         else f"[{', '.join(map(repr, values[:10]))}, ... {len(values):,} in all]"
     )
+
+
+def check_class_names(names: Any, num_outputs: int) -> tuple[str, ...] | None:
+    """Return names of classes: one for each output, two for a single output, all different; None stays None."""
+    num_classes = 2 if num_outputs == 1 else num_outputs
+    return _check_names(names, "class_names", {num_classes}, f"{num_classes} different names, one for each class")
+
+
+def check_target_names(names: Any, num_outputs: int) -> tuple[str, ...] | None:
+    """Return names of targets: one for each output, or a single one, of the classes; None stays None."""
+    wanted = "1 name" if num_outputs == 1 else f"1 name, or {num_outputs} different names, one for each output"
+    return _check_names(names, "target_names", {1, num_outputs}, wanted)
+
+
+def _check_names(names: Any, what: str, lengths: set[int], wanted: str) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    given = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else ()
+    # A file cannot hold a NUL at the end of a text.
+    if len(given) not in lengths or not all(isinstance(name, str) and "\0" not in name for name in given):
+        raise ValueError(f"{what} must be {wanted}, got {names!r:.200}")
+    if len(set(given)) < len(given):
+        raise ValueError(f"{what} must be {wanted}, got {names!r:.200}")
+    return given
 
 
 def random_seed(bits: int) -> int:

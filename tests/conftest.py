@@ -28,6 +28,8 @@ SLOW = (
     "test_checkpoint.py::test_a_kill_at_any_moment_leaves_a_whole_file",
     "test_cli.py::test_bench_prints_times_and_speedups",
     "test_cli.py::test_xor_prints_the_times_of_the_post",
+    "test_cli_tables.py::test_the_network_is_the_one_of_fit_with_its_defaults",
+    "test_command_line_page.py",
     "test_crash.py::test_a_killed_process_leaves_a_whole_file",
     "test_crash.py::test_ctrl_c_at_any_moment",
     "test_crash.py::test_many_save_the_same_file",

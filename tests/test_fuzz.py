@@ -20,7 +20,7 @@ def fuzz():
         yield run, targets
 
 
-NAMES = ["draw", "header", "idx", "idx_gzip", "idx_memory", "load", "load_int8", "resume"]
+NAMES = ["draw", "header", "idx", "idx_gzip", "idx_memory", "load", "load_int8", "resume", "table"]
 LIBRARIES = {"from_onnx": "onnx", "from_safetensors": "safetensors"}  # what other targets need
 
 

@@ -241,7 +241,7 @@ def test_errors(digits_folder, tmp_path, monkeypatch, capsys):
     assert re.fullmatch(
         r"nnpy mnist: .*memory.*\n", error_of(capsys, digits_folder, "--hidden", "2e9,2e9", "--no-save")
     )
-    monkeypatch.setattr(mnist.os, "access", lambda path, mode: False)  # root may write to every folder
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write to every folder
     path = tmp_path / "a.npz"
     assert (
         error_of(capsys, digits_folder, "--save", path)

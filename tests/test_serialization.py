@@ -1,7 +1,9 @@
 """Saving and loading: the same bits, no pickle, whole files only, clear errors."""
 
+import copy
 import json
 import os
+import pickle
 import re
 import stat
 import zipfile
@@ -114,6 +116,18 @@ def optimizer(name, numbers=(1.0, 1.0, 1.0), buffer=None, **arguments):
             {"feature_names": np.array([1, 2], np.int64)},
             r"its array feature_names is int64 of shape \(2,\), expected text of shape \(2,\)",
         ),
+        (
+            {"class_names": np.array(["a", "b", "c"])},
+            r"class_names must be 2 different names, one for each class, got \['a', 'b', 'c'\]",
+        ),
+        ({"class_names": np.array(["a", "a"])}, "class_names must be 2 different names, one for each class, got"),
+        (
+            {"class_names": np.array([[["a"]]])},
+            r"its array class_names is <U1 of shape \(1, 1, 1\), expected text of shape \(n,\)",
+        ),
+        ({"class_names": np.array([1, 2], np.int64)}, r"its array class_names is int64 of shape \(2,\), expected text"),
+        ({"target_names": np.array(["a", "b"])}, r"target_names must be 1 name, got \['a', 'b'\]"),
+        ({"target_names": np.array(1.0)}, r"its array target_names is float64 of shape \(\), expected text of shape"),
         ({"scaler/x_mean": np.zeros(2)}, ".*scaler/x_scale"),
         (
             {"scaler/x_mean": np.zeros(2, np.float32), "scaler/x_scale": np.ones(2)},
@@ -313,3 +327,94 @@ def test_errors_are_short(tmp_path):
     with pytest.raises(ValueError, match="layer_sizes must be positive") as error:
         nnpy.load(path)
     assert len(str(error.value)) < 500
+
+
+# ---- Names of classes and targets
+
+
+@pytest.fixture
+def named(net):
+    net.class_names, net.target_names = ["no", "yes \u2013 perhaps"], iter(["answer"])
+    return net
+
+
+def names_of(net):
+    return net.class_names, net.target_names
+
+
+NAMES = (("no", "yes \u2013 perhaps"), ("answer",))
+
+
+def test_names_of_classes_and_targets_are_kept(tmp_path, named):
+    named.save(tmp_path / "net.npz")
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    q = named.quantize(x)
+    q.save(tmp_path / "int8.npz")
+    others = [
+        nnpy.load(tmp_path / "net.npz"),
+        copy.copy(named),
+        copy.deepcopy(named),
+        pickle.loads(pickle.dumps(named)),
+    ]
+    others += [q, nnpy.QuantizedNetwork.load(tmp_path / "int8.npz"), copy.copy(q), pickle.loads(pickle.dumps(q))]
+    assert [names_of(net) for net in others] == [NAMES] * len(others)
+    named.fit(x, np.arange(20) % 2, epochs=1, seed=0, checkpoint=tmp_path / "checkpoint.npz")
+    assert names_of(nnpy.load(tmp_path / "checkpoint.npz")) == NAMES
+
+
+def test_a_network_without_names_has_none_in_its_file(tmp_path, net):
+    net.save(tmp_path / "net.npz")
+    with np.load(tmp_path / "net.npz") as file:
+        assert not [name for name in file if "name" in name]
+    assert names_of(nnpy.load(tmp_path / "net.npz")) == (None, None)
+    assert names_of(net.quantize(np.eye(3))) == (None, None)
+
+
+def test_a_pickle_from_before_there_were_names_of_classes(net):
+    state = net.__getstate__()
+    del state["class_names"], state["target_names"]
+    other = nnpy.NeuralNetwork([1, 1])
+    other.__setstate__(state)
+    assert names_of(other) == (None, None)
+
+
+def test_an_unknown_array_in_a_file_is_ignored(tmp_path):
+    """As versions of nnpy do that do not know the names of classes."""
+    write(tmp_path / "net.npz", names_of_a_later_version=np.array(["a"]))
+    assert nnpy.load(tmp_path / "net.npz").layer_sizes == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "classes", "targets"),
+    [([2, 3], "abc", "t"), ([2, 3], "abc", "stu"), ([2, 1], "ab", "t"), ([2, 2], None, "st"), ([2, 2], "ab", None)],
+)
+def test_how_many_names_there_may_be(sizes, classes, targets):
+    net = nnpy.NeuralNetwork(sizes)
+    net.class_names, net.target_names = (None if names is None else list(names) for names in (classes, targets))
+    assert names_of(net) == tuple(None if names is None else tuple(names) for names in (classes, targets))
+    net.class_names = net.target_names = None
+    assert names_of(net) == (None, None)
+
+
+@pytest.mark.parametrize("names", ["abc", ["a", "b"], ["a", "b", "b"], ["a", "b", 3], ["a", "b", "c\0"], 3, []])
+def test_wrong_names(named, names):
+    net = nnpy.NeuralNetwork([2, 3])
+    with pytest.raises(
+        ValueError,
+        match=f"^class_names must be 3 different names, one for each class, got {re.escape(repr(names))}$",
+    ):
+        net.class_names = names
+    with pytest.raises(
+        ValueError,
+        match=f"^target_names must be 1 name, or 3 different names, one for each output, got {re.escape(repr(names))}$",
+    ):
+        net.target_names = names
+    assert names_of(net) == (None, None)
+
+
+def test_exported_c_has_the_names_of_the_classes(tmp_path, named):
+    for net in (named, named.quantize(np.eye(3))):
+        net.export_c(tmp_path / "net.h")
+        assert '"no"' in (tmp_path / "net.h").read_text()
+        net.export_c(tmp_path / "net.h", class_names=["left", "right"])
+        assert '"no"' not in (tmp_path / "net.h").read_text()

@@ -1,10 +1,13 @@
 """The command ``nnpy``: it reads the options, runs a subcommand and reports errors.
 
-The work itself is in `nnpy._commands.xor`, `bench`, `mnist` and `draw`.
+The work itself is in the other modules of `nnpy._commands`.
 """
 
 import argparse
+import codecs
+import dataclasses
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,14 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import nnpy
-from nnpy._commands import bench, draw, mnist, xor
+from nnpy._activations import ACTIVATIONS
+from nnpy._commands import bench, draw, files, info, mnist, predict, train, xor
 from nnpy._commands.augment import Distortion
+from nnpy._commands.table import Format
 
 __all__ = ["main"]
 
 _INT32_MAX, _UINT32_MAX, _INT64_MAX, _PORT_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**16 - 1
 _RATE_MIN, _RATE_MAX = 1e-38, 3e38  # the range of float32
 _INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
+_BROKEN_PIPE = 141  # and of one whose output nobody reads any more
+
+# Optimisers by name; the first ones have a learning rate.
+_WITH_RATE, _WITHOUT_RATE = ("adam", "adamw", "sgd", "rmsprop"), ("rprop", "lbfgs", "lm")
 
 _Subparsers = Any  # argparse has no public name for what add_subparsers returns
 
@@ -36,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     status : int
-        0 for success, 1 for an error, 130 for Ctrl-C.
+        0 for success, 1 for an error, 130 for Ctrl-C, 141 if a pipe that the output goes to is closed.
 
     Raises
     ------
@@ -48,10 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # not every encoding has the characters of a file's name
     try:
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # such as nnpy predict ... | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
+        return _BROKEN_PIPE
     except KeyboardInterrupt:
         print("nnpy: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except (OSError, ValueError, MemoryError, ArithmeticError) as error:
+    except (OSError, ValueError, MemoryError, ArithmeticError, ImportError) as error:
         print(f"nnpy {options.command}: {error or type(error).__name__}", file=sys.stderr)
         return 1
     return 0
@@ -65,9 +78,196 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"nnpy {nnpy.__version__}")
     subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    for add_command in (_add_xor, _add_bench, _add_mnist, _add_draw, _add_export_c):
+    for add_command in (
+        _add_train,
+        _add_predict,
+        _add_info,
+        _add_export_c,
+        _add_xor,
+        _add_bench,
+        _add_mnist,
+        _add_draw,
+    ):
         add_command(subparsers)
     return parser
+
+
+def _add_train(subparsers: _Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "train",
+        help="train a network on a table (CSV or Parquet)",
+        description="Train a network on a table, validate it on rows that are held out, and save it for nnpy predict. The "
+        "columns of numbers are the inputs. The target decides what the network learns: classes if it is text or a few whole "
+        "numbers, else a quantity. What no option says is chosen to suit the data.",
+        epilog="A column is given by its name, or by its number: 1 is the first one, -1 the last one. Several are separated by "
+        "commas; an option that begins with a minus sign is written as --drop=-1,-2.",
+    )
+    _add_table(parser)
+    parser.add_argument(
+        "--target", required=True, metavar="NAME", help="the column to predict; several, with commas, for a regression"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--features", metavar="NAME[,NAME...]", help="use these columns only (default: all but the target)"
+    )
+    which.add_argument("--drop", metavar="NAME[,NAME...]", help="use all columns but these")
+    parser.add_argument(
+        "--categories",
+        metavar="NAME[,NAME...]",
+        help="columns of text, for which each value becomes an input (one-hot)",
+    )
+    kinds = parser.add_mutually_exclusive_group()
+    for kind, what in (("classification", "classes"), ("regression", "a quantity")):
+        kinds.add_argument(
+            f"--{kind}", action="store_const", const=kind, dest="kind", help=f"the values of the target are {what}"
+        )
+    parser.add_argument("--skip-missing", action="store_true", help="leave out rows in which a cell is empty")
+    parser.add_argument(
+        "--hidden",
+        type=_layer_sizes(1, "32 or 32,16"),
+        default=train.HIDDEN,
+        metavar="N[,N...]",
+        help=f"neurons in each hidden layer (default: {','.join(map(str, train.HIDDEN))})",
+    )
+    parser.add_argument(
+        "--activation",
+        choices=[name for name in ACTIVATIONS if name != "softmax"],
+        metavar="NAME",
+        help="activation function of the hidden layers, such as relu or tanh (default: sigmoid)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=_whole_number(1, _INT32_MAX),
+        metavar="N",
+        help="passes through the rows (default: as many as cross-validation or early stopping finds best)",
+    )
+    parser.add_argument(
+        "--optimizer",
+        choices=_WITH_RATE + _WITHOUT_RATE,
+        metavar="NAME",
+        help=f"one of {', '.join(_WITH_RATE + _WITHOUT_RATE)} (default: adam, with a learning rate that falls to 0)",
+    )
+    parser.add_argument("--learning-rate", type=_rate, metavar="R", help="learning rate (default: chosen)")
+    parser.add_argument(
+        "--validation",
+        type=_share,
+        default=train.VALIDATION,
+        metavar="P",
+        help="proportion of the rows to hold out, which nothing is chosen by; 0 trains on all rows "
+        f"(default: {train.VALIDATION:g})",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_whole_number(0, _UINT32_MAX),
+        default=0,
+        metavar="N",
+        help="seed of the initial weights, the shuffling and the rows to hold out (default: 0)",
+    )
+    saving = parser.add_mutually_exclusive_group()
+    saving.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE.npz",
+        help="where to save the network (default: the name of the table with .npz, in the current folder)",
+    )
+    saving.add_argument("--no-save", action="store_true", help="do not save the network")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--quiet", action="store_true", help="print only the result")
+    output.add_argument("--verbose", action="store_true", help="print a line for each epoch")
+    _add_format(parser)
+
+    def run(options: argparse.Namespace) -> None:
+        if options.learning_rate is not None and options.optimizer in _WITHOUT_RATE:
+            parser.error(f"argument --learning-rate: the optimizer {options.optimizer} has none")
+        _run_train(options)
+
+    parser.set_defaults(run=run)
+
+
+def _run_train(options: argparse.Namespace) -> None:
+    save = None if options.no_save else options.save or train.default_save(options.table)
+    names = [field.name for field in dataclasses.fields(train.Options)]
+    given = train.Options(**{name: getattr(options, name) for name in names})
+    tell = _ignore if options.quiet else _print_now
+    print(train.run(options.table, _format(options), given, save=save, tell=tell))
+
+
+def _add_predict(subparsers: _Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "predict",
+        help="predict the target for each row of a table, with a saved network",
+        description="Predict the target for each row of a table, as CSV: the quantity, or the class and the probability of "
+        "each class. The columns are found by the names that nnpy train has saved, in any order; other columns are ignored.",
+    )
+    parser.add_argument("model", metavar="MODEL.npz", help="a network, saved by nnpy; quantized or not")
+    _add_table(parser)
+    parser.add_argument("--output", type=Path, metavar="FILE.csv", help="where to write (default: the standard output)")
+    parser.add_argument("--keep", action="store_true", help="write the columns of the table, too")
+    parser.add_argument(
+        "--drop", metavar="NAME[,NAME...]", help="columns that are no inputs, if the network knows no names of columns"
+    )
+    parser.add_argument(
+        "--skip-missing", action="store_true", help="write empty cells for rows in which a cell is empty"
+    )
+    _add_format(parser)
+    parser.set_defaults(run=_run_predict)
+
+
+def _run_predict(options: argparse.Namespace) -> None:
+    predict.run(
+        options.model,
+        options.table,
+        _format(options),
+        output=options.output,
+        keep=options.keep,
+        drop=options.drop,
+        skip_missing=options.skip_missing,
+    )
+
+
+def _add_info(subparsers: _Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "info",
+        help="describe a saved network",
+        description="Print the layers of a saved network, its numbers of parameters and bytes, the names and the scaling of "
+        "its inputs, its classes, and the state of a training that the file holds.",
+    )
+    parser.add_argument("model", metavar="MODEL.npz", help="a network, saved by nnpy; quantized or not")
+    parser.set_defaults(run=lambda options: print(info.describe(options.model)))
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "table",
+        metavar="TABLE",
+        help="a CSV file with a header; a Parquet file, if it ends in .parquet; - for the standard input",
+    )
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a table is written."""
+    group = parser.add_argument_group("how the CSV file is written")
+    group.add_argument(
+        "--delimiter",
+        type=_delimiter,
+        metavar="C",
+        help="between cells (default: comma, semicolon or tab, whichever fits)",
+    )
+    group.add_argument(
+        "--decimal",
+        choices=[".", ","],
+        default=".",
+        metavar="C",
+        help="decimal point, a point or a comma (default: a point)",
+    )
+    group.add_argument(
+        "--no-header", action="store_true", help="the first line is data; columns have numbers, no names"
+    )
+    group.add_argument("--encoding", type=_encoding, metavar="NAME", help="such as cp1252 (default: utf-8)")
+
+
+def _format(options: argparse.Namespace) -> Format:
+    return Format(options.delimiter, options.decimal, not options.no_header, options.encoding)
 
 
 def _add_xor(subparsers: _Subparsers) -> None:
@@ -242,22 +442,11 @@ def _add_export_c(subparsers: _Subparsers) -> None:
 
 
 def _run_export_c(options: argparse.Namespace) -> None:
-    net = _load(options.model)
+    net = files.load(options.model)
     name = options.name or re.sub(r"\W|_", "", Path(options.model).stem).lower().lstrip("0123456789") or "net"
     path = options.output or Path(f"{name}.h")
     net.export_c(path, name=name)
     print(f"{path}: {name}_predict, {path.stat().st_size:,} bytes of text for {net}")
-
-
-def _load(path: str) -> nnpy.NeuralNetwork | nnpy.QuantizedNetwork:
-    """Read a network of floats or of integers."""
-    try:
-        return nnpy.load(path)
-    except ValueError as error:
-        try:
-            return nnpy.QuantizedNetwork.load(path)
-        except ValueError:
-            raise error from None
 
 
 def _print_now(line: str) -> None:
@@ -308,3 +497,29 @@ def _rate(text: str) -> float:
     if not _RATE_MIN < value < _RATE_MAX:
         raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
     return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to less than 1, got {text!r}")
+    return value
+
+
+def _delimiter(text: str) -> str:
+    character = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(character) != 1 or character in '\r\n\0"':
+        raise argparse.ArgumentTypeError(f"expected a character such as ; or the word tab, got {text!r}")
+    return character
+
+
+def _encoding(text: str) -> str:
+    try:
+        codecs.lookup(text)
+        "".encode(text)  # a LookupError for codecs that are none of text
+    except (LookupError, ValueError):
+        raise argparse.ArgumentTypeError(f"expected an encoding such as utf-8 or cp1252, got {text!r}") from None
+    return text

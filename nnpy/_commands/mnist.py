@@ -4,7 +4,6 @@ The networks have relu in the hidden layers and softmax in the last one. A `Reci
 quick, `BEST` is for accuracy, with distorted copies of the images (`nnpy._commands.augment`) and two networks merged into one.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 import nnpy
 from nnpy._commands.augment import Distortion, distort
+from nnpy._commands.files import check_writable
 from nnpy.datasets import MNIST, load_mnist
 
 __all__ = ["BEST", "DEFAULT", "Recipe", "layer_sizes", "merge", "run", "train"]
@@ -103,7 +103,7 @@ def run(
         On Ctrl-C; nothing is saved.
     """
     if save is not None:
-        _check_writable(save)
+        check_writable(save)
     data = load_mnist(folder, dtype=np.uint8)
     net, seconds = train(data, recipe, seed=seed, report=report)
     matrix = _confusion_matrix(data.y_test, _predict_labels(net, _to_float(data.x_test)))
@@ -259,14 +259,3 @@ def _format_matrix(matrix: NDArray[np.int64]) -> list[str]:
         " " * 5 + "".join(f"{digit:6}" for digit in range(_NUM_CLASSES)),
         *(f"{digit:5}" + "".join(f"{count:6}" for count in row) for digit, row in enumerate(matrix.tolist())),
     ]
-
-
-def _check_writable(path: Path) -> None:
-    """Raise ValueError if no file can be written at `path`: before the training, not after it."""
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise ValueError(f"cannot write {path}: there is no folder {folder}")
-    if path.is_dir():
-        raise ValueError(f"cannot write {path}: it is a folder")
-    if not os.access(folder, os.W_OK):
-        raise ValueError(f"cannot write {path}: the folder {folder} is read-only")

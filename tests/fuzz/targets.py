@@ -29,7 +29,7 @@ import numpy as np
 
 import nnpy
 from nnpy import _npz, datasets
-from nnpy._commands import draw
+from nnpy._commands import columns, draw, table, train
 
 MAX_SECONDS = 2.0  # of processor time for an input
 MAX_MEMORY = 1 << 24  # bytes, for inputs of at most 64 KiB; measured for one input in MEMORY_EVERY
@@ -81,8 +81,9 @@ def _networks() -> list[bytes]:
     plain = nnpy.NeuralNetwork([2, 1], seed=0)
     scaled = nnpy.NeuralNetwork([2, 3, 1], ["relu", "linear"], seed=0)
     scaled.fit_scaler(_X, _Y)
-    scaled.feature_names = ["a", "b"]
+    scaled.feature_names, scaled.target_names = ["a", "b"], ["y"]
     learning = nnpy.NeuralNetwork([2, 1], "tanh", seed=0)
+    learning.class_names = ["no", "yes"]
     learning.partial_fit(_X, _Y, optimizer=nnpy.SGD(0.1, momentum=0.5), seed=0)
     return [*(_saved(net.save) for net in (plain, scaled, learning)), _checkpoints()[0]]
 
@@ -97,6 +98,8 @@ def _load(data: bytes) -> bool:
     assert net.parameters.dtype == np.float32
     assert net.parameters.shape == (sum((n + 1) * m for n, m in pairwise(sizes)),)
     assert len(net.activations) == len(sizes) - 1
+    assert net.class_names is None or len(set(net.class_names)) == max(2, sizes[-1])
+    assert net.target_names is None or len(set(net.target_names)) in {1, sizes[-1]}
     x = np.zeros((3, sizes[0]), np.float32)
     try:
         assert net.predict(x).shape == (3, sizes[-1])
@@ -119,9 +122,10 @@ def _load(data: bytes) -> bool:
 
 def _quantized() -> list[bytes]:
     classes = nnpy.NeuralNetwork([2, 3, 2], ["tanh", "softmax"], seed=0)
+    classes.class_names = ["no", "yes"]
     scaled = nnpy.NeuralNetwork([2, 3, 1], ["relu", "linear"], seed=0)
     scaled.fit_scaler(_X, _Y)
-    scaled.feature_names = ["a", "b"]
+    scaled.feature_names, scaled.target_names = ["a", "b"], ["y"]
     single = nnpy.NeuralNetwork([2, 1], seed=0)
     return [_saved(net.quantize(_X).save) for net in (classes, scaled, single)]
 
@@ -334,6 +338,66 @@ def _mutate_gzip(data: bytes, mutate: Mutate, rng: random.Random) -> bytes:
     except zlib.error:
         return mutate(data)
     return gzip.compress(mutate(content), rng.choice([0, 1, 9]), mtime=0)
+
+
+# ---- Tables ----
+
+_TABLES = [
+    "x,y,city\n1,2.5,Oslo\n-3e2,4,Bern\n5,0,Oslo\n6,1,Bern\n",
+    '\ufeffname;a b;price\r\n"Smith; ""J""";1,5;3\r\n"two\nlines";2,5;4\r\n\r\nx;;5\r\n',
+    "a\tb\n1\t0\n2\t1\n3\t0\n4\t1\n5\t0\n6\t1\n7\t0\n8\t1\n9\t0\n0\t1\n",
+    "sep=;\na;b\nNA;inf\n1;1_000\n",
+    ",y\n0,a\n1,b\n2,a\n3,b\n",
+    "1\n2\n3\n",
+]
+
+
+def _tables() -> list[bytes]:
+    return [*(text.encode() for text in _TABLES), _TABLES[0].encode("utf-16")]
+
+
+def _read_table(data: bytes) -> bool:
+    """Read a file as the commands do, up to the training."""
+    number = zlib.crc32(data)
+    format_ = table.Format(
+        decimal=".,"[number % 2], has_header=number % 3 > 0, encoding=["latin-1", None][number % 5 > 0]
+    )
+    path, num_rows, cells = str(_write(data)), 0, []
+    try:
+        with table.open_table(path, format_) as opened:
+            for part in opened.parts():
+                for column in range(min(opened.width, 20)):
+                    values, wrong = part.numbers(column)
+                    assert values.shape == (len(part),) and not np.isinf(values).any()
+                    assert np.isnan(values[wrong]).all()
+                    assert len(part.texts(column)) == len(part.cells(column)) == len(part)
+                assert all(a < b for a, b in pairwise([*part.places, math.inf]))
+                num_rows += len(part)
+                cells += part.cells(0)
+        if b'"' not in data and format_.encoding is None and data[:2] not in {b"\xff\xfe", b"\xfe\xff"}:
+            delimiter = opened._reader.dialect.delimiter  # type: ignore[attr-defined]
+            lines = re.split("\r\n|\r|\n", data.decode("utf-8-sig"))
+            known = [line.split(delimiter)[0] for line in lines if line.strip(delimiter)]
+            assert known[len(known) - num_rows :] == cells, (known, cells)
+    except ValueError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1000, error
+        return False
+    categories = "1" if number % 7 < 2 else None
+    try:
+        prepared = train.prepare(
+            path, format_, train.Options("-1", categories=categories, skip_missing=True, validation=0.5)
+        )
+    except ValueError as error:  # a table, but none to learn from
+        assert "\n" not in str(error) and len(str(error)) < 1000, error
+        return True
+    if prepared.num_missing == 0:  # prediction reads the same inputs
+        names = [item.name for item in prepared.data.inputs]
+        with table.open_table(path, format_) as opened:
+            known, dropped = (names, []) if format_.has_header else (None, [opened.width - 1])
+            encoder = columns.Encoder(opened, columns.find_inputs(opened, known, len(names), dropped))
+            x = np.concatenate([encoder.encode(part)[0] for part in opened.parts()])
+        np.testing.assert_array_equal(x, prepared.data.x)
+    return True
 
 
 # ---- Requests to nnpy draw ----
@@ -577,6 +641,7 @@ TARGETS = {
     "idx": Target(_idx_files, _load_idx, None, 256),
     "idx_memory": Target(_idx_files, _parse_idx, None, 256),
     "idx_gzip": Target(lambda: [gzip.compress(data, mtime=0) for data in _idx_files()], _load_idx, _mutate_gzip, 512),
+    "table": Target(_tables, _read_table, None, 512),
     "draw": Target(_requests, _serve, _mutate_request, 1 << 14),
 }
 # These libraries are extras.
