@@ -204,6 +204,8 @@ class _Data(NamedTuple):
         For each target, a text for each row.
     places : ndarray of int64, shape (n,)
         The line of each row.
+    notes : tuple of str
+        Lines for the report.
     """
 
     x: NDArray[np.float64]
