@@ -989,7 +989,7 @@ class NeuralNetwork(Model):
     def to_safetensors(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters to a safetensors file (needs safetensors: ``pip install 'nnpy[safetensors]'``).
 
-        The file has the arrays of `state_dict`, and the activation functions and names of the inputs in its metadata.
+        The file has the arrays of `state_dict`, and the activation functions and all names in its metadata.
         `from_safetensors` gives the same bits back.
 
         Parameters

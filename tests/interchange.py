@@ -26,6 +26,8 @@ def random_network(seed):
         net.biases[-1] += 1
     if rng.random() < 0.3:
         net.feature_names = [f"column {number}" for number in range(sizes[0])]
+        net.class_names = [f"class {number}" for number in range(max(2, sizes[-1]))]
+        net.target_names = ["y"]
     return net, x
 
 

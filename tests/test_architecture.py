@@ -21,7 +21,7 @@ LAYERS = [
     ["_c_source", "_model", "_quantized_model"],
     [
         *("_training.*", "_inspection", "_export_c", "_export_int8", "_quantization", "_serialization"),
-        *("_interchange.extras", "_interchange.state_dict"),
+        *("_interchange.extras", "_interchange.metadata", "_interchange.state_dict"),
         *(f"_interchange.{name}" for name in ("keras_models", "onnx_writer", "safetensors_file", "torch_modules")),
     ],
     ["_quantized_network"],

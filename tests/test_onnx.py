@@ -39,7 +39,8 @@ def test_round_trip(seed, tmp_path):
     assert largest_error(actual, expected) < 1e-6
     back = nnpy.from_onnx(path)
     assert_same_network(net, back)
-    assert back.feature_names == net.feature_names
+    for names in ("feature_names", "class_names", "target_names"):
+        assert getattr(back, names) == getattr(net, names)
     np.testing.assert_array_equal(back.predict(x), expected)
 
 
@@ -432,7 +433,7 @@ def test_several_inputs_are_columns():
     np.testing.assert_array_equal(net.weights[0], W)
 
 
-@pytest.mark.parametrize("names", ["[1, 2]", '["a"]', "{", "[" * 100_000, '"ab"'])
+@pytest.mark.parametrize("names", ["[1, 2]", "{", "[" * 100_000, '"ab"'])
 def test_damaged_names(names):
     made = model([node("Gemm", "x", "w")], {"w": W}, producer="nnpy", metadata={"feature_names": names})
     with pytest.raises(ValueError, match="its feature names are damaged"):

@@ -19,7 +19,8 @@ def test_round_trip(seed, tmp_path):
     net.to_safetensors(path)
     back = nnpy.from_safetensors(path)
     assert_same_network(net, back)
-    assert back.feature_names == net.feature_names
+    for names in ("feature_names", "class_names", "target_names"):
+        assert getattr(back, names) == getattr(net, names)
     np.testing.assert_array_equal(back.predict(x), net.predict(x))
     state = safetensors_numpy.load_file(path)
     expected = net.state_dict()
@@ -91,11 +92,12 @@ PLAIN = layer("a", 2, 3)
         (PLAIN, None, {"activations": ["relu", "relu"]}, "activations must be one name, or 1"),
         (PLAIN, None, {"activations": "cubic"}, "an activation must be one of "),
         (PLAIN, {"activations": "relu"}, {}, "its activations are damaged"),
-        (PLAIN, {"activations": '["relu", "relu"]'}, {}, "its activations are damaged"),
+        (PLAIN, {"activations": '["relu", "relu"]'}, {}, "activations must be one name, or 1"),
         (PLAIN, {"activations": "[1]"}, {}, "its activations are damaged"),
         (PLAIN, {"activations": "[" * 100_000}, {}, "its activations are damaged"),
         (PLAIN, {"activations": '["cubic"]'}, {}, "an activation must be one of "),
-        (PLAIN, {"feature_names": '["x"]'}, {"activations": "relu"}, "its feature names are damaged"),
+        (PLAIN, {"feature_names": '["x"]'}, {"activations": "relu"}, "feature_names must be 3 names, one per input"),
+        (PLAIN, {"class_names": "x"}, {"activations": "relu"}, "its class names are damaged"),
         (PLAIN, None, {"activations": "relu", "layer_names": ["b"]}, "it has no matrix b.weight"),
         (PLAIN, None, {"activations": "relu", "layer_names": []}, "layer_names must be names of layers, got"),
         (PLAIN, None, {"activations": "relu", "layer_names": "a"}, "layer_names must be names of layers, got 'a'"),
@@ -135,9 +137,16 @@ PLAIN = layer("a", 2, 3)
     ],
 )
 def test_what_is_refused(tmp_path, arrays, metadata, options, message):
-    path = save(tmp_path / "net.safetensors", metadata, **arrays)
+    path = save(tmp_path / "net.safetensors", metadata and {"producer": "nnpy", **metadata}, **arrays)
     with pytest.raises(ValueError, match=f"^{path} cannot be read as a network: .*{message}"):
         nnpy.from_safetensors(path, **options)
+
+
+def test_metadata_of_others_are_ignored(tmp_path):
+    path = save(tmp_path / "net.safetensors", {"activations": "many", "feature_names": "none"}, **PLAIN)
+    with pytest.raises(ValueError, match="it does not say which activation functions the layers"):
+        nnpy.from_safetensors(path)
+    assert nnpy.from_safetensors(path, "relu").feature_names is None
 
 
 def test_no_such_file(tmp_path):

@@ -7,7 +7,6 @@ on it, as writers add outputs, such as labels, that are no outputs of the networ
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from nnpy._atomic_write import open_regular
+from nnpy._interchange.metadata import set_names
 from nnpy._interchange.signal import Signal
 from nnpy._network import NeuralNetwork
 
@@ -120,7 +120,10 @@ def _network(model: onnx.ModelProto, output: str | None) -> NeuralNetwork:
     for node in graph.node:
         _follow(node, values, budget)
     net = _output_signal(graph, values, output).network(scales_outputs=model.producer_name == "nnpy")
-    net._feature_names = _feature_names(model, inputs, net.layer_sizes[0])
+    if model.producer_name == "nnpy":  # another program may mean something else by this metadata
+        set_names(net, {prop.key: prop.value for prop in model.metadata_props})
+    elif len(inputs) > 1 and len(inputs) == net.layer_sizes[0]:
+        net.feature_names = [value.name for value in inputs]
     return net
 
 
@@ -204,24 +207,6 @@ def _settle(value: Value) -> Value:
     if isinstance(value, _Columns):
         return _Failure("it is an input")
     return value
-
-
-def _feature_names(
-    model: onnx.ModelProto, inputs: Sequence[onnx.ValueInfoProto], num_inputs: int
-) -> tuple[str, ...] | None:
-    """Return the names that nnpy has written, or those of inputs with one number each."""
-    texts = [prop.value for prop in model.metadata_props if prop.key == "feature_names"]
-    if texts and model.producer_name == "nnpy":
-        try:
-            names = json.loads(texts[0])
-        except (ValueError, RecursionError):
-            names = None
-        if not isinstance(names, list) or len(names) != num_inputs or not all(isinstance(n, str) for n in names):
-            raise ValueError("its feature names are damaged")
-        return tuple(names)
-    if len(inputs) > 1 and len(inputs) == num_inputs:
-        return tuple(value.name for value in inputs)
-    return None
 
 
 # ---- Constants ----

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from nnpy._atomic_write import replacing
+from nnpy._interchange.metadata import get_names
 from nnpy._model import Model
 from nnpy._validation import integer
 from nnpy._version import __version__
@@ -100,8 +100,7 @@ def make(net: Model, *, opset: int) -> onnx.ModelProto:
         producer_name="nnpy",
         producer_version=__version__,
     )
-    if net.feature_names is not None:
-        helper.set_model_props(model, {"feature_names": json.dumps(net.feature_names)})
+    helper.set_model_props(model, get_names(net))
     return model
 
 

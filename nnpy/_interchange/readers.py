@@ -32,7 +32,7 @@ def from_onnx(source: str | os.PathLike[str] | onnx.ModelProto, *, output: str |
     -------
     net : NeuralNetwork
         Its outputs are those of the model, up to rounding. What `NeuralNetwork.to_onnx` wrote comes back with the same bits,
-        its scaler and its feature names.
+        its scaler and its names.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def from_safetensors(
     Returns
     -------
     net : NeuralNetwork
-        What `NeuralNetwork.to_safetensors` wrote comes back with the same bits, its scaler and its feature names. Numbers of
+        What `NeuralNetwork.to_safetensors` wrote comes back with the same bits, its scaler and its names. Numbers of
         other types than float32 are rounded.
 
     Raises

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnpy._activations import check_activations
+from nnpy._interchange.metadata import parse_texts, set_names
 from nnpy._interchange.safetensors_file import load
 from nnpy._interchange.state_dict import SCALER_KEYS, scaler_of, set_state
 from nnpy._interchange.state_dict import layer_names as numbered
@@ -44,7 +44,7 @@ def _network(
     if activations is None:
         if "activations" not in metadata:
             raise ValueError(f"it does not say which activation functions the layers {names} have: pass activations=")
-        activations = _texts(metadata["activations"], "activations", len(names))
+        activations = parse_texts(metadata["activations"], "activations")
     known = check_activations(activations, len(names))
     layers = {name: _layer(state, name) for name in names}
     used = {f"{name}.{kind}" for name in names for kind in ("weight", "bias")}
@@ -64,8 +64,7 @@ def _network(
     for number, (weights, biases) in zip(numbered(known), layers.values(), strict=True):
         own[f"{number}.weight"], own[f"{number}.bias"] = weights, biases
     set_state(net, own)
-    if "feature_names" in metadata:
-        net.feature_names = _texts(metadata["feature_names"], "feature names", sizes[0])
+    set_names(net, metadata)
     return net
 
 
@@ -83,14 +82,3 @@ def _layer(state: Mapping[str, NDArray[Any]], name: str) -> tuple[NDArray[Any], 
     if weights is None or weights.ndim != 2 or not weights.size:
         raise ValueError(f"it has no matrix {name}.weight")
     return weights, state.get(f"{name}.bias", np.zeros(len(weights), np.float32))
-
-
-def _texts(text: str, what: str, count: int) -> list[str]:
-    """Return the list of texts in metadata."""
-    try:
-        texts = json.loads(text)
-    except (ValueError, RecursionError):
-        texts = None
-    if not isinstance(texts, list) or len(texts) != count or not all(isinstance(item, str) for item in texts):
-        raise ValueError(f"its {what} are damaged")
-    return texts
