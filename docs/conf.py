@@ -5,7 +5,6 @@ files of the repository, are plain relative paths.
 """
 
 import importlib.metadata
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -112,5 +111,3 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", keep_initials, priority=900)  # after numpydoc
     app.connect("doctree-read", restore_reference_numbers, priority=900)
     app.connect("missing-reference", show_arguments_as_code)
-    # The toctrees have places for pages that may not be there.
-    logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda record: "glob pattern" not in str(record.msg))
