@@ -99,7 +99,7 @@ asan-c:
 # Files that have the engine compute a lot, without those that start compilers or browsers.
 ASAN_TESTS = tests/test_agreement.py tests/test_arrays.py tests/test_network.py tests/test_fit.py tests/test_training.py \
 	tests/test_checkpoint.py tests/test_inspection.py tests/test_ensemble.py tests/test_optimizers.py tests/test_samples.py \
-	tests/test_scaler.py tests/test_metrics.py tests/test_early_stopping.py tests/test_serialization.py
+	tests/test_jacobian.py tests/test_scaler.py tests/test_metrics.py tests/test_early_stopping.py tests/test_serialization.py
 
 # Python leaks by design; a C++ runtime has to be there before a library that throws is loaded; LD_PRELOAD is for pytest alone.
 asan-python: $(VENV)/ready

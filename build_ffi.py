@@ -101,6 +101,8 @@ int nn_layer_outputs(NeuralNetwork nn, const NNScaler *scaler, Matrix in, const 
 int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, NNBackend backend, NNMonitor *monitor);
 int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend backend,
                 NNMonitor *monitor);
+int nn_jacobian(NeuralNetwork nn, const NNScaler *scaler, const NNScaler *units, Matrix in, float *out, NNBackend backend,
+                NNMonitor *monitor);
 int nn_train(NeuralNetwork nn, NNSamples samples, NNOptimizer *optimizer, NNTrainOptions options, NNBackend backend,
              NNMonitor *monitor);
 typedef struct {

@@ -181,6 +181,15 @@ int nn_evaluate(NeuralNetwork nn, NNSamples samples, Matrix out, double *loss, N
 int nn_gradient(NeuralNetwork nn, NeuralNetwork grad, Matrix input_grad, NNSamples samples, double *loss, NNBackend backend,
                 NNMonitor *monitor);
 
+/* Computes the derivatives of the outputs with respect to the inputs (the Jacobian matrix of each sample).
+ *
+ * scaler   scales the inputs; its y part is ignored. Or NULL, if they are scaled already
+ * units    the derivatives are those by inputs before this scaler, of outputs after its y part if it has one. Or NULL
+ * in       (n, inputs)
+ * out      (n, outputs, inputs): out[i][k][j] is the derivative of output k by input j for sample i; written */
+int nn_jacobian(NeuralNetwork nn, const NNScaler *scaler, const NNScaler *units, Matrix in, float *out, NNBackend backend,
+                NNMonitor *monitor);
+
 /* Trains with mini-batches.
  *
  * optimizer   the parameter update; its state is updated

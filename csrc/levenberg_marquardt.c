@@ -142,7 +142,7 @@ static void add_block(Solver *s, size_t first, size_t num)
             memset(last->delta + i * last->stride, 0, last->num_outputs * sizeof(float));
             last->delta[i * last->stride + j] = s->slopes[i * last->padded_outputs + j] * root_weight;
         }
-        nn_backward_layers(ws, num);
+        nn_backward_layers(ws, 0, num);
         for (size_t i = 0; i < num; i++) {
             float root_weight = sqrtf(nn_sample_weight(&s->samples, first + i));
             float y = nn_network_targets(ws, &s->samples, first + i, i)[j];

@@ -88,21 +88,6 @@ static void copy_layer_outputs(const Prediction *p, size_t first_sample, size_t 
     }
 }
 
-/* Whether the inputs of some samples are finite. x: (num,), their rows. */
-static int are_inputs_finite(const Prediction *p, const float *const *x, size_t num)
-{
-    Matrix table = p->samples.x;
-    if (p->samples.rows == NULL && !nn_scales_inputs(&p->ws) && table.stride == table.cols) { /* all of them lie together */
-        return p->ws.kernels->all_finite(x[0], num * table.cols);
-    }
-    for (size_t i = 0; i < num; i++) {
-        if (!p->ws.kernels->all_finite(x[i], table.cols)) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 /* Computes one block, the samples first to first + num - 1. Returns NN_OK or NN_NOT_FINITE. */
 static int predict_block(const Prediction *p, size_t first, size_t num, int thread_index)
 {
@@ -112,13 +97,7 @@ static int predict_block(const Prediction *p, size_t first, size_t num, int thre
     const float **x = ws->x_rows + first_row;
     double sum_losses = 0;
 
-    for (size_t i = 0; i < num; i++) {
-        if (nn_scales_inputs(ws)) {
-            nn_scale_inputs(ws, &p->samples, first + i, first_row + i);
-        }
-        x[i] = nn_network_inputs(ws, &p->samples, first + i, first_row + i);
-    }
-    if (!are_inputs_finite(p, x, num)) {
+    if (!nn_read_inputs(ws, &p->samples, first, num, first_row, x)) {
         return NN_NOT_FINITE;
     }
     nn_forward_layers(ws, x, first_row, num);

@@ -83,12 +83,12 @@ void nn_forward_layers(const NNWorkspace *ws, const float *const *x, size_t firs
     }
 }
 
-void nn_backward_layers(const NNWorkspace *ws, size_t num)
+void nn_backward_layers(const NNWorkspace *ws, size_t first, size_t num)
 {
     for (size_t l = ws->num_layers - 1; l > 0; l--) {
         size_t padded_columns = ws->layers[l - 1].padded_outputs;
         for (size_t j = 0; j < padded_columns; j += NN_PANEL) {
-            NNTiles tiles = {0, num, j, nn_panel_width(padded_columns, j)};
+            NNTiles tiles = {first, first + num, j, nn_panel_width(padded_columns, j)};
             nn_backward_tiles(ws, l, tiles);
         }
     }

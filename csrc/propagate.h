@@ -53,9 +53,9 @@ void nn_backward_to_inputs(const NNWorkspace *ws, NNTiles tiles);
  * first   the row of the workspace that belongs to x[0] */
 void nn_forward_layers(const NNWorkspace *ws, const float *const *x, size_t first, size_t num);
 
-/* The backward pass through all layers, by one thread, for rows 0 to num - 1 of the workspace: from the delta of the last layer to
- * the deltas of all layers. */
-void nn_backward_layers(const NNWorkspace *ws, size_t num);
+/* The backward pass through all layers, by one thread, for rows first to first + num - 1 of the workspace: from the delta of the last
+ * layer to the deltas of all layers. */
+void nn_backward_layers(const NNWorkspace *ws, size_t first, size_t num);
 
 /* Transposes one thread's share of the weights w of all layers into wt, where a layer has a wt. */
 void nn_transpose_weights(const NNWorkspace *ws, int thread_index, int num_threads);

@@ -34,3 +34,23 @@ void nn_scale_kept(const NNWorkspace *ws, const NNSamples *samples)
         }
     }
 }
+
+int nn_read_inputs(const NNWorkspace *ws, const NNSamples *samples, size_t first, size_t num, size_t first_row, const float **x)
+{
+    Matrix table = samples->x;
+    for (size_t i = 0; i < num; i++) {
+        if (nn_scales_inputs(ws)) {
+            nn_scale_inputs(ws, samples, first + i, first_row + i);
+        }
+        x[i] = nn_network_inputs(ws, samples, first + i, first_row + i);
+    }
+    if (samples->rows == NULL && !nn_scales_inputs(ws) && table.stride == table.cols) { /* all of them lie together */
+        return ws->kernels->all_finite(x[0], num * table.cols);
+    }
+    for (size_t i = 0; i < num; i++) {
+        if (!ws->kernels->all_finite(x[i], table.cols)) {
+            return 0;
+        }
+    }
+    return 1;
+}

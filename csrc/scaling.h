@@ -63,6 +63,10 @@ static inline int nn_scales_targets(const NNWorkspace *ws)
 void nn_scale_inputs(const NNWorkspace *ws, const NNSamples *samples, size_t sample, size_t row);
 void nn_scale_targets(const NNWorkspace *ws, const NNSamples *samples, size_t sample, size_t row);
 
+/* Points x, (num,), to the network's inputs of the samples first, first + 1, ..., whose rows of the workspace are first_row, ...; scales
+ * them where that has to be done for each block. Returns whether all of them are finite. */
+int nn_read_inputs(const NNWorkspace *ws, const NNSamples *samples, size_t first, size_t num, size_t first_row, const float **x);
+
 /* Returns the number of samples to keep scaled in a call that reads all samples several times: all of them if they are few, else 0. */
 size_t nn_num_kept(NeuralNetwork nn, const NNSamples *samples);
 

@@ -705,6 +705,58 @@ class Model(Parameters):
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(gradient / scaler.x_scale, dtype=np.float32)
 
+    def jacobian(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Compute the derivative of each output with respect to each input, for every sample.
+
+        Parameters
+        ----------
+        x : array_like of real numbers, shape (n, n_inputs)
+            One sample per row.
+
+        Returns
+        -------
+        jacobian : ndarray of float32, shape (n, n_outputs, n_inputs)
+            ``jacobian[i, k, j]`` is the derivative of output k with respect to input j for sample i, in the units of `x` and of
+            what `predict` returns.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` is not finite real numbers in that shape.
+        MemoryError
+            If the result does not fit into memory.
+
+        Notes
+        -----
+        With no more outputs than inputs, a backward pass is computed for each output; else a forward pass of the derivatives
+        for each input. Where "relu" or "leaky_relu" has a kink, the derivative is that of its left side.
+
+        Examples
+        --------
+        >>> import nnpy
+        >>> net = nnpy.NeuralNetwork([2, 1], "linear")
+        >>> net.parameters = [3, -1, 5]
+        >>> net.jacobian([[0, 0], [1, 2]])
+        array([[[ 3., -1.]],
+        <BLANKLINE>
+               [[ 3., -1.]]], dtype=float32)
+        """
+        self._check_feature_names(x)
+        inputs, scaling = self._inputs(x)
+        result = np.empty((len(inputs), self._layer_sizes[-1], self._layer_sizes[0]), dtype=np.float32)
+        if len(inputs):
+            call(
+                lib.nn_jacobian,
+                self._nn,
+                scaling.c,
+                scaling.predictor.scaler,  # also where the inputs are scaled already
+                as_matrix(inputs),
+                ffi.from_buffer("float[]", result),
+                backend[0],
+                on_not_finite=lambda: self._refuse_inputs(inputs, scaling),
+            )
+        return result
+
     def finite_diff(self, x: ArrayLike, y: ArrayLike, *, eps: float = 1e-1, loss: Loss | str | None = None) -> Gradient:
         """Estimate the gradient of the loss by finite differences, (C(p + eps) - C(p)) / eps for every parameter p.
 

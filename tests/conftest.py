@@ -14,6 +14,8 @@ import pytest
 from document_packages import missing_packages
 
 ROOT = Path(__file__).parent.parent
+if importlib.util.find_spec("torch"):
+    os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras needs one, and TensorFlow is not installed for the tests
 
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("long", deadline=None, print_blob=True, max_examples=3000)

@@ -25,10 +25,16 @@ def examples_of(name):
     return [test for test in FINDER.find(importlib.import_module(name)) if test.examples]
 
 
+LIBRARIES = ("keras", "onnx", "safetensors", "torch")  # nnpy._interchange has modules that import one of them
+
+
 @pytest.mark.parametrize("name", [*MODULES, *PUBLIC])
 def test_examples(name):
     if name.startswith("nnpy.sklearn"):
         pytest.importorskip("sklearn", minversion="1.7")
+    for library in LIBRARIES:
+        if name.startswith(f"nnpy._interchange.{library}_"):
+            pytest.importorskip(library)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     for test in examples_of(name):
         runner.run(test)

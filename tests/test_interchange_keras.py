@@ -1,7 +1,5 @@
 """`to_keras` and `from_keras` against Keras itself, with PyTorch as its backend."""
 
-import importlib.util
-import os
 import warnings
 
 import numpy as np
@@ -13,8 +11,6 @@ import nnpy
 # The warning is of convert_to_numpy with PyTorch as the backend.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
 
-if importlib.util.find_spec("torch"):
-    os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras")
 layers = keras.layers
 

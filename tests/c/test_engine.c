@@ -487,8 +487,8 @@ static void oracle_train(const Problem *p, NeuralNetwork nn, NNOptimizer *o, con
 }
 
 static int num_failed = 0;
-/* Problems whose gradient is not tiny; calls of nn_train that diverge; calls of nn_train_few, and those with labels. */
-static long num_with_gradient = 0, num_diverged = 0, num_few = 0, num_labelled = 0;
+/* Derivatives of outputs that are not tiny; problems whose gradient is not; calls of nn_train that diverge; calls of nn_train_few, and those with labels. */
+static long num_with_jacobian = 0, num_with_gradient = 0, num_diverged = 0, num_few = 0, num_labelled = 0;
 
 /* Compares num floats bit for bit; zeros of either sign are equal, and so are NaNs. Reports the first difference. */
 static int expect_same(const float *a, const float *b, size_t num, const char *what, const Problem *p, const char *isa, int threads)
@@ -991,6 +991,105 @@ static void check_gradient(const Problem *p)
     nn_free(nn);
 }
 
+/* dy_k/dx_i in the units of a scaler. */
+static float in_units(const NNScaler *scaler, float derivative, size_t k, size_t i)
+{
+    double value = (double)derivative * (scaler != NULL && scaler->y_scale != NULL ? scaler->y_scale[k] : 1);
+    return (float)(value / (scaler != NULL ? scaler->x_scale[i] : 1));
+}
+
+/* The Jacobian matrix of one sample after oracle_forward, to out, (outputs, inputs): a pass from each output back to the inputs. */
+static void oracle_backward_jacobian(NeuralNetwork nn, const NNScaler *scaler, const Scratch *s, float *out)
+{
+    size_t last = nn.num_layers, inputs = nn.archi[0], outputs = nn.archi[last];
+    int activation = nn.activation_functions[last - 1];
+    const float *y = s->a[last];
+    for (size_t k = 0; k < outputs; k++) {
+        for (size_t i = 0; i < outputs; i++) {
+            s->delta[last][i] = activation != NN_SOFTMAX ? (i == k ? derivative(activation, s->z[last][k], y[k]) : 0)
+                                : i == k                 ? y[k] * (1 - y[k])
+                                                         : -(y[k] * y[i]);
+        }
+        for (size_t l = last; l-- > 0;) {
+            for (size_t i = 0; i < nn.archi[l]; i++) {
+                float e = 0;
+                for (size_t j = 0; j < nn.archi[l + 1]; j++) {
+                    e = nn_fmaf(s->delta[l + 1][j], MAT_AT(nn.weights[l], i, j), e);
+                }
+                s->delta[l][i] = l > 0 ? e * derivative(nn.activation_functions[l - 1], s->z[l][i], s->a[l][i]) : e;
+            }
+        }
+        for (size_t i = 0; i < inputs; i++) {
+            out[k * inputs + i] = in_units(scaler, s->delta[0][i], k, i);
+        }
+    }
+}
+
+/* The same with a pass from each input to the outputs. delta[l] are the derivatives of a[l], those of z[l] for the last layer. */
+static void oracle_forward_jacobian(NeuralNetwork nn, const NNScaler *scaler, const Scratch *s, float *out)
+{
+    size_t last = nn.num_layers, inputs = nn.archi[0], outputs = nn.archi[last];
+    int activation = nn.activation_functions[last - 1];
+    const float *y = s->a[last], *t = s->delta[last];
+    for (size_t i = 0; i < inputs; i++) {
+        double mean = 0;
+        for (size_t l = 0; l < last; l++) {
+            for (size_t j = 0; j < nn.archi[l + 1]; j++) {
+                float e = l == 0 ? MAT_AT(nn.weights[0], i, j) : 0;
+                for (size_t k = 0; l > 0 && k < nn.archi[l]; k++) {
+                    e = nn_fmaf(s->delta[l][k], MAT_AT(nn.weights[l], k, j), e);
+                }
+                s->delta[l + 1][j] =
+                    l + 1 < last ? e * derivative(nn.activation_functions[l], s->z[l + 1][j], s->a[l + 1][j]) : e;
+            }
+        }
+        for (size_t k = 0; k < outputs; k++) {
+            mean += (double)y[k] * (double)t[k];
+        }
+        for (size_t k = 0; k < outputs; k++) {
+            float d = activation == NN_SOFTMAX ? (float)((double)y[k] * ((double)t[k] - mean))
+                                               : t[k] * derivative(activation, s->z[last][k], y[k]);
+            out[k * inputs + i] = in_units(scaler, d, k, i);
+        }
+    }
+}
+
+/* Checks nn_jacobian on three times as many samples, so that there are several blocks, for every backend. */
+static void check_jacobian(const Problem *p, const NNScaler *scaler)
+{
+    NeuralNetwork nn = make_network(p);
+    Scratch s = make_scratch(nn);
+    size_t inputs = p->archi[0], outputs = p->archi[p->num_layers], size = inputs * outputs, num = 3 * p->num_samples;
+    float *expected = (float *)malloc(num * size * sizeof(float)), *out = (float *)malloc((num * size + 1) * sizeof(float));
+    float *x = (float *)malloc(inputs * sizeof(float)), guard = GUARD;
+    Matrix in = mat_alloc(num, inputs);
+    for (size_t i = 0; i < num; i++) {
+        memcpy(&MAT_AT(in, i, 0), &MAT_AT(p->samples.x, i % p->num_samples, 0), inputs * sizeof(float));
+        scale_inputs(p, scaler, i % p->num_samples, x);
+        oracle_forward(nn, x, &s, NULL, 0, 0);
+        (inputs < outputs ? oracle_forward_jacobian : oracle_backward_jacobian)(nn, scaler, &s, expected + i * size);
+    }
+    for (size_t i = 0; i < num * size; i++) {
+        num_with_jacobian += fabsf(expected[i]) > 1e-3f;
+    }
+    for (int isa = 0; nn_isa_name(isa) != NULL; isa++) {
+        for (int threads = 1; threads <= 3; threads++) {
+            NNBackend backend = {isa, -threads};
+            NNMonitor monitor = {.poll = stop_never};
+            out[num * size] = GUARD;
+            num_failed += nn_jacobian(nn, scaler, scaler, in, out, backend, &monitor) != NN_OK;
+            expect_same(out, expected, num * size, "jacobian", p, nn_isa_name(isa), threads);
+            expect_same(out + num * size, &guard, 1, "guard", p, nn_isa_name(isa), threads);
+        }
+    }
+    mat_free(in);
+    free(x);
+    free(out);
+    free(expected);
+    free_scratch(nn, &s);
+    nn_free(nn);
+}
+
 /* ---- Rows and scalers: the same bits as on a copy of the rows that is scaled beforehand ---- */
 
 /* Doubles for a scaler of p's inputs and outputs: means, then positive scales, of the inputs and of the outputs. */
@@ -1002,6 +1101,16 @@ static NNScaler make_scaler(const Problem *p, double *numbers)
         numbers[i] = 0.2 + fabs((double)draw_float()) / 3;
     }
     return scaler;
+}
+
+/* Checks nn_jacobian without a scaler, with one for the inputs, and with one for inputs and outputs. */
+static void check_jacobians(const Problem *p)
+{
+    double *numbers = (double *)malloc(2 * (p->archi[0] + p->archi[p->num_layers]) * sizeof(double));
+    NNScaler both = make_scaler(p, numbers), x_only = {both.x_mean, both.x_scale, NULL, NULL};
+    check_jacobian(p, NULL);
+    check_jacobian(p, draw(0, 1) ? &both : &x_only);
+    free(numbers);
 }
 
 /* Copies `num` rows of p's samples, those in `rows`, and scales them. */
@@ -1294,7 +1403,7 @@ void *__wrap_calloc(size_t count, size_t size)
 
 enum {
     TRAIN_SGD, TRAIN_ADAM, TRAIN_SHUFFLED, TRAIN_SCALED, TRAIN_CLIPPED_WITH_DROPOUT, TRAIN_FEW, GRADIENT, PREDICT, PREDICT_SCALED,
-    PREDICT_FEW, LAYER_OUTPUTS, LAYER_OUTPUTS_SCALED, EVALUATE, FINITE_DIFF, LBFGS_STEP, LEVENBERG_STEP, NUM_CALLS
+    PREDICT_FEW, LAYER_OUTPUTS, LAYER_OUTPUTS_SCALED, JACOBIAN, EVALUATE, FINITE_DIFF, LBFGS_STEP, LEVENBERG_STEP, NUM_CALLS
 };
 
 /* A network with 3 inputs, 2 outputs and a hidden layer of `width` neurons. Other widths allocate memory in other places. */
@@ -1304,7 +1413,7 @@ typedef struct {
     NNSamples samples;
     NNScaler scaler;
     Matrix out, layers[2];
-    float *state;
+    float *derivatives, *state;
     double *lbfgs_memory;
 } MemoryTest;
 
@@ -1356,6 +1465,7 @@ static int call_engine(const MemoryTest *t, int call)
         return code;
     case LAYER_OUTPUTS: return nn_layer_outputs(t->nn, NULL, x, t->layers, backend, &monitor);
     case LAYER_OUTPUTS_SCALED: return nn_layer_outputs(t->nn, &t->scaler, x, t->layers, backend, &monitor);
+    case JACOBIAN: return nn_jacobian(t->nn, &t->scaler, &t->scaler, x, t->derivatives, backend, &monitor);
     case EVALUATE: return nn_evaluate(t->nn, t->samples, no_matrix, &loss, backend, &monitor);
     case FINITE_DIFF: return nn_finite_diff_descent(t->nn, 0.1f, 0.1f, x, y, 1, &monitor);
     case LBFGS_STEP: return nn_lbfgs(t->nn, t->samples, &lbfgs, 1, NULL, backend, &monitor);
@@ -1407,11 +1517,11 @@ static void check_memory(void)
     static const double means[] = {0.1, 0.2, 0.3}, scales[] = {0.5, 1, 2};
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
         Problem p = {.archi = {3, widths[i], 2}, .num_layers = 2, .num_samples = nums[i]};
-        float table[5 * 40], out[2 * 40];
+        float table[5 * 40], out[2 * 40], derivatives[2 * 3 * 40];
         Matrix x = {nums[i], 3, 5, table}, y = {nums[i], 2, 5, table + 3};
         MemoryTest t = {.width = widths[i], .num_samples = nums[i], .nn = make_network(&p), .before = make_network(&p),
                         .grad = make_network(&p), .samples = {.x = x, .y = y}, .scaler = {means, scales, NULL, NULL},
-                        .out = {nums[i], 2, 2, out}};
+                        .out = {nums[i], 2, 2, out}, .derivatives = derivatives};
         t.state = (float *)calloc(2 * nn_num_parameters(t.nn), sizeof(float));
         t.lbfgs_memory = (double *)calloc(nn_lbfgs_size(nn_num_parameters(t.nn), 3), sizeof(double));
         t.layers[0] = mat_alloc(nums[i], widths[i]);
@@ -1558,6 +1668,7 @@ int main(int argc, char **argv)
         check_predictions(&p);
         check_trainings(&p);
         check_gradient(&p);
+        check_jacobians(&p);
         check_rows(&p);
         for (int k = 0; k < 30; k++) {
             check_scaling();
@@ -1569,10 +1680,10 @@ int main(int argc, char **argv)
     check_refused_predictions();
     check_refused_trainings();
     check_first_outside();
-    if (num_failed == 0 && (num_with_gradient < number * 3 / 4 || (number >= 60 && (num_diverged == 0 || num_few == 0)) ||
+    if (num_failed == 0 && (num_with_gradient < number * 3 / 4 || num_with_jacobian < number || (number >= 60 && (num_diverged == 0 || num_few == 0)) ||
                             (number >= 600 && num_labelled == 0))) {
-        printf("of %ld problems only %ld have a gradient, %ld diverge, %ld suit nn_train_few, %ld with labels\n", number,
-               num_with_gradient, num_diverged, num_few, num_labelled);
+        printf("of %ld problems only %ld have a gradient, %ld diverge, %ld suit nn_train_few, %ld with labels; %ld derivatives\n", number,
+               num_with_gradient, num_diverged, num_few, num_labelled, num_with_jacobian);
         return 1;
     }
     return num_failed > 0;

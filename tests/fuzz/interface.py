@@ -579,6 +579,7 @@ def layers_and_classes(w):
     if w.one_in(2):
         return net.predict_classes(x)
     outputs = net.layer_outputs(x)
+    assert net.jacobian(x).shape == (len(outputs[-1]), net.layer_sizes[-1], net.layer_sizes[0])
     assert bits(outputs[-1]) == bits(net.predict(x))
     return outputs
 
