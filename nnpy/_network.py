@@ -979,8 +979,8 @@ class NeuralNetwork(Model):
         >>> import nnpy
         >>> net, other = nnpy.NeuralNetwork([3, 4, 2], seed=0), nnpy.NeuralNetwork([3, 4, 2], seed=1)
         >>> other.load_state_dict(net.state_dict())
-        >>> (other.parameters == net.parameters).all()
-        np.True_
+        >>> bool((other.parameters == net.parameters).all())
+        True
         """
         from nnpy._interchange import state_dict
 
