@@ -49,7 +49,23 @@ def functional():
     return keras.Model(start, layers.Dense(2)(inner(layers.Dense(6, "gelu")(start))))
 
 
+def nested():
+    """A functional model in another one."""
+    start, first = layers.Input((5,)), layers.Input((4,))
+    inner = keras.Model(first, layers.Dense(3, "tanh")(first))
+    return keras.Model(start, layers.Dense(2)(inner(layers.Dense(4, "relu")(start))))
+
+
+def shared():
+    """A layer that is used twice, and in another model, too."""
+    start, layer = layers.Input((5,)), layers.Dense(5, "tanh")
+    keras.Sequential([layers.Input((5,)), layer])
+    return keras.Model(start, layers.Dense(2)(layer(layer(start))))
+
+
 MODELS = {
+    "functional in functional": nested,
+    "shared": shared,
     "classifier": lambda: [layers.Input((5,)), layers.Dense(8, "relu"), layers.Dense(3, "softmax")],
     "activations": lambda: [
         *(layers.Input((5,)), layers.Dense(7, "silu"), layers.Dense(6, "elu"), layers.Dense(5, "softplus")),
@@ -102,11 +118,6 @@ def residual():
     return keras.Model(start, layers.Add(name="plus")([start, layers.Dense(3)(start)]))
 
 
-def shared():
-    start, layer = layers.Input((3,)), layers.Dense(3, name="twice")
-    return keras.Model(start, layer(layer(start)))
-
-
 def two_inputs():
     first, second = layers.Input((3,)), layers.Input((3,))
     return keras.Model([first, second], layers.Dense(2)(layers.Concatenate()([first, second])))
@@ -155,8 +166,7 @@ def square(z):
         (chain(layers.Normalization(mean=1.0, variance=4.0, invert=True), layers.Dense(2)), "it is inverted"),
         (chain(layers.Activation("relu")), 'the activation function "relu" follows no layer'),
         (chain(layers.Dropout(0.1)), "it has no layer"),
-        (residual, r"layer 'plus' \(Add\) does not follow one other layer: in a network of nnpy they are a chain"),
-        (shared, "model '.*' uses a layer twice: in a network of nnpy each is used once"),
+        (residual, r"layer 'plus' \(Add\) joins the outputs of 2 layers"),
         (two_inputs, "must have one input with a known number of values"),
         (lambda: keras.Sequential([layers.Dense(2)]), "has no weights yet: give it an Input layer, or call it once"),
         (lambda: called(OwnModel()), r"is no chain of layers from one input to one output|has no weights yet"),

@@ -32,27 +32,27 @@ def read(model: Any) -> NeuralNetwork:
 
 def _follow(model: Any, start: Signal) -> Signal:
     """Return the output of a model whose input is `start`."""
-    if isinstance(model, keras.Sequential):
-        for layer in model.layers:
-            start = _apply(layer, start)
-        return start
-    if not hasattr(model, "inputs") or len(model.inputs) != 1 or len(model.outputs) != 1:
+    for layer in model.layers if isinstance(model, keras.Sequential) else _chain(model):
+        start = _apply(layer, start)
+    return start
+
+
+def _chain(model: Any) -> list[Any]:
+    """Return the layers of a functional model in the order in which they are applied. A layer may be there twice."""
+    if not getattr(model, "inputs", None) or len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
             f"model {model.name!r} ({type(model).__name__}) is no chain of layers from one input to one output"
         )
-    signals = {id(model.inputs[0]): start}
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.InputLayer):
-            continue
-        if id(layer.input) not in signals:  # it is a list, or the output of a second use of a layer
-            raise ValueError(
-                f"layer {layer.name!r} ({type(layer).__name__}) does not follow one other layer: in a network of nnpy they "
-                "are a chain, and each is used once"
-            )
-        signals[id(layer.output)] = _apply(layer, signals[id(layer.input)])
-    if id(model.outputs[0]) not in signals:
-        raise ValueError(f"model {model.name!r} uses a layer twice: in a network of nnpy each is used once")
-    return signals[id(model.outputs[0])]
+    layers: list[Any] = []
+    tensor = model.outputs[0]
+    while tensor is not model.inputs[0]:
+        layer, number, _ = tensor._keras_history  # the layer that made the tensor, in its call of that number
+        before = layer._inbound_nodes[number].input_tensors
+        if len(before) != 1:
+            raise ValueError(f"layer {layer.name!r} ({type(layer).__name__}) joins the outputs of {len(before)} layers")
+        layers.append(layer)
+        tensor = before[0]
+    return layers[::-1]
 
 
 class _Unknown(Exception):

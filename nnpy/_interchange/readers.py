@@ -115,8 +115,9 @@ def from_keras(model: keras.Model) -> NeuralNetwork:
     Parameters
     ----------
     model : keras.Model
-        A `keras.Sequential`, or a functional model, that is a chain of Dense and Activation layers, layers for one activation
-        function (ReLU, LeakyReLU, ELU, Softmax), BatchNormalization, Normalization, Rescaling, Dropout, noise, Flatten.
+        A `keras.Sequential` or a functional model, perhaps one in the other, that is a chain of Dense and Activation layers,
+        layers for one activation function (ReLU, LeakyReLU, ELU, Softmax), BatchNormalization, Normalization, Rescaling,
+        Dropout, noise, Flatten.
 
     Returns
     -------
