@@ -67,6 +67,12 @@ static int forward_block(const Jacobian *j, size_t first, size_t num, size_t fir
     return NN_OK;
 }
 
+/* Returns f'(z) of the last layer for a row of the workspace, (outputs,); NULL for softmax. */
+static const float *slopes_of(const Jacobian *j, size_t row)
+{
+    return is_softmax(j) ? NULL : j->slopes + row * j->ws.layers[j->ws.num_layers - 1].padded_outputs;
+}
+
 /* Whether derivatives have to be scaled. A scaler always has an x part. */
 static int has_units(const Jacobian *j)
 {
@@ -88,14 +94,17 @@ static float in_units(const Jacobian *j, float derivative, size_t k, size_t i)
 /* Writes dy_k/dz of a sample, with the outputs y, to delta, (outputs,). */
 static void start_backward(const Jacobian *j, const float *y, const float *slopes, size_t k, float *delta, size_t num_outputs)
 {
+    double others = 0; /* the sum of the other probabilities */
     if (!is_softmax(j)) {
         memset(delta, 0, num_outputs * sizeof(float));
         delta[k] = slopes[k];
         return;
     }
     for (size_t i = 0; i < num_outputs; i++) {
-        delta[i] = i == k ? y[k] * (1 - y[k]) : -(y[k] * y[i]);
+        others += i == k ? 0 : (double)y[i];
+        delta[i] = -(y[k] * y[i]);
     }
+    delta[k] = (float)((double)y[k] * others); /* 1 - y[k] would lose digits where y[k] is near 1 */
 }
 
 /* The backward pass from layer 0 to the inputs, for output k of the samples first, ...: writes the derivatives to out. Panels of whole
@@ -127,8 +136,7 @@ static void backward_pass(const Jacobian *j, size_t first, size_t num, size_t fi
     const NNWorkspace *ws = &j->ws;
     const NNLayer *last = &ws->layers[ws->num_layers - 1];
     for (size_t i = first_row; i < first_row + num; i++) {
-        start_backward(j, last->a + i * last->stride, j->slopes + i * last->padded_outputs, k, last->delta + i * last->stride,
-                       last->num_outputs);
+        start_backward(j, last->a + i * last->stride, slopes_of(j, i), k, last->delta + i * last->stride, last->num_outputs);
     }
     nn_backward_layers(ws, first_row, num);
     backward_to_out(j, first, num, first_row, k);
@@ -156,9 +164,13 @@ static void forward_derivatives(const Jacobian *j, size_t l, size_t num, size_t 
 static void finish_forward(const Jacobian *j, const float *y, const float *slopes, const float *t, size_t i, float *to)
 {
     size_t num_inputs = j->ws.nn.archi[0], num_outputs = j->ws.nn.archi[j->ws.num_layers];
-    double mean = 0; /* of t, weighted by the probabilities y */
+    double sum = 0, mean = 0; /* of the probabilities y; of t, weighted by them */
     for (size_t k = 0; is_softmax(j) && k < num_outputs; k++) {
+        sum += (double)y[k];
         mean += (double)y[k] * (double)t[k];
+    }
+    if (is_softmax(j)) {
+        mean /= sum; /* the sum is 1 up to rounding */
     }
     for (size_t k = 0; k < num_outputs; k++) {
         float derivative = is_softmax(j) ? (float)((double)y[k] * ((double)t[k] - mean)) : t[k] * slopes[k];
@@ -176,8 +188,8 @@ static void forward_pass(const Jacobian *j, size_t first, size_t num, size_t fir
     }
     for (size_t s = 0; s < num; s++) {
         size_t row = first_row + s;
-        finish_forward(j, last->a + row * last->stride, j->slopes + row * last->padded_outputs, last->delta + row * last->stride,
-                       input, j->out + (first + s) * size);
+        finish_forward(j, last->a + row * last->stride, slopes_of(j, row), last->delta + row * last->stride, input,
+                       j->out + (first + s) * size);
     }
 }
 
@@ -196,7 +208,7 @@ static int compute_block(const Jacobian *j, size_t first, size_t num, int thread
             code = NN_STOPPED;
         }
         if (nn_flag_get(&j->stop_code) != NN_OK) {
-            break;
+            return NN_OK; /* another thread tells the code */
         }
     }
     if (code == NN_OK) {

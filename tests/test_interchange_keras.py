@@ -168,14 +168,47 @@ def square(z):
         (chain(layers.Dropout(0.1)), "it has no layer"),
         (residual, r"layer 'plus' \(Add\) joins the outputs of 2 layers"),
         (two_inputs, "must have one input with a known number of values"),
-        (lambda: keras.Sequential([layers.Dense(2)]), "has no weights yet: give it an Input layer, or call it once"),
-        (lambda: called(OwnModel()), r"is no chain of layers from one input to one output|has no weights yet"),
+        (lambda: keras.Sequential([layers.Dense(2)]), "has no known inputs: give it an Input layer, or call it once"),
+        (lambda: called(OwnModel()), "a model with a call method of its own is not read"),
         (lambda: keras.Sequential([layers.Input((None,)), layers.Identity()]), "a known number of values"),
     ],
 )
 def test_what_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         nnpy.from_keras(make())
+
+
+class Doubled(keras.Sequential):
+    def call(self, x, training=None, mask=None):
+        return 2 * super().call(x)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Doubled([layers.Input((3,)), layers.Dense(2, "tanh")]),
+        lambda: keras.Sequential([layers.Input((2, 3)), layers.Flatten(data_format="channels_first"), layers.Dense(2)]),
+    ],
+)
+def test_models_that_compute_something_else_than_their_layers_say(make):
+    with pytest.raises(ValueError, match="computes something else than its layers say"):
+        nnpy.from_keras(make())
+
+
+def test_quantized_weights_are_refused():
+    model = keras.Sequential([layers.Input((3,)), layers.Dense(2, "tanh")])
+    model.layers[0].quantize("int8")
+    with pytest.raises(ValueError, match=r"its weights are quantized \(int8\)"):
+        nnpy.from_keras(model)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-25, 1e25])
+def test_scales_that_float32_cannot_square(scale):
+    net = nnpy.NeuralNetwork([2, 3, 1], ["tanh", "linear"], seed=0)
+    x = np.random.default_rng(0).normal(size=(50, 2)) * scale
+    net.fit_scaler(x)
+    x = x.astype(np.float32)
+    assert largest_error(outputs(net.to_keras(), x), net.predict(x)) < 1e-5
 
 
 @pytest.mark.parametrize("model", [3, None, "net.keras"])

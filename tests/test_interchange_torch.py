@@ -180,7 +180,7 @@ S, L = nn.Sequential, nn.Linear
             r"Sequential is no network of nnpy: module '0' \(Conv1d\): it is no module of",
         ),
         (S(L(3, 2), S(nn.LayerNorm(2))), r"module '1.0' \(LayerNorm\): it is no module of a fully connected network"),
-        (S(nn.ReLU()), "the module has no Linear layer"),
+        (S(nn.ReLU()), "the module has no layer that tells the number of inputs"),
         (S(L(3, 2), L(3, 2)), r"a matrix of shape \(3, 2\) does not fit 2 numbers for each sample"),
         (S(L(3, 2), nn.Softmax(0)), "it is over the samples"),
         (S(L(3, 4), nn.Softmax(1), L(4, 2)), "softmax is for the last layer only"),
@@ -201,7 +201,7 @@ S, L = nn.Sequential, nn.Linear
         (Forward(lambda f, x: f(x) @ f(x)), "operation 'matmul': its matrix is not constant"),
         (
             Forward(lambda f, x: functional.linear(x, f(x))),
-            "its weights are not constant|the module has no Linear layer",
+            "its weights are not constant|the module has no layer that tells",
         ),
         (Forward(lambda f, x: f(x).T), "only matrices may be transposed"),
         (Forward(lambda f, x: f(x).dtype), "nnpy does not know the attribute 'dtype'"),
@@ -228,6 +228,99 @@ S, L = nn.Sequential, nn.Linear
 def test_what_is_refused(module, message):
     with pytest.raises(ValueError, match=message):
         nnpy.from_torch(module)
+
+
+class TwoLayers(nn.Module):
+    """A function between two linear layers."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.first, self.second, self.relu = nn.Linear(3, 8), nn.Linear(8, 2), nn.ReLU(inplace=True)
+        self.function = function
+
+    def forward(self, x):
+        return self.second(self.function(self, self.first(x)))
+
+
+def relu_in_place(module, h):
+    functional.relu(h, inplace=True)
+    return h
+
+
+def relu_module_in_place(module, h):
+    module.relu(h)
+    return h
+
+
+def add_in_place(module, h):
+    g = h
+    g += 1
+    return h
+
+
+def multiply_a_view(module, h):
+    g = h.view(-1, 8)
+    g *= 2
+    return h
+
+
+def hook(module, inputs, output):
+    return output * 2
+
+
+@pytest.mark.parametrize("function", [relu_in_place, relu_module_in_place, add_in_place, multiply_a_view])
+def test_operations_in_place(function):
+    """torch.fx does not see what they change."""
+    torch.manual_seed(0)
+    with pytest.raises(
+        ValueError, match="computes something else than its operations say: it has hooks, or changes a tensor"
+    ):
+        nnpy.from_torch(TwoLayers(function))
+
+
+def test_hooks_are_refused():
+    module = nn.Sequential(nn.Linear(3, 2))
+    module[0].register_forward_hook(hook)
+    with pytest.raises(ValueError, match="computes something else than its operations say"):
+        nnpy.from_torch(module)
+
+
+def test_a_module_that_cannot_be_called_with_rows():
+    def function(layer, x):
+        if not isinstance(x, torch.fx.Proxy):
+            raise RuntimeError("no rows")
+        return layer(x)
+
+    with pytest.raises(ValueError, match="Forward cannot be called with rows of 3 numbers: no rows"):
+        nnpy.from_torch(Forward(function))
+
+
+def test_a_module_that_depends_on_its_mode_is_read_in_evaluation_mode():
+    class Classifier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+
+        def forward(self, x):
+            z = self.layer(x)
+            return z if self.training else torch.softmax(z, dim=1)
+
+    module = Classifier().train()
+    assert nnpy.from_torch(module).activations == ("softmax",)
+    assert module.training
+    assert module.layer.training
+
+
+def test_arguments_by_name():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+
+        def forward(self, x):
+            return functional.softmax(input=self.layer(input=x), dim=1)
+
+    assert nnpy.from_torch(Named()).activations == ("softmax",)
 
 
 def test_infinite_parameters_are_refused():

@@ -425,6 +425,99 @@ def test_inputs(inputs, nodes, message):
         nnpy.from_onnx(model(nodes, NUMBERS, inputs=inputs, outputs=nodes[-1].output))
 
 
+PROBABILITY = [
+    node("Gemm", "x", "column", output="z1"),
+    node("Sigmoid", "z1", output="p"),
+    node("Sub", "one", "p", output="q"),
+]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape", "message"),
+    [
+        (
+            [node("Gemm", "x", "column", output="c"), node("Squeeze", "c", "axis", output="s"), node("Softmax", "s")],
+            [2],
+            "softmax",
+        ),
+        (
+            [node("Gemm", "x", "column", output="c"), node("Reshape", "c", "flat", output="s"), node("Softmax", "s")],
+            [2],
+            "softmax",
+        ),
+        ([node("MatMul", "x", "w")], [1, 2], "it multiplies an array of 3 dimensions by a matrix"),
+        (
+            [node("Add", "x", "pair", output="s"), node("Flatten", "s", output="f"), node("Gemm", "f", "w")],
+            [2, 1],
+            "does not fit",
+        ),
+        (
+            [GEMM, node("Add", "z", "cube", output="s"), node("Softmax", "s", axis=1)],
+            [2],
+            "does not fit one of 2 dimensions",
+        ),
+        (
+            [*PROBABILITY, node("Concat", "q", "p", axis=1, output="both"), node("Mul", "both", "half")],
+            [2],
+            "is no output of a layer",
+        ),
+        (
+            [
+                GEMM,
+                node("Sigmoid", "z", output="p"),
+                node("Sub", "one", "p", output="q"),
+                node("Concat", "q", "p", axis=1),
+            ],
+            [2],
+            "joins",
+        ),
+        (
+            [
+                node("Div", "b_int", "two_int", output="h"),
+                node("Cast", "h", to=1, output="c"),
+                node("Gemm", "x", "w", "c"),
+            ],
+            [2],
+            "integ",
+        ),
+    ],
+)
+def test_shapes_that_would_be_misread(nodes, shape, message):
+    constants = {
+        "column": f([1], [2]),
+        "axis": np.array([1]),
+        "flat": np.array([-1]),
+        "pair": f(1, 2),
+        "cube": f([[1, 2, 3]]),
+    }
+    constants |= {"b_int": np.array([7, 8, 9]), "two_int": np.array(2)}
+    with pytest.raises(ValueError, match=message):
+        nnpy.from_onnx(model(nodes, NUMBERS | constants, inputs=[("x", shape)]))
+
+
+def test_both_probabilities_are_an_output():
+    made = model([*PROBABILITY, node("Concat", "q", "p", axis=1)], NUMBERS | {"column": f([1], [2])})
+    assert largest_error(nnpy.from_onnx(made).predict(X)[:, 0], run(made.SerializeToString(), X)[:, 1]) < 1e-6
+
+
+def test_inputs_of_integers_have_to_become_floats_first():
+    def made(*nodes):
+        result = model(list(nodes), NUMBERS | {"hundred": np.array(100, np.uint8), "scale": f(255)})
+        result.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+        return result
+
+    cast, gemm = node("Cast", "x", to=1, output="f"), node("Gemm", "s", "w")
+    assert nnpy.from_onnx(made(cast, node("Div", "f", "scale", output="s"), gemm)).scaler.x_scale[0] == 255
+    with pytest.raises(ValueError, match="it computes with integers before they become floats"):
+        nnpy.from_onnx(made(node("Add", "x", "hundred", output="a"), node("Cast", "a", to=1, output="s"), gemm))
+
+
+def test_several_inputs_must_be_tables():
+    nodes = [node("Concat", "u", "v", output="c", axis=-1), node("Flatten", "c", output="d"), node("Gemm", "d", "w")]
+    with pytest.raises(ValueError, match="several inputs must be tables of two dimensions"):
+        nnpy.from_onnx(model(nodes, NUMBERS, inputs=[("u", [2, 1]), ("v", [2, 1])]))
+
+
 def test_several_inputs_are_columns():
     nodes = [node("Concat", "a", "b", output="c", axis=1), node("Gemm", "c", "w", "b1")]
     made = model(nodes, {"w": W, "b1": B}, inputs=[("a", 1), ("b", 1)])
@@ -482,13 +575,22 @@ def test_sparse_parameters_are_refused():
         nnpy.from_onnx(made)
 
 
-@pytest.mark.parametrize("kind", ["wide input", "one matrix in many layers", "many scales", "outer product", "deep"])
+@pytest.mark.parametrize(
+    "kind",
+    ["wide input", "wide inputs", "one matrix in many layers", "many scales", "outer product", "deep", "long names"],
+)
 def test_a_small_file_cannot_ask_for_much_memory(kind):
     import tracemalloc
 
     square = np.eye(300, dtype=np.float32)
     if kind == "wide input":
         made = model([node("Mul", "x", "half", output="s"), node("Relu", "s")], NUMBERS, inputs=[("x", 2**40)])
+    elif kind == "wide inputs":
+        nodes = [node("Concat", "u", "v", output="c", axis=1), node("Add", "c", "one", output="d"), node("Relu", "d")]
+        made = model(nodes, NUMBERS, inputs=[("u", 20_000_000), ("v", 20_000_000)])
+    elif kind == "long names":
+        names = [f"y{i}" for i in range(3000)]
+        made = model([helper.make_node("Split", ["x"], names, name="n" * 100_000)], {}, outputs=names)
     elif kind == "one matrix in many layers":
         nodes = [helper.make_node("MatMul", [f"a{i}" if i else "x", "w"], [f"a{i + 1}"]) for i in range(2000)]
         made = model(nodes, {"w": square}, inputs=[("x", 300)], outputs=("a2000",))
@@ -512,7 +614,8 @@ def test_a_small_file_cannot_ask_for_much_memory(kind):
     size = made.ByteSize()
     tracemalloc.start()
     with pytest.raises(
-        ValueError, match=r"more numbers than a network of the size of its file|several of|constants of the shapes"
+        ValueError,
+        match=r"more numbers than a network of the size of its file|several of|constants of the shapes|nnnnn",
     ):
         nnpy.from_onnx(made)
     peak = tracemalloc.get_traced_memory()[1]

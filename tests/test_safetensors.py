@@ -65,6 +65,12 @@ def test_a_file_of_anybody(tmp_path):
     np.testing.assert_array_equal(net.biases[2], arrays["fc10_dot_bias"])
 
 
+def test_text_is_sorted_by_the_alphabet(tmp_path):
+    arrays = layer("out", 3, 3) | layer("hidden", 3, 3)
+    net = nnpy.from_safetensors(save(tmp_path / "net.safetensors", **arrays), "relu")
+    np.testing.assert_array_equal(net.weights[0], arrays["hidden_dot_weight"].T)
+
+
 def test_the_order_of_the_layers(tmp_path):
     path = save(tmp_path / "net.safetensors", **layer("start", 4, 3), **layer("hidden", 5, 4), **layer("out", 2, 5))
     with pytest.raises(
@@ -100,6 +106,7 @@ PLAIN = layer("a", 2, 3)
         (PLAIN, {"class_names": "x"}, {"activations": "relu"}, "its class names are damaged"),
         (PLAIN, None, {"activations": "relu", "layer_names": ["b"]}, "it has no matrix b.weight"),
         (PLAIN, None, {"activations": "relu", "layer_names": []}, "layer_names must be names of layers, got"),
+        (PLAIN, None, {"activations": "relu", "layer_names": ["a", "a"]}, "layer_names names a layer twice"),
         (PLAIN, None, {"activations": "relu", "layer_names": "a"}, "layer_names must be names of layers, got 'a'"),
         ({"x": [1.0]}, None, {"activations": "relu"}, "it has no matrix NAME.weight"),
         (

@@ -17,7 +17,11 @@ def make(net: Model) -> Any:
     layers: list[Any] = [keras.layers.Input((net.layer_sizes[0],))]
     scaler = net.scaler
     if scaler is not None:
-        layers.append(keras.layers.Normalization(mean=scaler.x_mean, variance=np.square(scaler.x_scale)))
+        if ((scaler.x_scale >= 1e-6) & (scaler.x_scale <= 1e18)).all():
+            layers.append(keras.layers.Normalization(mean=scaler.x_mean, variance=np.square(scaler.x_scale)))
+        else:  # Normalization squares scales in float32, and raises them to 1e-7
+            layers.append(keras.layers.Rescaling(1.0, offset=(-scaler.x_mean).tolist()))
+            layers.append(keras.layers.Rescaling((1 / scaler.x_scale).tolist()))
     dense = []
     for weights, activation in zip(net.weights, net.activations, strict=True):
         is_leaky = activation == "leaky_relu"  # the one that Keras writes as a string has the slope 0.2

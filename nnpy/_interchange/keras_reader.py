@@ -23,11 +23,28 @@ def read(model: Any) -> NeuralNetwork:
     try:
         shape = model.input_shape
     except (AttributeError, ValueError):
-        raise ValueError(f"{model.name!r} has no weights yet: give it an Input layer, or call it once") from None
+        raise ValueError(
+            f"{model.name!r} has no known inputs: give it an Input layer, or call it once; a model with a call method of its "
+            "own is not read"
+        ) from None
     if not isinstance(shape, tuple) or any(not isinstance(size, int) for size in shape[1:]):
         raise ValueError(f"{model.name!r} must have one input with a known number of values, got the shape {shape}")
-    signal = _follow(model, Signal(math.prod(shape[1:])))
-    return signal.network(scales_outputs=True)
+    net = _follow(model, Signal(math.prod(shape[1:]))).network(scales_outputs=True)
+    _compare(model, net, shape[1:])
+    return net
+
+
+def _compare(model: Any, net: NeuralNetwork, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError if the model computes something else: it may have a call method of its own, or mix samples."""
+    x = np.random.default_rng(0).normal(size=(5, net.layer_sizes[0]))
+    if net.scaler is not None:
+        x = x * net.scaler.x_scale + net.scaler.x_mean
+    x = x.astype(np.float32)
+    outputs = keras.tree.flatten(model(keras.ops.convert_to_tensor(x.reshape(5, *shape)), training=False))
+    actual, expected = _numbers(outputs[0]), np.asarray(net.predict(x), dtype=np.float64)
+    tolerance = 1e-3 * max(1.0, np.abs(expected).max())
+    if actual.size != expected.size or not np.allclose(actual.ravel(), expected.ravel(), rtol=0, atol=tolerance):
+        raise ValueError(f"{model.name!r} computes something else than its layers say")
 
 
 def _follow(model: Any, start: Signal) -> Signal:
@@ -62,7 +79,7 @@ class _Unknown(Exception):
 def _apply(layer: Any, signal: Signal) -> Signal:
     """Return the output of a layer."""
     try:
-        if isinstance(layer, (keras.Sequential, keras.Model)):
+        if isinstance(layer, keras.Model):
             return _follow(layer, signal)
         if type(layer) not in _LAYERS:
             raise _Unknown("it is no layer of a fully connected network")
@@ -139,6 +156,8 @@ def _softmax(layer: Any, signal: Signal) -> Signal:
 
 
 def _dense(layer: Any, signal: Signal) -> Signal:
+    if layer.quantization_mode is not None:
+        raise _Unknown(f"its weights are quantized ({layer.quantization_mode})")
     result = signal.matmul(_numbers(layer.kernel))
     if layer.use_bias:
         result = result.add(_numbers(layer.bias))
@@ -146,7 +165,8 @@ def _dense(layer: Any, signal: Signal) -> Signal:
 
 
 def _batch_normalization(layer: Any, signal: Signal) -> Signal:
-    factors = 1 / np.sqrt(_numbers(layer.moving_variance) + layer.epsilon)
+    with np.errstate(all="ignore"):  # `Signal.network` refuses what is not finite
+        factors = 1 / np.sqrt(_numbers(layer.moving_variance) + layer.epsilon)
     if layer.scale:
         factors = factors * _numbers(layer.gamma)
     terms = -_numbers(layer.moving_mean) * factors

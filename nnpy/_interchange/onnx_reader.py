@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,18 @@ class _Columns:
 
     @property
     def num_elements(self) -> int:
-        return len(self.inputs)
+        return sum(width for _, width in self.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class _Both:
+    """The probabilities of both of two classes: 1 - p, p. The network has the second one."""
+
+    signal: Signal
+
+    @property
+    def num_elements(self) -> int:
+        return self.signal.num_elements
 
 
 Value = Any  # one of the above, a Signal, or an Array
@@ -161,12 +172,18 @@ def _num_elements(value: Value) -> int:
 
 # ---- Inputs and outputs ----
 
+_FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+
 
 def _input_signals(inputs: Sequence[onnx.ValueInfoProto]) -> dict[str, Value]:
     """Return a signal for each input. Several of them are columns of one table, in their order."""
     widths = {value.name: _width(value) for value in inputs}
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in inputs}
     if len(inputs) == 1:
-        return {name: Signal(width) for name, width in widths.items()}
+        is_integer = inputs[0].type.tensor_type.elem_type not in _FLOATS
+        return {name: Signal(width, rank=ranks[name], is_integer=is_integer) for name, width in widths.items()}
+    if any(rank != 2 for rank in ranks.values()):
+        raise ValueError("several inputs must be tables of two dimensions")
     return {name: _Columns(((name, width),), tuple(widths.items())) for name, width in widths.items()}
 
 
@@ -193,15 +210,19 @@ def _output_signal(graph: onnx.GraphProto, values: dict[str, Value], output: str
     if signals:
         raise ValueError(f"several of its outputs are networks: pass output=, one of {list(signals)}")
     reasons = {
-        name: getattr(value, "reason", "it is constant") for name, value in results.items() if output in {None, name}
+        name: getattr(value, "reason", "it is constant")[:500]
+        for name, value in results.items()
+        if output in {None, name}
     }
-    raise ValueError("; ".join(f"output {name!r}: {reason}" for name, reason in reasons.items()))
+    raise ValueError("; ".join(f"output {name!r}: {reason}" for name, reason in list(reasons.items())[:8]))
 
 
 def _settle(value: Value) -> Value:
     """Return the signal that a value is, if it is one; a _Failure if it is a part of something else."""
     if isinstance(value, _Multiple):
         return value.value
+    if isinstance(value, _Both):
+        return value.signal
     if isinstance(value, (_Part, _Complement)):
         return _Failure("it is a part of an activation function")
     if isinstance(value, _Columns):
@@ -355,6 +376,8 @@ def _mul(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
 
 def _div(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
     divisors = _constant(arguments[1], "its second input")
+    if divisors.dtype.kind != "f":
+        raise _Unknown("it divides integers")
     if isinstance(arguments[0], np.ndarray):
         return _fold(np.divide, arguments[0], divisors)
     signal = _signal(arguments[0])
@@ -433,7 +456,8 @@ def _batch_normalization(arguments: Sequence[Value], attributes: dict[str, Any])
     if attributes.get("training_mode", 0):
         raise _Unknown("it is in training mode")
     scale, bias, mean, variance = (_constant(value, "a parameter").astype(np.float64) for value in arguments[1:5])
-    factors = scale / np.sqrt(variance + attributes.get("epsilon", 1e-5))
+    with np.errstate(all="ignore"):  # `Signal.network` refuses what is not finite
+        factors = scale / np.sqrt(variance + attributes.get("epsilon", 1e-5))
     return _signal(arguments[0]).multiply(factors).add(bias - mean * factors)
 
 
@@ -469,9 +493,10 @@ def _squeeze(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
     axes = _axes(arguments, attributes)
     if isinstance(arguments[0], np.ndarray):
         return np.squeeze(arguments[0], axes)
-    if _signal(arguments[0]).width != 1 or axes not in {(1,), (-1,)}:
+    signal = _signal(arguments[0])
+    if signal.width != 1 or signal.rank != 2 or axes not in {(1,), (-1,)}:
         raise _Unknown("only a single output may be squeezed, from (n, 1) to (n,)")
-    return arguments[0]
+    return replace(signal, rank=1)
 
 
 def _unsqueeze(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
@@ -480,9 +505,10 @@ def _unsqueeze(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
         raise _Unknown("one axis is expected")
     if isinstance(arguments[0], np.ndarray):
         return np.expand_dims(arguments[0], axes[0])
-    if _signal(arguments[0]).width != 1 or axes not in {(1,), (-1,)}:
+    signal = _signal(arguments[0])
+    if signal.rank != 1 or axes not in {(1,), (-1,)}:
         raise _Unknown("only (n,) may become (n, 1)")
-    return arguments[0]
+    return replace(signal, rank=2)
 
 
 def _scaler(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
@@ -503,13 +529,20 @@ def _cast(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
         return arguments[0].astype(kind)
     if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
         raise _Unknown(f"it makes {kind} of the numbers")
+    if isinstance(arguments[0], Signal) and arguments[0].is_integer:
+        return replace(arguments[0], is_integer=False)
     return arguments[0]
 
 
 def _flatten(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
     if attributes.get("axis", 1) != 1:
         raise _Unknown("it does not keep the samples apart")
-    return arguments[0]
+    return _with_rank(_signal(arguments[0]), 2)
+
+
+def _with_rank(signal: Signal, rank: int) -> Signal:
+    """Return the same object where the rank is the same: activation functions of several operations compare objects."""
+    return signal if signal.rank == rank else replace(signal, rank=rank)
 
 
 def _reshape(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
@@ -520,7 +553,7 @@ def _reshape(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
     keeps = sizes in ([-1, signal.width], [0, signal.width], [0, -1]) or (signal.width == 1 and sizes == [-1])
     if not keeps:
         raise _Unknown(f"the shape {sizes} does not keep {signal.width} numbers for each sample")
-    return arguments[0]
+    return _with_rank(signal, len(sizes))
 
 
 def _transpose(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
@@ -539,7 +572,10 @@ def _join(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:
         inputs = tuple(part for value in arguments for part in value.inputs)
         return _Columns(inputs, arguments[0].all_inputs)
     if len(arguments) == 2 and isinstance(arguments[0], _Complement) and arguments[1] is arguments[0].signal:
-        return arguments[1]  # the probabilities of both classes: a network has the second one
+        signal = arguments[0].signal
+        if signal.width == 1 and signal.rank == 2:
+            return _Both(signal)
+        raise _Unknown("it joins probabilities of several columns")
     raise _Unknown("it joins outputs of layers")
 
 

@@ -76,7 +76,7 @@ def from_torch(module: torch.nn.Module) -> NeuralNetwork:
     module : torch.nn.Module
         A `torch.nn.Sequential`, or a module of your own whose forward method does no more than a network does: Linear layers
         or products with matrices, activation functions, batch normalisation, scaling, dropout, flattening. It is read as in
-        evaluation mode; it is not changed.
+        evaluation mode, and called once to compare; it is not changed.
 
     Returns
     -------

@@ -41,6 +41,8 @@ def _network(
     if layer_names is not None and (isinstance(layer_names, str) or not list(layer_names)):
         raise ValueError(f"layer_names must be names of layers, got {layer_names!r}")
     names = _layer_names(state) if layer_names is None else list(layer_names)
+    if len(set(names)) < len(names):
+        raise ValueError(f"layer_names names a layer twice: {names}")
     if activations is None:
         if "activations" not in metadata:
             raise ValueError(f"it does not say which activation functions the layers {names} have: pass activations=")
@@ -73,7 +75,12 @@ def _layer_names(state: Mapping[str, NDArray[Any]]) -> list[str]:
     names = [key.removesuffix(".weight") for key, array in state.items() if key.endswith(".weight") and array.ndim == 2]
     if not names:
         raise ValueError("it has no matrix NAME.weight")
-    return sorted(names, key=lambda name: [part.rjust(20, "0") for part in re.split(r"(\d+)", name)])
+    return sorted(names, key=_sort_key)
+
+
+def _sort_key(name: str) -> list[str]:
+    """Return what sorts names as people do: numbers by their value, text by the alphabet."""
+    return [part.rjust(20, "0") if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _layer(state: Mapping[str, NDArray[Any]], name: str) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -54,6 +54,12 @@ class Signal:
     biases, post_scale, post_shift : ndarray, shape (width,), or None
     before : Signal or None
         What the activation function of the last layer was applied to.
+    rank : int
+        How many dimensions the array has: 2, (samples, width), but 1 where a single output was squeezed, and more for an input
+        that has not been flattened.
+    is_integer : bool
+        Whether it is an input of integers, with which nothing may be computed: quotients and overflows are others than those of
+        floats.
     """
 
     width: int
@@ -67,6 +73,8 @@ class Signal:
     post_scale: Floats | None = None
     post_shift: Floats | None = None
     before: Signal | None = None
+    rank: int = 2
+    is_integer: bool = False
 
     @property
     def num_elements(self) -> int:
@@ -79,6 +87,9 @@ class Signal:
         """Multiply by a matrix, shape (width, new width)."""
         if matrix.ndim != 2 or matrix.shape[0] != self.width:
             raise ValueError(f"a matrix of shape {matrix.shape} does not fit {self.width} numbers for each sample")
+        self._check_floats()
+        if self.rank != 2:
+            raise ValueError(f"it multiplies an array of {self.rank} dimensions by a matrix")
         if not matrix.shape[1]:
             raise ValueError(f"a matrix of shape {matrix.shape} has no columns")
         before = self._with_scaler() if self.weights is None else self.activate("linear")
@@ -116,12 +127,17 @@ class Signal:
         """Apply an activation function, by nnpy's name."""
         if self.weights is None:
             raise ValueError(f'the activation function "{activation}" follows no layer')
-        return Signal(self.width, (*self.layers, self._layer(activation)), self.scaler, before=self)
+        if activation == "softmax" and self.rank != 2:
+            raise ValueError(f'"softmax" is over the outputs of a sample, not over an array of {self.rank} dimensions')
+        return Signal(self.width, (*self.layers, self._layer(activation)), self.scaler, before=self, rank=self.rank)
 
     def is_activation_of(self, other: Any, activation: str) -> bool:
         """Whether this is nothing but that activation function of another signal."""
+        before = self.before
+        if before is None or before is not other or before.rank != self.rank:
+            return False
         is_closed = self.weights is None and self.scale is None and self.shift is None
-        return is_closed and self.before is other and self.layers[-1].activation == activation
+        return is_closed and self.layers[-1].activation == activation
 
     # ---- The network ----
 
@@ -177,9 +193,16 @@ class Signal:
         is_homogeneous = ACTIVATIONS[self.layers[-1].activation].is_homogeneous
         return is_homogeneous and self.scale is not None and bool((self.scale > 0).all())
 
+    def _check_floats(self) -> None:
+        if self.is_integer:
+            raise ValueError("it computes with integers before they become floats")
+
     def _columns(self, values: NDArray[Any]) -> Floats:
         """Return a number for each column."""
+        self._check_floats()
         numbers = _real(values)
+        if numbers.ndim > self.rank or (self.rank != 2 and numbers.size != 1):
+            raise ValueError(f"an array of shape {numbers.shape} does not fit one of {self.rank} dimensions")
         if numbers.size == 1:
             return np.full(self.width, numbers.item(), dtype=np.float64)
         if numbers.size != self.width or numbers.shape[-1] != self.width:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,51 @@ def read(module: Any) -> NeuralNetwork:
     """Return the network that a module computes. See `nnpy.from_torch`."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    with _evaluation_mode(module):
+        net = _read(module)
+        _compare(module, net)
+    return net
+
+
+@contextmanager
+def _evaluation_mode(module: Any) -> Iterator[None]:
+    """The forward method may depend on the mode, which is as before after the block."""
+    in_training = [part for part in module.modules() if part.training]
+    for part in in_training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in in_training:
+            part.training = True
+
+
+def _compare(module: Any, net: NeuralNetwork) -> None:
+    """Raise a ValueError if the module computes something else: torch.fx does not see hooks, or operations in place."""
+    x = np.random.default_rng(0).normal(size=(5, net.layer_sizes[0]))
+    if net.scaler is not None:
+        x = x * net.scaler.x_scale + net.scaler.x_mean
+    tensors = (*module.parameters(), *module.buffers())
+    like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
+    inputs = torch.from_numpy(x).to(like.device, like.dtype)
+    try:
+        with torch.no_grad():
+            actual = module(inputs).detach().to("cpu", torch.float64).numpy()
+    except Exception as error:  # of any kind: the forward method runs
+        raise ValueError(
+            f"{type(module).__name__} cannot be called with rows of {x.shape[1]} numbers: {error}"
+        ) from error
+    expected = np.asarray(net.predict(inputs.to("cpu", torch.float64).numpy()), dtype=np.float64)
+    tolerance = max(1e-3, 8 * torch.finfo(like.dtype).eps) * max(1.0, np.abs(expected).max())
+    if actual.size != expected.size or not np.allclose(actual.ravel(), expected.ravel(), rtol=0, atol=tolerance):
+        raise ValueError(
+            f"{type(module).__name__} computes something else than its operations say: it has hooks, or changes a tensor in "
+            "place that it uses again, or mixes samples; export it by torch.onnx.export and read that by nnpy.from_onnx"
+        )
+
+
+def _read(module: Any) -> NeuralNetwork:
+    """Return the network that the operations of a module say."""
     root = nn.Sequential(module)  # a module of PyTorch is one operation then, too
     try:
         graph = _Tracer().trace(root)
@@ -97,9 +143,9 @@ def _num_inputs(graph: Any, root: Any, modules: dict[str, Any]) -> int:
         name = node.target if node.op == "call_method" else _FUNCTION_NAMES.get(node.target, "")
         if name in {"linear", "matmul", "mm"} and len(node.args) > 1:
             matrix = _constant_matrix(node.args[1], root)
-            if matrix is not None:
+            if matrix is not None and matrix.ndim == 2:
                 return int(matrix.shape[-1 if name == "linear" else 0])
-    raise ValueError("the module has no Linear layer")
+    raise ValueError("the module has no layer that tells the number of inputs")
 
 
 def _constant_matrix(node: Any, root: Any) -> Any:
@@ -109,7 +155,7 @@ def _constant_matrix(node: Any, root: Any) -> Any:
     if node.op == "get_attr":
         return _parameter(root, node.target)
     is_transpose = node.target in {"t", torch.t} or (node.target is getattr and node.args[1] == "T")
-    matrix = _constant_matrix(node.args[0], root) if is_transpose else None
+    matrix = _constant_matrix(node.args[0], root) if is_transpose and node.args else None
     return None if matrix is None else matrix.T
 
 
@@ -122,13 +168,13 @@ def _follow(node: Any, root: Any, modules: dict[str, Any], values: dict[Any, Val
         module = modules[node.target]
         if type(module) not in _MODULES:
             raise _Unknown("it is no module of a fully connected network")
-        return _MODULES[type(module)](module, _signal(args[0]))
+        return _MODULES[type(module)](module, _signal(next(iter((*args, *kwargs.values())), None)))
     target = node.target if isinstance(node.target, str) else _FUNCTION_NAMES.get(node.target, "")
     if target not in _FUNCTIONS:
         raise _Unknown("it is no operation of a fully connected network")
     try:
         return _FUNCTIONS[target](*args, **kwargs)
-    except TypeError as error:  # an argument that the function does not have
+    except (TypeError, OverflowError) as error:  # an argument that the function does not have, or cannot use
         raise _Unknown(str(error)) from None
 
 
@@ -174,7 +220,8 @@ def _batch_norm(module: Any, signal: Signal) -> Signal:
     if module.running_mean is None:
         raise _Unknown("it has no running statistics")
     mean, variance = _to_numpy(module.running_mean), _to_numpy(module.running_var)
-    factors, terms = 1 / np.sqrt(variance + module.eps), np.zeros_like(mean)
+    with np.errstate(all="ignore"):  # `Signal.network` refuses what is not finite
+        factors, terms = 1 / np.sqrt(variance + module.eps), np.zeros_like(mean)
     if module.affine:
         factors, terms = factors * _to_numpy(module.weight), _to_numpy(module.bias)
     return signal.multiply(factors).add(terms - mean * factors)

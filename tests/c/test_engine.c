@@ -1005,11 +1005,13 @@ static void oracle_backward_jacobian(NeuralNetwork nn, const NNScaler *scaler, c
     int activation = nn.activation_functions[last - 1];
     const float *y = s->a[last];
     for (size_t k = 0; k < outputs; k++) {
+        double others = 0;
         for (size_t i = 0; i < outputs; i++) {
-            s->delta[last][i] = activation != NN_SOFTMAX ? (i == k ? derivative(activation, s->z[last][k], y[k]) : 0)
-                                : i == k                 ? y[k] * (1 - y[k])
-                                                         : -(y[k] * y[i]);
+            others += i == k ? 0 : (double)y[i];
+            s->delta[last][i] = activation == NN_SOFTMAX ? -(y[k] * y[i]) : 0;
         }
+        s->delta[last][k] =
+            activation == NN_SOFTMAX ? (float)((double)y[k] * others) : derivative(activation, s->z[last][k], y[k]);
         for (size_t l = last; l-- > 0;) {
             for (size_t i = 0; i < nn.archi[l]; i++) {
                 float e = 0;
@@ -1032,7 +1034,7 @@ static void oracle_forward_jacobian(NeuralNetwork nn, const NNScaler *scaler, co
     int activation = nn.activation_functions[last - 1];
     const float *y = s->a[last], *t = s->delta[last];
     for (size_t i = 0; i < inputs; i++) {
-        double mean = 0;
+        double sum = 0, mean = 0;
         for (size_t l = 0; l < last; l++) {
             for (size_t j = 0; j < nn.archi[l + 1]; j++) {
                 float e = l == 0 ? MAT_AT(nn.weights[0], i, j) : 0;
@@ -1044,8 +1046,10 @@ static void oracle_forward_jacobian(NeuralNetwork nn, const NNScaler *scaler, co
             }
         }
         for (size_t k = 0; k < outputs; k++) {
+            sum += (double)y[k];
             mean += (double)y[k] * (double)t[k];
         }
+        mean = mean / sum;
         for (size_t k = 0; k < outputs; k++) {
             float d = activation == NN_SOFTMAX ? (float)((double)y[k] * ((double)t[k] - mean))
                                                : t[k] * derivative(activation, s->z[last][k], y[k]);
