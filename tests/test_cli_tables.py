@@ -522,7 +522,7 @@ def test_parquet(nnpy_, here):
     from pyarrow import parquet
 
     rows = flowers()[1:]
-    write("flowers.csv", [["length", "width", "kind"], *rows])
+    write("flowers.csv", [["kind", "width", "length"], *(row[::-1] for row in rows)])
     columns = list(zip(*rows, strict=True))
     content = {
         "kind": pa.array(columns[2]).dictionary_encode(),
@@ -1062,5 +1062,95 @@ def test_names_of_columns_with_commas(nnpy_, here):
     nnpy_("train", "t.csv", "--target", "y, z", "--features", "size, m", "--epochs", 1)
     assert nnpy.load("t.npz").feature_names == ("size, m",)
     nnpy_("train", "t.csv", "--target", "y, z", "--features", 'b,"size, m"', "--epochs", 1)
-    assert nnpy.load("t.npz").feature_names == ("b", "size, m")
+    assert nnpy.load("t.npz").feature_names == ("size, m", "b")  # in the order of the table
     assert read(nnpy_("predict", "t.npz", "t.csv"))[0] == ["y, z"]
+
+
+# ---- The order and the names of inputs
+
+
+def test_features_are_in_the_order_of_the_table(nnpy_, here):
+    """A network without names gets the columns in their order, however --features names them."""
+    x = np.random.default_rng(0).uniform(-1, 1, (60, 2)).round(3)
+    write("t.csv", np.column_stack([x, 100 * x[:, 0] + x[:, 1]]).tolist())
+    common = ["train", "t.csv", "--no-header", "--target", "3", "--epochs", 30]
+    nnpy_(*common, "--features", "2,1", "--save", "a.npz")
+    nnpy_(*common, "--features", "1,2", "--save", "b.npz")
+    predict = ["t.csv", "--no-header", "--drop", "3"]
+    assert nnpy_("predict", "a.npz", *predict) == nnpy_("predict", "b.npz", *predict)
+
+
+def test_categories_keep_their_place_in_the_table(nnpy_, here):
+    """So that a table without a header is read as the one of the training, wherever the column of categories is."""
+    rows = [["city", "size", "kind", "price"]]
+    rows += [[city, size, "ab"[i % 2], price] for i, (size, city, price) in enumerate(houses()[1:])]
+    write("t.csv", rows)
+    nnpy_("train", "t.csv", "--target", "price", "--categories", "kind,city", "--epochs", 2)
+    names = nnpy.load("t.npz").feature_names
+    assert names == ("city=Bern", "city=Oslo", "city=Rome", "size", "kind=a", "kind=b")
+    write("rows.csv", rows[1:])
+    expected = nnpy_("predict", "t.npz", "t.csv")
+    assert nnpy_("predict", "t.npz", "rows.csv", "--no-header", "--drop", "4") == expected
+
+
+def test_a_column_with_the_name_of_an_input_for_a_category(nnpy_, here):
+    rows = houses()
+    write("t.csv", [["city=Oslo", *rows[0]], *([5, *row] for row in rows[1:])])
+    options = ["--target", "price", "--categories", "city", "--epochs", 1]
+    error = nnpy_("train", "t.csv", *options, "--drop", "city=Oslo", status=1)
+    assert error == (
+        "nnpy train: column 'city=Oslo' has the name of an input for column 'city' of --categories: give it another name"
+    )
+    write("houses.csv", rows)
+    nnpy_("train", "houses.csv", *options)
+    error = nnpy_("predict", "houses.npz", "t.csv", status=1)
+    assert error == (
+        "nnpy predict: t.csv has the columns 'city' and 'city=Oslo', and each could be the input 'city=Oslo' of the network: "
+        "leave one out with --drop"
+    )
+    expected = nnpy_("predict", "houses.npz", "houses.csv")
+    assert nnpy_("predict", "houses.npz", "t.csv", "--drop", "city=Oslo") == expected
+    # Where both columns are inputs of numbers, it is clear what they are.
+    write("t.csv", [["a", "a=b", "y"], *([i % 5, i % 7, i + 0.5] for i in range(30))])
+    nnpy_("train", "t.csv", "--target", "y", "--epochs", 1)
+    assert nnpy_("predict", "t.npz", "t.csv").count("\n") == 31
+
+
+def test_skip_missing_leaves_out_classes_and_values_of_other_rows(nnpy_, here):
+    rows = [["x", "city", "kind"], *([i % 7, CITIES[i % 2], "ac"[i % 2]] for i in range(40))]
+    rows += [["", "Rome", "b"], ["", "Rome", "b"]]
+    write("t.csv", rows)
+    out = nnpy_("train", "t.csv", "--target", "kind", "--categories", "city", "--skip-missing", "--epochs", 40)
+    assert "target: kind, 2 classes: a (20), c (20)\n" in out
+    net = nnpy.load("t.npz")
+    assert (net.class_names, net.feature_names) == (("a", "c"), ("x", "city=Bern", "city=Oslo"))
+    write("known.csv", rows[:-2])
+    found = read(nnpy_("predict", "t.npz", "known.csv"))
+    assert [row[0] for row in found[1:]] == [row[2] for row in rows[1:-2]]
+
+
+def test_a_target_with_decimal_commas(nnpy_, here):
+    write("t.csv", [["x", "y"], *([i, "1,5" if i % 2 else "2,5"] for i in range(20))], delimiter=";")
+    error = nnpy_("train", "t.csv", "--target", "y", status=1)
+    assert error == (
+        "nnpy train: t.csv, line 2: the target, column 'y', has '2,5', which is no number; --decimal , reads decimal commas; "
+        "--classification takes each value for a class"
+    )
+    assert "y, a quantity\n" in nnpy_("train", "t.csv", "--target", "y", "--decimal", ",", "--epochs", 1)
+
+
+def test_outputs_that_are_no_probabilities(nnpy_, here):
+    net = nnpy.NeuralNetwork([1, 2], "linear", seed=0)
+    net.class_names = ["u", "v"]
+    net.save("net.npz")
+    write("x.csv", [["a"], [1], [2]])
+    found = read(nnpy_("predict", "net.npz", "x.csv"))
+    assert found[0] == ["class", "output u", "output v"]
+    np.testing.assert_allclose(np.array([row[1:] for row in found[1:]], float), net.predict([[1], [2]]), rtol=1e-5)
+    net = nnpy.NeuralNetwork([1, 1], "linear", seed=0)
+    net.class_names = ["u", "v"]
+    net.save("net.npz")
+    error = nnpy_("predict", "net.npz", "none.csv", status=1)  # before the table is read
+    assert error == (
+        "nnpy predict: net.npz: the network has names of classes and a single linear output, which has no threshold for them"
+    )

@@ -65,14 +65,16 @@ def find_inputs(
         _check_number(table, len(columns), num_inputs, "the network knows no names of columns")
         return [Input(str(column + 1), column) for column in columns]
     if table.names is not None:
-        for column in dropped:
-            if table.names[column] in {_column_name(name, table.names) for name in names}:
-                raise ValueError(f"{table.column_name(column)} is an input of the network: it cannot be dropped")
         known = {table.names[column]: column for column in columns if table.names[column]}
+        readings = [{name, _column_name(name)} for name in names]
+        lost: set[str] = set().union(*(reading for reading in readings if reading.isdisjoint(known)))
+        for column in dropped:
+            if table.names[column] in lost:
+                raise ValueError(f"{table.column_name(column)} is an input of the network: it cannot be dropped")
         return _find_by_name(table, names, known)
     order: dict[str, int] = {}  # a header that is missing: the columns as the network has them, one after the other
     for name in names:
-        order.setdefault(_column_name(name, ()), len(order))
+        order.setdefault(_column_name(name), len(order))
     _check_number(table, len(columns), len(order), "the table has no header")
     known = {name: columns[number] for name, number in order.items()}
     return _find_by_name(table, names, known)
@@ -86,9 +88,9 @@ def _check_number(table: Table, found: int, expected: int, reason: str) -> None:
         )
 
 
-def _column_name(feature: str, known: Sequence[str]) -> str:
-    """Return the name of the column that an input belongs to."""
-    return feature if feature in known or "=" not in feature else feature.partition("=")[0]
+def _column_name(feature: str) -> str:
+    """Return the name of the column that an input belongs to if it is one for a value of a category."""
+    return feature.partition("=")[0]
 
 
 def _find_by_name(table: Table, names: Sequence[str], known: dict[str, int]) -> list[Input]:
@@ -101,6 +103,11 @@ def _find_by_name(table: Table, names: Sequence[str], known: dict[str, int]) -> 
     missing: dict[str, None] = {}
     for name in names:
         column, separator, value = name.partition("=")
+        if name in known and separator and column in known and column not in names:
+            raise ValueError(
+                f"{table.name} has the columns {quoted(column)} and {quoted(name)}, and each could be the input {quoted(name)} "
+                "of the network: leave one out with --drop"
+            )
         if name in known:
             inputs.append(Input(name, known[name]))
         elif separator and column in known:

@@ -66,7 +66,7 @@ def run(
         for other in (model, path):
             if other != "-" and output.exists() and output.samefile(other):
                 raise ValueError(f"{output} is read by this command: --output names another file")
-    outputs = _Outputs.of(net)
+    outputs = _Outputs.of(net, model)
     with open_table(path, format_) as table:
         inputs = find_inputs(table, net.feature_names, net.layer_sizes[0], table.find_all(drop or ""))
         encoder, names = Encoder(table, inputs), list(outputs.names)
@@ -134,14 +134,22 @@ class _Outputs(NamedTuple):
     classes: tuple[str, ...] | None
 
     @classmethod
-    def of(cls, net: Network) -> _Outputs:
+    def of(cls, net: Network, model: str) -> _Outputs:
         """Find out what the outputs mean: classes if these have names, or the last layer is a softmax."""
         num_outputs, classes = net.layer_sizes[-1], net.class_names
         if classes is None and net.activations[-1] == "softmax":
             classes = tuple(map(str, range(num_outputs)))
         if classes is not None:
             target = net.target_names[0] if net.target_names is not None else "class"
-            return cls((target, *(f"P({name})" for name in classes)), classes)
+            last = net.activations[-1]
+            if num_outputs == 1 and last not in {"sigmoid", "tanh"}:
+                raise ValueError(
+                    f"{model}: the network has names of classes and a single {last} output, which has no threshold for them"
+                )
+            is_share = (
+                last in {"softmax", "sigmoid"} or num_outputs == 1
+            )  # those of tanh are brought to the range 0 to 1
+            return cls((target, *(f"P({name})" if is_share else f"output {name}" for name in classes)), classes)
         names = net.target_names
         if names is None or len(names) != num_outputs:
             prefix = "output" if names is None else names[0]
