@@ -647,8 +647,8 @@ def b(**cells):
         ("x,\u00e9\n1,2\n", ["--encoding", "ascii"], "t.csv, line 1: this is no text in ASCII (byte 0xc3)" + SAY),
         ("x,y\n1,2\n1,\0\n", [], "t.csv, line 3: there is a NUL character, so that this is no text in UTF-8"),
         (b"\xff\xfex", [], "t.csv, line 1: this is no text in UTF-16 (byte 0x78)" + SAY),
-        (b"PK\3\4", [], "t.csv is a spreadsheet or another zip file: save the table as CSV"),
-        (b"PAR1", [], "t.csv is a Parquet file: its name must end in .parquet"),
+        (b"PK\3\4\x14", [], "t.csv is a spreadsheet or another zip file: save the table as CSV"),
+        (b"PAR1\x15\4", [], "t.csv is a Parquet file: its name must end in .parquet"),
         (
             b"\x1f\x8b\x08",
             [],
@@ -1154,3 +1154,76 @@ def test_outputs_that_are_no_probabilities(nnpy_, here):
     assert error == (
         "nnpy predict: net.npz: the network has names of classes and a single linear output, which has no threshold for them"
     )
+
+
+# ---- Good tables that look odd
+
+
+@pytest.mark.parametrize("name", ["PAID", "PK", "PAR1", "\u8b1f"])
+def test_headers_that_begin_like_other_files(nnpy_, here, name):
+    write("t.csv", [[name, "y"], *([i % 5, i + 0.5] for i in range(30))])
+    nnpy_("train", "t.csv", "--target", "y", "--epochs", 1)
+    assert nnpy.load("t.npz").feature_names == (name,)
+
+
+@pytest.mark.parametrize("place", [0, 1, 50])
+def test_long_cells(nnpy_, here, place):
+    rows = [["x", "note", "y"], *([i % 5, "short", i + 0.5] for i in range(60))]
+    rows[place][1] = "long; " * 50_000
+    write("t.csv", rows)
+    assert "t.csv: 60 rows, 3 columns" in nnpy_("train", "t.csv", "--target", "y", "--drop", "2", "--epochs", 1)
+
+
+def test_cells_that_are_too_long(nnpy_, here, monkeypatch):
+    monkeypatch.setattr(table, "_CELL_MAX", 1000)
+    message = "a cell of more than 1,000 characters begins here: is the quote at its end missing?"
+    for num in (1, 100):
+        (here / "t.csv").write_text("x,y\n" + "1,2\n" * num + '"' + "1,2\n" * 1000, encoding="utf-8")
+        error = nnpy_("train", "t.csv", "--target", "y", status=1)
+        assert error == f"nnpy train: t.csv, line {num + 2}: {message}"
+
+
+def test_names_of_columns_with_line_ends(nnpy_, here):
+    write("t.csv", [["a\nb", "c", "d", "y\r\nz"], *([i, i % 5, i % 7, i + 0.5] for i in range(30))])
+    for drop in ("a\nb,c", "a b,\r\nc", '"a\r\nb","c\n"'):
+        nnpy_("train", "t.csv", "--target", "y\nz", "--drop", drop, "--epochs", 1)
+        net = nnpy.load("t.npz")
+        assert (net.feature_names, net.target_names) == (("d",), ("y z",))
+
+
+def test_closed_standard_streams(nnpy_, here, monkeypatch):
+    """Python has None for a stream that is closed when it starts."""
+    write("flowers.csv", flowers())
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", None)
+        error = nnpy_("train", "-", "--target", "y", "--save", "net.npz", status=1)
+        assert error == "nnpy train: the standard input is closed"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        nnpy_("train", "flowers.csv", "--target", "kind", "--epochs", 1)
+        error = nnpy_("predict", "flowers.npz", "flowers.csv", status=1)
+        assert error == "nnpy predict: the standard output is closed: --output FILE.csv writes a file"
+        nnpy_("predict", "flowers.npz", "flowers.csv", "--output", "p.csv")
+    assert (here / "p.csv").read_text(encoding="utf-8").count("\n") == 61
+
+
+@pytest.mark.parametrize("encoding", [None, "utf-8", "UTF8", "utf-8-sig", "utf-16-le"])
+def test_a_byte_order_mark_is_no_part_of_a_name(nnpy_, here, encoding):
+    rows = flowers()
+    rows[0][0] = "\ufefflength"
+    write("flowers.csv", rows, encoding="utf-16-le" if encoding == "utf-16-le" else "utf-8")
+    arguments = [] if encoding is None else ["--encoding", encoding]
+    nnpy_("train", "flowers.csv", "--target", "kind", "--epochs", 1, *arguments)
+    assert nnpy.load("flowers.npz").feature_names == ("length", "width")
+
+
+def test_nul_in_parquet(nnpy_, here):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    content = {"a\0": list(range(30)), "b": ["u\0", "v\0\0w"] * 15, "c": ["\0k", "l\0"] * 15}
+    parquet.write_table(pa.table(content), "t.parquet")
+    nnpy_("train", "t.parquet", "--target", "c", "--categories", "b", "--epochs", 40)
+    net = nnpy.load("t.npz")
+    assert (net.feature_names, net.class_names) == (("a", "b=u", "b=v w"), ("k", "l"))
+    assert [row[0] for row in read(nnpy_("predict", "t.npz", "t.parquet"))[1:]] == ["k", "l"] * 15

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # not every encoding has the characters of a file's name
     try:
         options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None if it was closed before Python started
+            sys.stdout.flush()
     except BrokenPipeError:  # such as nnpy predict ... | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
         return _BROKEN_PIPE

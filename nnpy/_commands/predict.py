@@ -86,6 +86,8 @@ def run(
 def _open_output(path: Path | None) -> Iterator[TextIO]:
     """Open the output: UTF-8, as the tables that nnpy reads."""
     if path is None:
+        if sys.stdout is None:
+            raise OSError("the standard output is closed: --output FILE.csv writes a file")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         yield sys.stdout
