@@ -719,7 +719,7 @@ def b(**cells):
         (
             b(x4="oops", x3="1_0"),
             [],
-            "t.csv, line 5: column 'x' has '1_0', which is no number (2 of its cells are none); --drop leaves the column out",
+            "t.csv, line 5: column 'x' has '1_0', which is no number (and 1 more cell); --drop leaves the column out",
         ),
         (b(x0="inf"), [], "t.csv, line 2: column 'x' has 'inf', which is not finite in float32"),
         (b(x0="-1e39"), [], "t.csv, line 2: column 'x' has '-1e39', which is not finite in float32"),
@@ -745,7 +745,7 @@ def b(**cells):
         (
             "a,b\n1,2\nx,3\n",
             ["--no-header", "--target", "2"],
-            "t.csv, line 1: column 1 has 'a', which is no number (2 of its cells are none); --drop leaves the column out",
+            "t.csv, line 1: column 1 has 'a', which is no number (and 1 more cell); --drop leaves the column out",
         ),
         (
             "c,y\n" + "".join(f"k{i},{i}.5\n" for i in range(9)),
@@ -815,6 +815,11 @@ def b(**cells):
         (B, ["--validation", "0.01"], "t.csv: 30 rows are too few to hold 1 % out for validation" + ALL_ROWS),
         (B, ["--validation", "0.99"], "t.csv: 30 rows are too few to hold 99 % out for validation" + ALL_ROWS),
         # Training
+        (
+            "x,y\n" + "1,a\n2,b\n" * 9,
+            ["--optimizer", "lm"],
+            "--optimizer lm is for --regression: it minimises squared errors, and the target is classes",
+        ),
         (B, ["--learning-rate", "1e30", "--optimizer", "sgd"], "training diverged in epoch 2, batch "),
         (B, ["--hidden", "2e9,2e9"], "not enough memory for a network with layers of "),
     ],
@@ -895,7 +900,7 @@ def test_networks_that_do_not_fit_a_table(nnpy_, here):
     net.fit_scaler([[0, 0, 0], [1e-3, 1, 1]])
     net.save("net.npz")
     error = nnpy_("predict", "net.npz", "t.csv", status=1)
-    assert error.startswith("nnpy predict: t.csv, line 2 to 3: x must be finite in float32, got x[1, 0] = inf")
+    assert error.startswith("nnpy predict: t.csv, lines 2 to 3: x must be finite in float32, got x[1, 0] = inf")
 
 
 @pytest.mark.parametrize("command", [["predict"], ["info"]])
@@ -923,8 +928,14 @@ def test_where_a_network_is_saved(nnpy_, here):
     error = nnpy_(*common, status=1)
     assert error == "nnpy train: flowers.npz is there and is no network: --save FILE.npz names another file"
     assert (here / "flowers.npz").read_bytes() == before
-    nnpy_(*common, "--save", "net.npz")
-    nnpy_(*common, "--save", "net.npz")  # a network may be replaced
+    error = nnpy_(*common, "--save", "./flowers.npz", status=1)
+    assert error == "nnpy train: flowers.npz is there and is no network: --save FILE.npz names another file"
+    (here / "notes.txt").write_text("mine", encoding="utf-8")
+    error = nnpy_(*common, "--save", "notes.txt", status=1)
+    assert error == "nnpy train: notes.txt is there and is no network: --save FILE.npz names another file"
+    assert (here / "notes.txt").read_text(encoding="utf-8") == "mine"
+    assert "saved to net.npz, 3 KB\n" in nnpy_(*common, "--save", "net.npz")
+    assert "saved to net.npz, 3 KB; an older network was replaced\n" in nnpy_(*common, "--save", "net.npz")
     error = nnpy_(*common, "--save", "flowers.csv", status=1)
     assert error == "nnpy train: flowers.csv is the table itself: --save FILE.npz names another file"
     assert nnpy_(*common, "--save", "no/net.npz", status=1).startswith(
@@ -1227,3 +1238,62 @@ def test_nul_in_parquet(nnpy_, here):
     net = nnpy.load("t.npz")
     assert (net.feature_names, net.class_names) == (("a", "b=u", "b=v w"), ("k", "l"))
     assert [row[0] for row in read(nnpy_("predict", "t.npz", "t.parquet"))[1:]] == ["k", "l"] * 15
+
+
+# ---- What is written, and in which words
+
+
+def test_kept_and_predicted_columns_have_different_names(nnpy_, here):
+    rows = flowers()
+    write("t.csv", [[*rows[0], "predicted kind", "P(rose)"], *([*row, 1, 2] for row in rows[1:])])
+    nnpy_("train", "t.csv", "--target", "kind", "--features", "length,width", "--epochs", 1)
+    header = read(nnpy_("predict", "t.npz", "t.csv", "--keep"))[0]
+    assert header[5:8] == ["predicted predicted kind", "predicted P(rose)", "P(tulip)"]
+    write("t.csv", [["x", "P(a)"], *([i, "ab"[i % 2]] for i in range(30))])
+    nnpy_("train", "t.csv", "--target", "P(a)", "--epochs", 1)
+    assert read(nnpy_("predict", "t.npz", "t.csv"))[0] == ["P(a)", "predicted P(a)", "P(b)"]
+
+
+def test_no_header_before_an_error(here, capsys):
+    nnpy.NeuralNetwork([1, 1], seed=0).save("net.npz")
+    (here / "t.csv").write_text("a\n1\noops\n", encoding="utf-8")
+    assert main.main(["predict", "net.npz", "t.csv"]) == 1
+    assert capsys.readouterr() == ("", "nnpy predict: t.csv, line 3: column 'a' has 'oops', which is no number\n")
+    (here / "t.csv").write_text("a\n", encoding="utf-8")
+    assert main.main(["predict", "net.npz", "t.csv"]) == 0
+    assert capsys.readouterr() == ("output\n", "")
+
+
+def test_a_damaged_network_of_integers(nnpy_, here):
+    nnpy.NeuralNetwork([2, 1], seed=0).quantize(np.eye(2)).save("int8.npz")
+    content = dict(np.load("int8.npz"))
+    np.savez("int8.npz", **content | {"low": np.zeros(7, np.float32)})
+    error = nnpy_("info", "int8.npz", status=1)
+    assert error == "nnpy info: int8.npz is not a network that nnpy saved: it has 7 ranges for 2 inputs"
+
+
+def test_one_and_many(nnpy_, here):
+    rows = flowers()
+    rows[5][0] = ""
+    write("flowers.csv", rows)
+    out = nnpy_("train", "flowers.csv", "--target", "kind", "--skip-missing", "--epochs", 1)
+    assert "left out: 1 row with missing values\n" in out
+    (here / "t.csv").write_text("a,y\nu,1\n2,1\nu,2\nu,3\n3,1\n4,1\n", encoding="utf-8")
+    error = nnpy_("train", "t.csv", "--target", "y", status=1)
+    assert error == (
+        "nnpy train: t.csv, line 2: column 'a' has 'u', which is no number (and 2 more cells); --drop leaves the column out"
+    )
+    net = nnpy.NeuralNetwork([1, 1], "linear")
+    net.fit_scaler([[0], [1e-3]])
+    net.save("net.npz")
+    (here / "t.csv").write_text("a\n3e38\n", encoding="utf-8")
+    error = nnpy_("predict", "net.npz", "t.csv", status=1)
+    assert error.startswith("nnpy predict: t.csv, line 2: x must be finite in float32")
+    (here / "t.csv").write_text("a\n1,2\n", encoding="utf-8")
+    error = nnpy_("predict", "net.npz", "t.csv", "--delimiter", ",", status=1)
+    assert error == "nnpy predict: t.csv, line 2: expected 1 cell, as in the first line, got 2"
+    nnpy.NeuralNetwork([2, 1]).save("net.npz")
+    error = nnpy_("predict", "net.npz", "t.csv", status=1)
+    assert error == (
+        "nnpy predict: t.csv has 1 column, the network needs 2 in its order, as the network knows no names of columns"
+    )

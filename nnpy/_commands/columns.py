@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy._commands.table import Part, Table, clean, quoted, why_no_number
+from nnpy._commands.table import Part, Table, clean, counted, quoted, why_no_number
 
 __all__ = ["Encoder", "Input", "category_inputs", "find_inputs"]
 
@@ -84,7 +84,7 @@ def _check_number(table: Table, found: int, expected: int, reason: str) -> None:
     if found != expected:
         more = ": --drop leaves columns out, such as --drop -1 for the last one" if found > expected else ""
         raise ValueError(
-            f"{table.name} has {found} columns, the network needs {expected} in its order, as {reason}{more}"
+            f"{table.name} has {counted(found, 'column')}, the network needs {expected} in its order, as {reason}{more}"
         )
 
 

@@ -146,7 +146,8 @@ def _add_train(subparsers: _Subparsers) -> None:
         "--optimizer",
         choices=_WITH_RATE + _WITHOUT_RATE,
         metavar="NAME",
-        help=f"one of {', '.join(_WITH_RATE + _WITHOUT_RATE)} (default: adam, with a learning rate that falls to 0)",
+        help=f"one of {', '.join(_WITH_RATE + _WITHOUT_RATE)} (default: adam, with a learning rate that falls to 0); "
+        "lm is for a regression",
     )
     parser.add_argument("--learning-rate", type=_rate, metavar="R", help="learning rate (default: chosen)")
     parser.add_argument(

@@ -69,17 +69,31 @@ def run(
     outputs = _Outputs.of(net, model)
     with open_table(path, format_) as table:
         inputs = find_inputs(table, net.feature_names, net.layer_sizes[0], table.find_all(drop or ""))
-        encoder, names = Encoder(table, inputs), list(outputs.names)
+        encoder = Encoder(table, inputs)
         kept = list(range(table.width)) if keep else []
         kept_names = [table.names[i] if table.names is not None else str(i + 1) for i in kept]
-        names = [f"predicted {name}" if name in kept_names else name for name in names]
+        head = [[*kept_names, *_different(outputs.names, kept_names)]]
         with _open_output(output) as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*kept_names, *names])
             for part in table.parts():
                 columns: list[Iterable[str]] = [part.cells(column) for column in kept]
                 columns += _predict(net, outputs, table, part, encoder, skip_missing=skip_missing)
+                writer.writerows(head)  # not before an error in the first rows
                 writer.writerows(zip(*columns, strict=True))
+                head = []
+            writer.writerows(head)
+
+
+def _different(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Return names of columns that differ from each other and from those that are taken."""
+    known, found = set(taken), []
+    for name in names:
+        new = name
+        while new in known:
+            new = f"predicted {new}"
+        known.add(new)
+        found.append(new)
+    return found
 
 
 @contextmanager
@@ -112,7 +126,7 @@ def _predict(
     try:
         columns = outputs.columns(net, x[~is_missing])
     except ValueError as error:  # numbers that are too large once they are scaled
-        raise ValueError(f"{table.place(part.places[0])} to {part.places[-1]}: {error}") from error
+        raise ValueError(f"{table.place_of(part)}: {error}") from error
     if column is None:
         return columns
     rows = np.cumsum(~is_missing) - 1

@@ -28,6 +28,7 @@ __all__ = [
     "Part",
     "Table",
     "clean",
+    "counted",
     "has_decimal_comma",
     "is_not_finite",
     "open_table",
@@ -180,6 +181,11 @@ class Table(ABC):
         """Return the file and the line of a row for a message."""
         return f"{self.name}, {self.unit} {row}"
 
+    def place_of(self, part: Part) -> str:
+        """Return the file and the lines of some rows for a message."""
+        first, last = part.places[0], part.places[-1]
+        return self.place(first) if first == last else f"{self.name}, {self.unit}s {first} to {last}"
+
     def find(self, wanted: str) -> int:
         """Return the index of a column that is given by its name or its number: 1 is the first one, -1 the last one.
 
@@ -227,6 +233,11 @@ class Table(ABC):
 def clean(name: str) -> str:
     """Return a name in one line, without white space around it, nor the NUL that Parquet may have and a saved name may not."""
     return " ".join(name.replace("\0", " ").split())
+
+
+def counted(num: int, noun: str) -> str:
+    """Return a number of things."""
+    return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
 
 
 def quoted(text: str) -> str:
@@ -404,7 +415,8 @@ class _CsvTable(Table):
                     if len(row) != width:
                         if width:
                             raise ValueError(
-                                f"{self.name}, line {line}: expected {width} cells, as in the first line, got {len(row)}"
+                                f"{self.name}, line {line}: expected {counted(width, 'cell')}, as in the first line, "
+                                f"got {len(row)}"
                             )
                         width = len(row)
                     yield line, row

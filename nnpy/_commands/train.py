@@ -20,6 +20,7 @@ from nnpy._commands.table import (
     Format,
     Part,
     Table,
+    counted,
     has_decimal_comma,
     is_not_finite,
     open_table,
@@ -84,13 +85,21 @@ def default_save(path: str) -> Path:
     """Return where to save a network if the user does not say it: in this folder, under the name of the table."""
     if path == "-":
         raise ValueError("the standard input has no name for the network: --save FILE.npz gives one")
-    save = Path(f"{Path(path).stem}.npz")
-    if save.exists():
-        try:
-            files.load(save)
-        except ValueError:
-            raise ValueError(f"{save} is there and is no network: --save FILE.npz names another file") from None
-    return save
+    return Path(f"{Path(path).stem}.npz")
+
+
+def _check_save(save: Path, path: str) -> bool:
+    """Return whether the network will replace another one; a ValueError if it cannot be saved, or another file is there."""
+    files.check_writable(save)
+    if not save.exists():
+        return False
+    if path != "-" and save.samefile(path):
+        raise ValueError(f"{save} is the table itself: --save FILE.npz names another file")
+    try:
+        files.load(save)
+    except ValueError:
+        raise ValueError(f"{save} is there and is no network: --save FILE.npz names another file") from None
+    return True
 
 
 def run(path: str, format_: Format, options: Options, *, save: Path | None, tell: Callable[[str], object]) -> str:
@@ -116,12 +125,11 @@ def run(path: str, format_: Format, options: Options, *, save: Path | None, tell
     KeyboardInterrupt
         On Ctrl-C; nothing is saved.
     """
-    if save is not None:
-        files.check_writable(save)
-        if path != "-" and save.exists() and save.samefile(path):
-            raise ValueError(f"{save} is the table itself: --save FILE.npz names another file")
+    replaced = "; an older network was replaced" if save is not None and _check_save(save, path) else ""
     table, data, target, num_missing, held_out = prepare(path, format_, options)
-    missing = [f"left out: {num_missing:,} rows with missing values"] if num_missing else []
+    if options.optimizer == "lm" and target.classes is not None:
+        raise ValueError("--optimizer lm is for --regression: it minimises squared errors, and the target is classes")
+    missing = [f"left out: {counted(num_missing, 'row')} with missing values"] if num_missing else []
     tell(f"{report.shown(table.name)}: {len(data.x) + num_missing:,} rows, {table.width} columns")
     tell("\n".join([*missing, *_describe_data(table, data, target, held_out, options.seed)]))
 
@@ -140,7 +148,7 @@ def run(path: str, format_: Format, options: Options, *, save: Path | None, tell
             arguments += [f"--drop={dropped}"]
         command = ["nnpy", "predict", str(save), path, *arguments, "--output", "predictions.csv"]
         lines += [
-            f"saved to {report.shown(str(save))}, {save.stat().st_size / 1000:,.0f} KB",
+            f"saved to {report.shown(str(save))}, {save.stat().st_size / 1000:,.0f} KB{replaced}",
             f"next: {shlex.join(command)}",
         ]
     return "\n".join(lines)
@@ -339,7 +347,7 @@ def _describe_wrong(table: Table, x: NDArray[np.float64], columns: Sequence[int]
     if typos:
         column = min(typos, key=lambda c: wrong[c].place)
         place, cell, num = wrong[column]
-        others = f" ({num:,} of its cells are none); --drop leaves the column out" if num > 1 else ""
+        others = f" (and {counted(num - 1, 'more cell')}); --drop leaves the column out" if num > 1 else ""
         return f"{table.place(place)}: {table.column_name(column)} has {why_no_number(cell)}{others}"
     first = next(iter(wrong))
     place, cell, _ = wrong[first]
