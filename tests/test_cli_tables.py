@@ -1138,6 +1138,12 @@ def test_skip_missing_leaves_out_classes_and_values_of_other_rows(nnpy_, here):
     write("known.csv", rows[:-2])
     found = read(nnpy_("predict", "t.npz", "known.csv"))
     assert [row[0] for row in found[1:]] == [row[2] for row in rows[1:-2]]
+    found = read(nnpy_("predict", "t.npz", "t.csv", "--skip-missing"))
+    assert [row[0] for row in found[1:]] == [*(row[2] for row in rows[1:-2]), "", ""]
+    rows[-1][0] = 5
+    write("t.csv", rows)
+    error = nnpy_("predict", "t.npz", "t.csv", "--skip-missing", status=1)
+    assert error == "nnpy predict: t.csv, line 43: column 'city' has 'Rome', the network knows 'Bern', 'Oslo'"
 
 
 def test_a_target_with_decimal_commas(nnpy_, here):

@@ -151,12 +151,14 @@ class Encoder:
         Raises
         ------
         ValueError
-            If a cell is no number, or none of the values that the network knows. It names the first one.
+            If a cell is no number, or, in a row without missing values, none of the values that the network knows. It names
+            the first one.
         """
         x = np.zeros((len(part), self.num_inputs))
         is_missing, column = np.zeros(len(part), dtype=np.bool_), None
         wrong: list[tuple[int, str]] = []
         empty: list[tuple[int, int]] = []
+        unknown: list[tuple[int, Sequence[str], NDArray[np.bool_]]] = []
         for place, source in self._numbers:
             values, bad = part.numbers(source)
             if bad:
@@ -167,17 +169,18 @@ class Encoder:
         for source, places in self._categories.items():
             texts = part.texts(source)
             codes = np.array([places.get(text, -1 if text else -2) for text in texts], dtype=np.int64)
-            unknown = np.flatnonzero(codes == -1)
-            if len(unknown):
-                values_known = sorted(places)
-                shown = ", ".join(map(quoted, values_known[:10])) + (", ..." if len(values_known) > 10 else "")
-                text = quoted(texts[unknown[0]])
-                wrong.append(
-                    (int(unknown[0]), f"{self._table.column_name(source)} has {text}, the network knows {shown}")
-                )
+            unknown.append((source, texts, codes == -1))
             rows = np.flatnonzero(codes >= 0)
             x[rows, codes[rows]] = 1
             self._note_missing(codes == -2, source, is_missing, empty)
+        for source, texts, is_unknown in unknown:
+            # A row with missing values gets no prediction; training left it out, with values that only such rows have.
+            rows = np.flatnonzero(is_unknown & ~is_missing)
+            if len(rows):
+                values_known = sorted(self._categories[source])
+                shown = ", ".join(map(quoted, values_known[:10])) + (", ..." if len(values_known) > 10 else "")
+                text = quoted(texts[rows[0]])
+                wrong.append((int(rows[0]), f"{self._table.column_name(source)} has {text}, the network knows {shown}"))
         if wrong:
             row, message = min(wrong)
             raise ValueError(f"{self._table.place(part.places[row])}: {message}")
