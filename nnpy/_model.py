@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, SupportsIndex, overload
 
@@ -25,6 +25,7 @@ from nnpy._scaler import Scaler
 from nnpy._validation import (
     FLOAT_MAX,
     check_class_names,
+    check_feature_names,
     check_layer_sizes,
     check_seed,
     check_target_names,
@@ -297,12 +298,7 @@ class Model(Parameters):
 
     @feature_names.setter
     def feature_names(self, names: Sequence[str] | None) -> None:
-        known = None
-        if names is not None:
-            known = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else ()
-            if len(known) != self._layer_sizes[0] or not all(isinstance(name, str) for name in known):
-                raise ValueError(f"feature_names must be {self._layer_sizes[0]} names, one per input, got {names!r}")
-        self._feature_names = known
+        self._feature_names = check_feature_names(names, self._layer_sizes[0])
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

@@ -16,6 +16,7 @@ __all__ = [
     "COUNT_MAX",
     "FLOAT_MAX",
     "check_class_names",
+    "check_feature_names",
     "check_layer_sizes",
     "check_seed",
     "check_target_names",
@@ -64,6 +65,11 @@ def short_list(values: Sequence[object]) -> str:
     )
 
 
+def check_feature_names(names: Any, num_inputs: int) -> tuple[str, ...] | None:
+    """Return names of inputs, one for each, which need not be different; None stays None."""
+    return _check_names(names, "feature_names", {num_inputs}, f"{num_inputs} names, one per input", are_different=False)
+
+
 def check_class_names(names: Any, num_outputs: int) -> tuple[str, ...] | None:
     """Return names of classes: one for each output, two for a single output, all different; None stays None."""
     num_classes = 2 if num_outputs == 1 else num_outputs
@@ -76,14 +82,17 @@ def check_target_names(names: Any, num_outputs: int) -> tuple[str, ...] | None:
     return _check_names(names, "target_names", {1, num_outputs}, wanted)
 
 
-def _check_names(names: Any, what: str, lengths: set[int], wanted: str) -> tuple[str, ...] | None:
+def _check_names(
+    names: Any, what: str, lengths: set[int], wanted: str, *, are_different: bool = True
+) -> tuple[str, ...] | None:
     if names is None:
         return None
     given = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else ()
-    # A file cannot hold a NUL at the end of a text.
-    if len(given) not in lengths or not all(isinstance(name, str) and "\0" not in name for name in given):
-        raise ValueError(f"{what} must be {wanted}, got {names!r:.200}")
-    if len(set(given)) < len(given):
+    if (
+        len(given) not in lengths
+        or not all(isinstance(name, str) and "\0" not in name for name in given)  # a file cannot hold a NUL at the end
+        or (are_different and len(set(given)) < len(given))
+    ):
         raise ValueError(f"{what} must be {wanted}, got {names!r:.200}")
     return given
 

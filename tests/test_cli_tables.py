@@ -522,7 +522,7 @@ def test_parquet(nnpy_, here):
     from pyarrow import parquet
 
     rows = flowers()[1:]
-    write("flowers.csv", [["length", "width", "kind"], *rows])
+    write("flowers.csv", [["kind", "width", "length"], *(row[::-1] for row in rows)])
     columns = list(zip(*rows, strict=True))
     content = {
         "kind": pa.array(columns[2]).dictionary_encode(),
@@ -647,8 +647,8 @@ def b(**cells):
         ("x,\u00e9\n1,2\n", ["--encoding", "ascii"], "t.csv, line 1: this is no text in ASCII (byte 0xc3)" + SAY),
         ("x,y\n1,2\n1,\0\n", [], "t.csv, line 3: there is a NUL character, so that this is no text in UTF-8"),
         (b"\xff\xfex", [], "t.csv, line 1: this is no text in UTF-16 (byte 0x78)" + SAY),
-        (b"PK\3\4", [], "t.csv is a spreadsheet or another zip file: save the table as CSV"),
-        (b"PAR1", [], "t.csv is a Parquet file: its name must end in .parquet"),
+        (b"PK\3\4\x14", [], "t.csv is a spreadsheet or another zip file: save the table as CSV"),
+        (b"PAR1\x15\4", [], "t.csv is a Parquet file: its name must end in .parquet"),
         (
             b"\x1f\x8b\x08",
             [],
@@ -719,7 +719,7 @@ def b(**cells):
         (
             b(x4="oops", x3="1_0"),
             [],
-            "t.csv, line 5: column 'x' has '1_0', which is no number (2 of its cells are none); --drop leaves the column out",
+            "t.csv, line 5: column 'x' has '1_0', which is no number (and 1 more cell); --drop leaves the column out",
         ),
         (b(x0="inf"), [], "t.csv, line 2: column 'x' has 'inf', which is not finite in float32"),
         (b(x0="-1e39"), [], "t.csv, line 2: column 'x' has '-1e39', which is not finite in float32"),
@@ -745,7 +745,7 @@ def b(**cells):
         (
             "a,b\n1,2\nx,3\n",
             ["--no-header", "--target", "2"],
-            "t.csv, line 1: column 1 has 'a', which is no number (2 of its cells are none); --drop leaves the column out",
+            "t.csv, line 1: column 1 has 'a', which is no number (and 1 more cell); --drop leaves the column out",
         ),
         (
             "c,y\n" + "".join(f"k{i},{i}.5\n" for i in range(9)),
@@ -815,6 +815,11 @@ def b(**cells):
         (B, ["--validation", "0.01"], "t.csv: 30 rows are too few to hold 1 % out for validation" + ALL_ROWS),
         (B, ["--validation", "0.99"], "t.csv: 30 rows are too few to hold 99 % out for validation" + ALL_ROWS),
         # Training
+        (
+            "x,y\n" + "1,a\n2,b\n" * 9,
+            ["--optimizer", "lm"],
+            "--optimizer lm is for --regression: it minimises squared errors, and the target is classes",
+        ),
         (B, ["--learning-rate", "1e30", "--optimizer", "sgd"], "training diverged in epoch 2, batch "),
         (B, ["--hidden", "2e9,2e9"], "not enough memory for a network with layers of "),
     ],
@@ -895,7 +900,7 @@ def test_networks_that_do_not_fit_a_table(nnpy_, here):
     net.fit_scaler([[0, 0, 0], [1e-3, 1, 1]])
     net.save("net.npz")
     error = nnpy_("predict", "net.npz", "t.csv", status=1)
-    assert error.startswith("nnpy predict: t.csv, line 2 to 3: x must be finite in float32, got x[1, 0] = inf")
+    assert error.startswith("nnpy predict: t.csv, lines 2 to 3: x must be finite in float32, got x[1, 0] = inf")
 
 
 @pytest.mark.parametrize("command", [["predict"], ["info"]])
@@ -923,8 +928,14 @@ def test_where_a_network_is_saved(nnpy_, here):
     error = nnpy_(*common, status=1)
     assert error == "nnpy train: flowers.npz is there and is no network: --save FILE.npz names another file"
     assert (here / "flowers.npz").read_bytes() == before
-    nnpy_(*common, "--save", "net.npz")
-    nnpy_(*common, "--save", "net.npz")  # a network may be replaced
+    error = nnpy_(*common, "--save", "./flowers.npz", status=1)
+    assert error == "nnpy train: flowers.npz is there and is no network: --save FILE.npz names another file"
+    (here / "notes.txt").write_text("mine", encoding="utf-8")
+    error = nnpy_(*common, "--save", "notes.txt", status=1)
+    assert error == "nnpy train: notes.txt is there and is no network: --save FILE.npz names another file"
+    assert (here / "notes.txt").read_text(encoding="utf-8") == "mine"
+    assert "saved to net.npz, 3 KB\n" in nnpy_(*common, "--save", "net.npz")
+    assert "saved to net.npz, 3 KB; an older network was replaced\n" in nnpy_(*common, "--save", "net.npz")
     error = nnpy_(*common, "--save", "flowers.csv", status=1)
     assert error == "nnpy train: flowers.csv is the table itself: --save FILE.npz names another file"
     assert nnpy_(*common, "--save", "no/net.npz", status=1).startswith(
@@ -1062,5 +1073,233 @@ def test_names_of_columns_with_commas(nnpy_, here):
     nnpy_("train", "t.csv", "--target", "y, z", "--features", "size, m", "--epochs", 1)
     assert nnpy.load("t.npz").feature_names == ("size, m",)
     nnpy_("train", "t.csv", "--target", "y, z", "--features", 'b,"size, m"', "--epochs", 1)
-    assert nnpy.load("t.npz").feature_names == ("b", "size, m")
+    assert nnpy.load("t.npz").feature_names == ("size, m", "b")  # in the order of the table
     assert read(nnpy_("predict", "t.npz", "t.csv"))[0] == ["y, z"]
+
+
+# ---- The order and the names of inputs
+
+
+def test_features_are_in_the_order_of_the_table(nnpy_, here):
+    """A network without names gets the columns in their order, however --features names them."""
+    x = np.random.default_rng(0).uniform(-1, 1, (60, 2)).round(3)
+    write("t.csv", np.column_stack([x, 100 * x[:, 0] + x[:, 1]]).tolist())
+    common = ["train", "t.csv", "--no-header", "--target", "3", "--epochs", 30]
+    nnpy_(*common, "--features", "2,1", "--save", "a.npz")
+    nnpy_(*common, "--features", "1,2", "--save", "b.npz")
+    predict = ["t.csv", "--no-header", "--drop", "3"]
+    assert nnpy_("predict", "a.npz", *predict) == nnpy_("predict", "b.npz", *predict)
+
+
+def test_categories_keep_their_place_in_the_table(nnpy_, here):
+    """So that a table without a header is read as the one of the training, wherever the column of categories is."""
+    rows = [["city", "size", "kind", "price"]]
+    rows += [[city, size, "ab"[i % 2], price] for i, (size, city, price) in enumerate(houses()[1:])]
+    write("t.csv", rows)
+    nnpy_("train", "t.csv", "--target", "price", "--categories", "kind,city", "--epochs", 2)
+    names = nnpy.load("t.npz").feature_names
+    assert names == ("city=Bern", "city=Oslo", "city=Rome", "size", "kind=a", "kind=b")
+    write("rows.csv", rows[1:])
+    expected = nnpy_("predict", "t.npz", "t.csv")
+    assert nnpy_("predict", "t.npz", "rows.csv", "--no-header", "--drop", "4") == expected
+
+
+def test_a_column_with_the_name_of_an_input_for_a_category(nnpy_, here):
+    rows = houses()
+    write("t.csv", [["city=Oslo", *rows[0]], *([5, *row] for row in rows[1:])])
+    options = ["--target", "price", "--categories", "city", "--epochs", 1]
+    error = nnpy_("train", "t.csv", *options, "--drop", "city=Oslo", status=1)
+    assert error == (
+        "nnpy train: column 'city=Oslo' has the name of an input for column 'city' of --categories: give it another name"
+    )
+    write("houses.csv", rows)
+    nnpy_("train", "houses.csv", *options)
+    error = nnpy_("predict", "houses.npz", "t.csv", status=1)
+    assert error == (
+        "nnpy predict: t.csv has the columns 'city' and 'city=Oslo', and each could be the input 'city=Oslo' of the network: "
+        "leave one out with --drop"
+    )
+    expected = nnpy_("predict", "houses.npz", "houses.csv")
+    assert nnpy_("predict", "houses.npz", "t.csv", "--drop", "city=Oslo") == expected
+    # Where both columns are inputs of numbers, it is clear what they are.
+    write("t.csv", [["a", "a=b", "y"], *([i % 5, i % 7, i + 0.5] for i in range(30))])
+    nnpy_("train", "t.csv", "--target", "y", "--epochs", 1)
+    assert nnpy_("predict", "t.npz", "t.csv").count("\n") == 31
+
+
+def test_skip_missing_leaves_out_classes_and_values_of_other_rows(nnpy_, here):
+    rows = [["x", "city", "kind"], *([i % 7, CITIES[i % 2], "ac"[i % 2]] for i in range(40))]
+    rows += [["", "Rome", "b"], ["", "Rome", "b"]]
+    write("t.csv", rows)
+    out = nnpy_("train", "t.csv", "--target", "kind", "--categories", "city", "--skip-missing", "--epochs", 40)
+    assert "target: kind, 2 classes: a (20), c (20)\n" in out
+    net = nnpy.load("t.npz")
+    assert (net.class_names, net.feature_names) == (("a", "c"), ("x", "city=Bern", "city=Oslo"))
+    write("known.csv", rows[:-2])
+    found = read(nnpy_("predict", "t.npz", "known.csv"))
+    assert [row[0] for row in found[1:]] == [row[2] for row in rows[1:-2]]
+    found = read(nnpy_("predict", "t.npz", "t.csv", "--skip-missing"))
+    assert [row[0] for row in found[1:]] == [*(row[2] for row in rows[1:-2]), "", ""]
+    rows[-1][0] = 5
+    write("t.csv", rows)
+    error = nnpy_("predict", "t.npz", "t.csv", "--skip-missing", status=1)
+    assert error == "nnpy predict: t.csv, line 43: column 'city' has 'Rome', the network knows 'Bern', 'Oslo'"
+
+
+def test_a_target_with_decimal_commas(nnpy_, here):
+    write("t.csv", [["x", "y"], *([i, "1,5" if i % 2 else "2,5"] for i in range(20))], delimiter=";")
+    error = nnpy_("train", "t.csv", "--target", "y", status=1)
+    assert error == (
+        "nnpy train: t.csv, line 2: the target, column 'y', has '2,5', which is no number; --decimal , reads decimal commas; "
+        "--classification takes each value for a class"
+    )
+    assert "y, a quantity\n" in nnpy_("train", "t.csv", "--target", "y", "--decimal", ",", "--epochs", 1)
+
+
+def test_outputs_that_are_no_probabilities(nnpy_, here):
+    net = nnpy.NeuralNetwork([1, 2], "linear", seed=0)
+    net.class_names = ["u", "v"]
+    net.save("net.npz")
+    write("x.csv", [["a"], [1], [2]])
+    found = read(nnpy_("predict", "net.npz", "x.csv"))
+    assert found[0] == ["class", "output u", "output v"]
+    np.testing.assert_allclose(np.array([row[1:] for row in found[1:]], float), net.predict([[1], [2]]), rtol=1e-5)
+    net = nnpy.NeuralNetwork([1, 1], "linear", seed=0)
+    net.class_names = ["u", "v"]
+    net.save("net.npz")
+    error = nnpy_("predict", "net.npz", "none.csv", status=1)  # before the table is read
+    assert error == (
+        "nnpy predict: net.npz: the network has names of classes and a single linear output, which has no threshold for them"
+    )
+
+
+# ---- Good tables that look odd
+
+
+@pytest.mark.parametrize("name", ["PAID", "PK", "PAR1", "\u8b1f"])
+def test_headers_that_begin_like_other_files(nnpy_, here, name):
+    write("t.csv", [[name, "y"], *([i % 5, i + 0.5] for i in range(30))])
+    nnpy_("train", "t.csv", "--target", "y", "--epochs", 1)
+    assert nnpy.load("t.npz").feature_names == (name,)
+
+
+@pytest.mark.parametrize("place", [0, 1, 50])
+def test_long_cells(nnpy_, here, place):
+    rows = [["x", "note", "y"], *([i % 5, "short", i + 0.5] for i in range(60))]
+    rows[place][1] = "long; " * 50_000
+    write("t.csv", rows)
+    assert "t.csv: 60 rows, 3 columns" in nnpy_("train", "t.csv", "--target", "y", "--drop", "2", "--epochs", 1)
+
+
+def test_cells_that_are_too_long(nnpy_, here, monkeypatch):
+    monkeypatch.setattr(table, "_CELL_MAX", 1000)
+    message = "a cell of more than 1,000 characters begins here: is the quote at its end missing?"
+    for num in (1, 100):
+        (here / "t.csv").write_text("x,y\n" + "1,2\n" * num + '"' + "1,2\n" * 1000, encoding="utf-8")
+        error = nnpy_("train", "t.csv", "--target", "y", status=1)
+        assert error == f"nnpy train: t.csv, line {num + 2}: {message}"
+
+
+def test_names_of_columns_with_line_ends(nnpy_, here):
+    write("t.csv", [["a\nb", "c", "d", "y\r\nz"], *([i, i % 5, i % 7, i + 0.5] for i in range(30))])
+    for drop in ("a\nb,c", "a b,\r\nc", '"a\r\nb","c\n"'):
+        nnpy_("train", "t.csv", "--target", "y\nz", "--drop", drop, "--epochs", 1)
+        net = nnpy.load("t.npz")
+        assert (net.feature_names, net.target_names) == (("d",), ("y z",))
+
+
+def test_closed_standard_streams(nnpy_, here, monkeypatch):
+    """Python has None for a stream that is closed when it starts."""
+    write("flowers.csv", flowers())
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", None)
+        error = nnpy_("train", "-", "--target", "y", "--save", "net.npz", status=1)
+        assert error == "nnpy train: the standard input is closed"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        nnpy_("train", "flowers.csv", "--target", "kind", "--epochs", 1)
+        error = nnpy_("predict", "flowers.npz", "flowers.csv", status=1)
+        assert error == "nnpy predict: the standard output is closed: --output FILE.csv writes a file"
+        nnpy_("predict", "flowers.npz", "flowers.csv", "--output", "p.csv")
+    assert (here / "p.csv").read_text(encoding="utf-8").count("\n") == 61
+
+
+@pytest.mark.parametrize("encoding", [None, "utf-8", "UTF8", "utf-8-sig", "utf-16-le"])
+def test_a_byte_order_mark_is_no_part_of_a_name(nnpy_, here, encoding):
+    rows = flowers()
+    rows[0][0] = "\ufefflength"
+    write("flowers.csv", rows, encoding="utf-16-le" if encoding == "utf-16-le" else "utf-8")
+    arguments = [] if encoding is None else ["--encoding", encoding]
+    nnpy_("train", "flowers.csv", "--target", "kind", "--epochs", 1, *arguments)
+    assert nnpy.load("flowers.npz").feature_names == ("length", "width")
+
+
+def test_nul_in_parquet(nnpy_, here):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    content = {"a\0": list(range(30)), "b": ["u\0", "v\0\0w"] * 15, "c": ["\0k", "l\0"] * 15}
+    parquet.write_table(pa.table(content), "t.parquet")
+    nnpy_("train", "t.parquet", "--target", "c", "--categories", "b", "--epochs", 40)
+    net = nnpy.load("t.npz")
+    assert (net.feature_names, net.class_names) == (("a", "b=u", "b=v w"), ("k", "l"))
+    assert [row[0] for row in read(nnpy_("predict", "t.npz", "t.parquet"))[1:]] == ["k", "l"] * 15
+
+
+# ---- What is written, and in which words
+
+
+def test_kept_and_predicted_columns_have_different_names(nnpy_, here):
+    rows = flowers()
+    write("t.csv", [[*rows[0], "predicted kind", "P(rose)"], *([*row, 1, 2] for row in rows[1:])])
+    nnpy_("train", "t.csv", "--target", "kind", "--features", "length,width", "--epochs", 1)
+    header = read(nnpy_("predict", "t.npz", "t.csv", "--keep"))[0]
+    assert header[5:8] == ["predicted predicted kind", "predicted P(rose)", "P(tulip)"]
+    write("t.csv", [["x", "P(a)"], *([i, "ab"[i % 2]] for i in range(30))])
+    nnpy_("train", "t.csv", "--target", "P(a)", "--epochs", 1)
+    assert read(nnpy_("predict", "t.npz", "t.csv"))[0] == ["P(a)", "predicted P(a)", "P(b)"]
+
+
+def test_no_header_before_an_error(here, capsys):
+    nnpy.NeuralNetwork([1, 1], seed=0).save("net.npz")
+    (here / "t.csv").write_text("a\n1\noops\n", encoding="utf-8")
+    assert main.main(["predict", "net.npz", "t.csv"]) == 1
+    assert capsys.readouterr() == ("", "nnpy predict: t.csv, line 3: column 'a' has 'oops', which is no number\n")
+    (here / "t.csv").write_text("a\n", encoding="utf-8")
+    assert main.main(["predict", "net.npz", "t.csv"]) == 0
+    assert capsys.readouterr() == ("output\n", "")
+
+
+def test_a_damaged_network_of_integers(nnpy_, here):
+    nnpy.NeuralNetwork([2, 1], seed=0).quantize(np.eye(2)).save("int8.npz")
+    content = dict(np.load("int8.npz"))
+    np.savez("int8.npz", **content | {"low": np.zeros(7, np.float32)})
+    error = nnpy_("info", "int8.npz", status=1)
+    assert error == "nnpy info: int8.npz is not a network that nnpy saved: it has 7 ranges for 2 inputs"
+
+
+def test_one_and_many(nnpy_, here):
+    rows = flowers()
+    rows[5][0] = ""
+    write("flowers.csv", rows)
+    out = nnpy_("train", "flowers.csv", "--target", "kind", "--skip-missing", "--epochs", 1)
+    assert "left out: 1 row with missing values\n" in out
+    (here / "t.csv").write_text("a,y\nu,1\n2,1\nu,2\nu,3\n3,1\n4,1\n", encoding="utf-8")
+    error = nnpy_("train", "t.csv", "--target", "y", status=1)
+    assert error == (
+        "nnpy train: t.csv, line 2: column 'a' has 'u', which is no number (and 2 more cells); --drop leaves the column out"
+    )
+    net = nnpy.NeuralNetwork([1, 1], "linear")
+    net.fit_scaler([[0], [1e-3]])
+    net.save("net.npz")
+    (here / "t.csv").write_text("a\n3e38\n", encoding="utf-8")
+    error = nnpy_("predict", "net.npz", "t.csv", status=1)
+    assert error.startswith("nnpy predict: t.csv, line 2: x must be finite in float32")
+    (here / "t.csv").write_text("a\n1,2\n", encoding="utf-8")
+    error = nnpy_("predict", "net.npz", "t.csv", "--delimiter", ",", status=1)
+    assert error == "nnpy predict: t.csv, line 2: expected 1 cell, as in the first line, got 2"
+    nnpy.NeuralNetwork([2, 1]).save("net.npz")
+    error = nnpy_("predict", "net.npz", "t.csv", status=1)
+    assert error == (
+        "nnpy predict: t.csv has 1 column, the network needs 2 in its order, as the network knows no names of columns"
+    )

@@ -217,7 +217,7 @@ def test_names_may_be_set_and_removed():
         net.predict(order)
     net.feature_names = None
     np.testing.assert_array_equal(net.predict(order), net.predict(X[:, [1, 0, 2]]))
-    for names in (NAMES[:2], "abc", (), [1, 2, 3], ["a", "b", None]):
+    for names in (NAMES[:2], "abc", (), [1, 2, 3], ["a", "b", None], ["a", "b", "c\0"]):
         with pytest.raises(
             ValueError, match=rf"^feature_names must be 3 names, one per input, got {re.escape(repr(names))}$"
         ):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnpy._commands.table import Part, Table, clean, quoted, why_no_number
+from nnpy._commands.table import Part, Table, clean, counted, quoted, why_no_number
 
 __all__ = ["Encoder", "Input", "category_inputs", "find_inputs"]
 
@@ -65,14 +65,16 @@ def find_inputs(
         _check_number(table, len(columns), num_inputs, "the network knows no names of columns")
         return [Input(str(column + 1), column) for column in columns]
     if table.names is not None:
-        for column in dropped:
-            if table.names[column] in {_column_name(name, table.names) for name in names}:
-                raise ValueError(f"{table.column_name(column)} is an input of the network: it cannot be dropped")
         known = {table.names[column]: column for column in columns if table.names[column]}
+        readings = [{name, _column_name(name)} for name in names]
+        lost: set[str] = set().union(*(reading for reading in readings if reading.isdisjoint(known)))
+        for column in dropped:
+            if table.names[column] in lost:
+                raise ValueError(f"{table.column_name(column)} is an input of the network: it cannot be dropped")
         return _find_by_name(table, names, known)
     order: dict[str, int] = {}  # a header that is missing: the columns as the network has them, one after the other
     for name in names:
-        order.setdefault(_column_name(name, ()), len(order))
+        order.setdefault(_column_name(name), len(order))
     _check_number(table, len(columns), len(order), "the table has no header")
     known = {name: columns[number] for name, number in order.items()}
     return _find_by_name(table, names, known)
@@ -82,13 +84,13 @@ def _check_number(table: Table, found: int, expected: int, reason: str) -> None:
     if found != expected:
         more = ": --drop leaves columns out, such as --drop -1 for the last one" if found > expected else ""
         raise ValueError(
-            f"{table.name} has {found} columns, the network needs {expected} in its order, as {reason}{more}"
+            f"{table.name} has {counted(found, 'column')}, the network needs {expected} in its order, as {reason}{more}"
         )
 
 
-def _column_name(feature: str, known: Sequence[str]) -> str:
-    """Return the name of the column that an input belongs to."""
-    return feature if feature in known or "=" not in feature else feature.partition("=")[0]
+def _column_name(feature: str) -> str:
+    """Return the name of the column that an input belongs to if it is one for a value of a category."""
+    return feature.partition("=")[0]
 
 
 def _find_by_name(table: Table, names: Sequence[str], known: dict[str, int]) -> list[Input]:
@@ -101,6 +103,11 @@ def _find_by_name(table: Table, names: Sequence[str], known: dict[str, int]) -> 
     missing: dict[str, None] = {}
     for name in names:
         column, separator, value = name.partition("=")
+        if name in known and separator and column in known and column not in names:
+            raise ValueError(
+                f"{table.name} has the columns {quoted(column)} and {quoted(name)}, and each could be the input {quoted(name)} "
+                "of the network: leave one out with --drop"
+            )
         if name in known:
             inputs.append(Input(name, known[name]))
         elif separator and column in known:
@@ -144,12 +151,14 @@ class Encoder:
         Raises
         ------
         ValueError
-            If a cell is no number, or none of the values that the network knows. It names the first one.
+            If a cell is no number, or, in a row without missing values, none of the values that the network knows. It names
+            the first one.
         """
         x = np.zeros((len(part), self.num_inputs))
         is_missing, column = np.zeros(len(part), dtype=np.bool_), None
         wrong: list[tuple[int, str]] = []
         empty: list[tuple[int, int]] = []
+        unknown: list[tuple[int, Sequence[str], NDArray[np.bool_]]] = []
         for place, source in self._numbers:
             values, bad = part.numbers(source)
             if bad:
@@ -160,17 +169,18 @@ class Encoder:
         for source, places in self._categories.items():
             texts = part.texts(source)
             codes = np.array([places.get(text, -1 if text else -2) for text in texts], dtype=np.int64)
-            unknown = np.flatnonzero(codes == -1)
-            if len(unknown):
-                values_known = sorted(places)
-                shown = ", ".join(map(quoted, values_known[:10])) + (", ..." if len(values_known) > 10 else "")
-                text = quoted(texts[unknown[0]])
-                wrong.append(
-                    (int(unknown[0]), f"{self._table.column_name(source)} has {text}, the network knows {shown}")
-                )
+            unknown.append((source, texts, codes == -1))
             rows = np.flatnonzero(codes >= 0)
             x[rows, codes[rows]] = 1
             self._note_missing(codes == -2, source, is_missing, empty)
+        for source, texts, is_unknown in unknown:
+            # A row with missing values gets no prediction; training left it out, with values that only such rows have.
+            rows = np.flatnonzero(is_unknown & ~is_missing)
+            if len(rows):
+                values_known = sorted(self._categories[source])
+                shown = ", ".join(map(quoted, values_known[:10])) + (", ..." if len(values_known) > 10 else "")
+                text = quoted(texts[rows[0]])
+                wrong.append((int(rows[0]), f"{self._table.column_name(source)} has {text}, the network knows {shown}"))
         if wrong:
             row, message = min(wrong)
             raise ValueError(f"{self._table.place(part.places[row])}: {message}")

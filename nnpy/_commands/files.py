@@ -17,8 +17,8 @@ def load(path: str | os.PathLike[str]) -> nnpy.NeuralNetwork | nnpy.QuantizedNet
     except ValueError as error:
         try:
             return nnpy.QuantizedNetwork.load(path)
-        except ValueError:
-            raise error from None
+        except ValueError as other:
+            raise (other if "8-bit integers" in str(error) else error) from None
 
 
 def check_writable(path: Path) -> None:

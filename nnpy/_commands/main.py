@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # not every encoding has the characters of a file's name
     try:
         options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None if it was closed before Python started
+            sys.stdout.flush()
     except BrokenPipeError:  # such as nnpy predict ... | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
         return _BROKEN_PIPE
@@ -145,7 +146,8 @@ def _add_train(subparsers: _Subparsers) -> None:
         "--optimizer",
         choices=_WITH_RATE + _WITHOUT_RATE,
         metavar="NAME",
-        help=f"one of {', '.join(_WITH_RATE + _WITHOUT_RATE)} (default: adam, with a learning rate that falls to 0)",
+        help=f"one of {', '.join(_WITH_RATE + _WITHOUT_RATE)} (default: adam, with a learning rate that falls to 0); "
+        "lm is for a regression",
     )
     parser.add_argument("--learning-rate", type=_rate, metavar="R", help="learning rate (default: chosen)")
     parser.add_argument(

@@ -66,26 +66,42 @@ def run(
         for other in (model, path):
             if other != "-" and output.exists() and output.samefile(other):
                 raise ValueError(f"{output} is read by this command: --output names another file")
-    outputs = _Outputs.of(net)
+    outputs = _Outputs.of(net, model)
     with open_table(path, format_) as table:
         inputs = find_inputs(table, net.feature_names, net.layer_sizes[0], table.find_all(drop or ""))
-        encoder, names = Encoder(table, inputs), list(outputs.names)
+        encoder = Encoder(table, inputs)
         kept = list(range(table.width)) if keep else []
         kept_names = [table.names[i] if table.names is not None else str(i + 1) for i in kept]
-        names = [f"predicted {name}" if name in kept_names else name for name in names]
+        head = [[*kept_names, *_different(outputs.names, kept_names)]]
         with _open_output(output) as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*kept_names, *names])
             for part in table.parts():
                 columns: list[Iterable[str]] = [part.cells(column) for column in kept]
                 columns += _predict(net, outputs, table, part, encoder, skip_missing=skip_missing)
+                writer.writerows(head)  # not before an error in the first rows
                 writer.writerows(zip(*columns, strict=True))
+                head = []
+            writer.writerows(head)
+
+
+def _different(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Return names of columns that differ from each other and from those that are taken."""
+    known, found = set(taken), []
+    for name in names:
+        new = name
+        while new in known:
+            new = f"predicted {new}"
+        known.add(new)
+        found.append(new)
+    return found
 
 
 @contextmanager
 def _open_output(path: Path | None) -> Iterator[TextIO]:
     """Open the output: UTF-8, as the tables that nnpy reads."""
     if path is None:
+        if sys.stdout is None:
+            raise OSError("the standard output is closed: --output FILE.csv writes a file")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         yield sys.stdout
@@ -110,7 +126,7 @@ def _predict(
     try:
         columns = outputs.columns(net, x[~is_missing])
     except ValueError as error:  # numbers that are too large once they are scaled
-        raise ValueError(f"{table.place(part.places[0])} to {part.places[-1]}: {error}") from error
+        raise ValueError(f"{table.place_of(part)}: {error}") from error
     if column is None:
         return columns
     rows = np.cumsum(~is_missing) - 1
@@ -134,14 +150,22 @@ class _Outputs(NamedTuple):
     classes: tuple[str, ...] | None
 
     @classmethod
-    def of(cls, net: Network) -> _Outputs:
+    def of(cls, net: Network, model: str) -> _Outputs:
         """Find out what the outputs mean: classes if these have names, or the last layer is a softmax."""
         num_outputs, classes = net.layer_sizes[-1], net.class_names
         if classes is None and net.activations[-1] == "softmax":
             classes = tuple(map(str, range(num_outputs)))
         if classes is not None:
             target = net.target_names[0] if net.target_names is not None else "class"
-            return cls((target, *(f"P({name})" for name in classes)), classes)
+            last = net.activations[-1]
+            if num_outputs == 1 and last not in {"sigmoid", "tanh"}:
+                raise ValueError(
+                    f"{model}: the network has names of classes and a single {last} output, which has no threshold for them"
+                )
+            is_share = (
+                last in {"softmax", "sigmoid"} or num_outputs == 1
+            )  # those of tanh are brought to the range 0 to 1
+            return cls((target, *(f"P({name})" if is_share else f"output {name}" for name in classes)), classes)
         names = net.target_names
         if names is None or len(names) != num_outputs:
             prefix = "output" if names is None else names[0]

@@ -28,6 +28,7 @@ __all__ = [
     "Part",
     "Table",
     "clean",
+    "counted",
     "has_decimal_comma",
     "is_not_finite",
     "open_table",
@@ -40,14 +41,15 @@ __all__ = [
 _CELLS = 10_000  # of a part of a CSV file: Python is twice as fast on strings that stay in the cache
 _ROWS_MIN = 100  # of such a part, as each column of it takes some microseconds
 _ROWS = 10_000  # of a part of a Parquet file
+_CELL_MAX = 2**24  # characters; with a quote that is missing, all that follows is a cell
 _LINES_LOOKED_AT = 20  # to find the delimiter
 _DELIMITERS = ("\t", ";", ",")
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "?"})  # in lower case, in a column of numbers
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-_OTHER_FILES = {
-    b"PK": "is a spreadsheet or another zip file: save the table as CSV",
+_OTHER_FILES = {  # by their first bytes, which are no beginning of a header
+    b"PK\3\4": "is a spreadsheet or another zip file: save the table as CSV",
     b"\x1f\x8b": "is compressed: gzip -dc FILE | nnpy COMMAND ... reads it, with - as the name of the table",
-    b"PA": "is a Parquet file: its name must end in .parquet",
+    b"PAR1\x15": "is a Parquet file: its name must end in .parquet",
 }
 
 
@@ -179,6 +181,11 @@ class Table(ABC):
         """Return the file and the line of a row for a message."""
         return f"{self.name}, {self.unit} {row}"
 
+    def place_of(self, part: Part) -> str:
+        """Return the file and the lines of some rows for a message."""
+        first, last = part.places[0], part.places[-1]
+        return self.place(first) if first == last else f"{self.name}, {self.unit}s {first} to {last}"
+
     def find(self, wanted: str) -> int:
         """Return the index of a column that is given by its name or its number: 1 is the first one, -1 the last one.
 
@@ -224,8 +231,13 @@ class Table(ABC):
 
 
 def clean(name: str) -> str:
-    """Return a name in one line, without white space around it."""
-    return " ".join(name.split())
+    """Return a name in one line, without white space around it, nor the NUL that Parquet may have and a saved name may not."""
+    return " ".join(name.replace("\0", " ").split())
+
+
+def counted(num: int, noun: str) -> str:
+    """Return a number of things."""
+    return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
 
 
 def quoted(text: str) -> str:
@@ -235,7 +247,7 @@ def quoted(text: str) -> str:
 
 def split_names(text: str) -> list[str]:
     """Split names at commas, but not within double quotes, as in a line of CSV."""
-    names = next(csv.reader([text], skipinitialspace=True), [])
+    names = next(csv.reader([clean(text)], skipinitialspace=True), [])
     return [name.strip() for name in names if name.strip()]
 
 
@@ -312,6 +324,8 @@ def open_table(path: str, format_: Format) -> Iterator[Table]:
         If it is a Parquet file and pyarrow is not installed.
     """
     if path == "-":
+        if sys.stdin is None:
+            raise OSError("the standard input is closed")
         yield _CsvTable("standard input", sys.stdin.buffer, format_)
         return
     with open(path, "rb") as file:  # noqa: PTH123
@@ -341,6 +355,7 @@ class _CsvPart(Part):
 
 class _CsvTable(Table):
     def __init__(self, name: str, file: BinaryIO, format_: Format) -> None:
+        csv.field_size_limit(_CELL_MAX)  # for all readers, as csv has no other way; its default is 131,072
         self.name, self._lines_before = name, 0
         lines = self._lines(file, format_.encoding)
         head = list(islice(lines, _LINES_LOOKED_AT + 1))
@@ -361,11 +376,13 @@ class _CsvTable(Table):
 
     def _lines(self, file: BinaryIO, encoding: str | None) -> Iterator[str]:
         """Yield decoded lines; a ValueError that names the first one that cannot be decoded."""
-        start = file.peek(2)[:2] if isinstance(file, io.BufferedReader) else b""
-        if start in _OTHER_FILES:
-            raise ValueError(f"{self.name} {_OTHER_FILES[start]}")
+        start = file.peek(5) if isinstance(file, io.BufferedReader) else b""
+        for magic, what in _OTHER_FILES.items():
+            if start.startswith(magic):
+                raise ValueError(f"{self.name} {what}")
+        mark = "" if encoding is None else "\ufeff"  # a byte order mark, which "utf-8" and "utf-16-le" keep
         if encoding is None:
-            encoding = "utf-16" if start in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+            encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
         label = encoding.removesuffix("-sig").upper()
         number, text = 0, io.TextIOWrapper(file, encoding, newline="")
         try:
@@ -375,7 +392,7 @@ class _CsvTable(Table):
                     raise ValueError(
                         f"{self.name}, line {number}: there is a NUL character, so that this is no text in {label}"
                     )
-                yield line
+                yield line.removeprefix(mark) if number == 1 else line
         except UnicodeError as error:
             bad = ""
             if isinstance(error, UnicodeDecodeError):  # its object is what follows the lines so far
@@ -398,15 +415,18 @@ class _CsvTable(Table):
                     if len(row) != width:
                         if width:
                             raise ValueError(
-                                f"{self.name}, line {line}: expected {width} cells, as in the first line, got {len(row)}"
+                                f"{self.name}, line {line}: expected {counted(width, 'cell')}, as in the first line, "
+                                f"got {len(row)}"
                             )
                         width = len(row)
                     yield line, row
                 line = before + reader.line_num + 1
         except csv.Error as error:
             message = str(error)
-            if "unexpected end" in message or "field larger" in message:
+            if "unexpected end" in message:
                 message = "a quoted cell begins here and has no end"
+            elif "field larger" in message:
+                message = f"a cell of more than {_CELL_MAX:,} characters begins here: is the quote at its end missing?"
             elif "expected after" in message:
                 message = 'a quote within a quoted cell must be doubled, as in "3"" pipe"'
             raise ValueError(f"{self.name}, line {line}: {message}") from None
@@ -424,7 +444,10 @@ def _find_delimiter(lines: Iterable[str]) -> str:
     lines = list(lines)
     first = next((line for line in lines if line.strip()), "")
     for delimiter in _DELIMITERS:
-        rows = [row for row in csv.reader(lines, delimiter=delimiter) if any(row)]
+        try:
+            rows = [row for row in csv.reader(lines, delimiter=delimiter) if any(row)]
+        except csv.Error:  # a cell that is too long
+            continue
         widths = {len(row) for row in (rows[:-1] if len(rows) > 2 else rows)}
         if len(widths) == 1 and widths != {1}:
             return delimiter

@@ -20,6 +20,7 @@ from nnpy._commands.table import (
     Format,
     Part,
     Table,
+    counted,
     has_decimal_comma,
     is_not_finite,
     open_table,
@@ -84,13 +85,21 @@ def default_save(path: str) -> Path:
     """Return where to save a network if the user does not say it: in this folder, under the name of the table."""
     if path == "-":
         raise ValueError("the standard input has no name for the network: --save FILE.npz gives one")
-    save = Path(f"{Path(path).stem}.npz")
-    if save.exists():
-        try:
-            files.load(save)
-        except ValueError:
-            raise ValueError(f"{save} is there and is no network: --save FILE.npz names another file") from None
-    return save
+    return Path(f"{Path(path).stem}.npz")
+
+
+def _check_save(save: Path, path: str) -> bool:
+    """Return whether the network will replace another one; a ValueError if it cannot be saved, or another file is there."""
+    files.check_writable(save)
+    if not save.exists():
+        return False
+    if path != "-" and save.samefile(path):
+        raise ValueError(f"{save} is the table itself: --save FILE.npz names another file")
+    try:
+        files.load(save)
+    except ValueError:
+        raise ValueError(f"{save} is there and is no network: --save FILE.npz names another file") from None
+    return True
 
 
 def run(path: str, format_: Format, options: Options, *, save: Path | None, tell: Callable[[str], object]) -> str:
@@ -116,12 +125,11 @@ def run(path: str, format_: Format, options: Options, *, save: Path | None, tell
     KeyboardInterrupt
         On Ctrl-C; nothing is saved.
     """
-    if save is not None:
-        files.check_writable(save)
-        if path != "-" and save.exists() and save.samefile(path):
-            raise ValueError(f"{save} is the table itself: --save FILE.npz names another file")
+    replaced = "; an older network was replaced" if save is not None and _check_save(save, path) else ""
     table, data, target, num_missing, held_out = prepare(path, format_, options)
-    missing = [f"left out: {num_missing:,} rows with missing values"] if num_missing else []
+    if options.optimizer == "lm" and target.classes is not None:
+        raise ValueError("--optimizer lm is for --regression: it minimises squared errors, and the target is classes")
+    missing = [f"left out: {counted(num_missing, 'row')} with missing values"] if num_missing else []
     tell(f"{report.shown(table.name)}: {len(data.x) + num_missing:,} rows, {table.width} columns")
     tell("\n".join([*missing, *_describe_data(table, data, target, held_out, options.seed)]))
 
@@ -140,7 +148,7 @@ def run(path: str, format_: Format, options: Options, *, save: Path | None, tell
             arguments += [f"--drop={dropped}"]
         command = ["nnpy", "predict", str(save), path, *arguments, "--output", "predictions.csv"]
         lines += [
-            f"saved to {report.shown(str(save))}, {save.stat().st_size / 1000:,.0f} KB",
+            f"saved to {report.shown(str(save))}, {save.stat().st_size / 1000:,.0f} KB{replaced}",
             f"next: {shlex.join(command)}",
         ]
     return "\n".join(lines)
@@ -236,7 +244,7 @@ def _choose_features(table: Table, options: Options, targets: Sequence[int]) -> 
                 raise ValueError(f"{table.column_name(column)} is a feature and the target: it can be only one of them")
             if table.names is not None and not table.names[column]:
                 raise ValueError(f"{table.column_name(column)} has no name, by which the network would find it again")
-        return features, []
+        return sorted(features), []  # as predict takes them from a table without names
     dropped = table.find_all(options.drop or "")
     for column in dropped:
         if column in targets:
@@ -260,6 +268,14 @@ def _choose_categories(table: Table, options: Options, targets: Sequence[int], f
     for column in features if categories and table.names is not None else ():
         if "=" in table.column_name(column):
             raise ValueError(f"{table.column_name(column)} has an = in its name, which --categories does not allow")
+    for column in categories:
+        start = f"{_input_name(table, column)}="
+        for name in table.names or ():
+            if name.startswith(start):
+                raise ValueError(
+                    f"column {quoted(name)} has the name of an input for {table.column_name(column)} of --categories: give it "
+                    "another name"
+                )
     return categories
 
 
@@ -296,6 +312,8 @@ def _read(table: Table, options: Options) -> _Data:
         for column in columns.categories:
             inputs += category_inputs(_input_name(table, column), column, _values(table, column, texts[column]))
         x = np.hstack([numbers, *(_one_hot(texts[column]) for column in columns.categories)])
+        order = sorted(range(len(inputs)), key=lambda i: inputs[i].column)  # of the table, as predict takes them
+        inputs, x = [inputs[i] for i in order], x[:, order]
     for place, item in enumerate(inputs):
         if np.isnan(x[:, place]).all():
             raise ValueError(
@@ -329,7 +347,7 @@ def _describe_wrong(table: Table, x: NDArray[np.float64], columns: Sequence[int]
     if typos:
         column = min(typos, key=lambda c: wrong[c].place)
         place, cell, num = wrong[column]
-        others = f" ({num:,} of its cells are none); --drop leaves the column out" if num > 1 else ""
+        others = f" (and {counted(num - 1, 'more cell')}); --drop leaves the column out" if num > 1 else ""
         return f"{table.place(place)}: {table.column_name(column)} has {why_no_number(cell)}{others}"
     first = next(iter(wrong))
     place, cell, _ = wrong[first]
@@ -426,8 +444,9 @@ def _target(table: Table, data: _Data, kind: str | None) -> _Target:
     for name, texts in zip(titles, data.targets, strict=True):
         values, wrong = parse_numbers(texts, table.decimal)
         if wrong and (kind == "regression" or len(names) > 1 or (kind is None and _are_numbers(values, texts, wrong))):
-            cure = ": --classification takes each value for a class" if kind is None and len(names) == 1 else ""
             row = wrong[0]
+            sign = ";" if has_decimal_comma(texts[row]) else ":"  # after another cure
+            cure = f"{sign} --classification takes each value for a class" if kind is None and len(names) == 1 else ""
             raise ValueError(
                 f"{table.place(int(data.places[row]))}: the target, {name}, has {why_no_number(texts[row])}{cure}"
             )
@@ -447,7 +466,7 @@ def _target(table: Table, data: _Data, kind: str | None) -> _Target:
 
 def _are_numbers(values: NDArray[np.float64], texts: Sequence[str], wrong: Sequence[int]) -> bool:
     """Whether a column with some text is most likely one of numbers, with a wrong cell here and there."""
-    if all(is_not_finite(texts[row]) for row in wrong):
+    if all(is_not_finite(texts[row]) or has_decimal_comma(texts[row]) for row in wrong):
         return True
     numbers = values[np.isfinite(values)]
     return 2 * len(numbers) > len(texts) and len(np.unique(numbers)) > _MAX_CLASSES_OF_NUMBERS
@@ -511,8 +530,14 @@ def _without_missing(table: Table, data: _Data, target: _Target, *, skip: bool) 
             "rows: --drop leaves it out"
         )
     kept = ~is_missing
-    data = data._replace(x=data.x[kept], places=data.places[kept], targets=())
-    return data, target._replace(y=target.y[kept]), num_missing
+    x, y = data.x[kept], target.y[kept]
+    # Classes and values of categories that are only in the other rows are left out, too.
+    used = [i for i, item in enumerate(data.inputs) if item.value is None or x[:, i].any()]
+    data = data._replace(x=x[:, used], inputs=tuple(data.inputs[i] for i in used), places=data.places[kept], targets=())
+    if target.classes is not None:
+        classes, y = np.unique(y, return_inverse=True)
+        target = target._replace(classes=tuple(target.classes[i] for i in classes.tolist()))
+    return data, target._replace(y=y), num_missing
 
 
 def _split(data: _Data, target: _Target, options: Options, name: str) -> NDArray[np.bool_]:
