@@ -25,7 +25,7 @@ typedef struct {
     float *out;            /* (n, outputs, inputs): written */
     int goes_forward;      /* whether there is a pass for each input, and not for each output */
     float *slopes;         /* (rows of the workspace, padded outputs): f'(z) of the last layer; not of softmax */
-    float *lowest_targets; /* (outputs,): below all outputs, so that the derivative of |a - y| by a is 1 */
+    float *lowest_targets; /* (outputs,): for nn_output_slopes */
     float *ones;           /* (1,) */
     const float **one_rows; /* (BLOCK,): pointers to `ones` */
     NNMonitor *monitor;
@@ -49,19 +49,16 @@ static int forward_block(const Jacobian *j, size_t first, size_t num, size_t fir
 {
     const NNWorkspace *ws = &j->ws;
     const NNLayer *last = &ws->layers[ws->num_layers - 1];
-    const NNLoss absolute_error = {NN_MAE, 0};
     const float **x = ws->x_rows + first_row;
     if (!nn_read_inputs(ws, &j->samples, first, num, first_row, x)) {
         return NN_NOT_FINITE;
     }
     nn_forward_layers(ws, x, first_row, num);
     for (size_t i = first_row; i < first_row + num && ws->output_activation != NN_LINEAR; i++) {
-        float *z = last->a + i * last->stride;
         if (is_softmax(j)) {
-            ws->kernels->activate_row(NN_SOFTMAX, z, last->num_outputs);
+            ws->kernels->activate_row(NN_SOFTMAX, last->a + i * last->stride, last->num_outputs);
         } else {
-            ws->kernels->output_layer_loss(ws->output_activation, absolute_error, z, j->lowest_targets, 0, 1,
-                                           j->slopes + i * last->padded_outputs, last->num_outputs);
+            nn_output_slopes(ws, i, j->lowest_targets, j->slopes);
         }
     }
     return NN_OK;

@@ -89,16 +89,7 @@ static void add_to_matrix(Solver *s, size_t num_rows)
 /* Sets x_rows to the inputs of the samples first to first + num - 1. Returns whether they are finite. */
 static int read_inputs(const Solver *s, size_t first, size_t num)
 {
-    const NNWorkspace *ws = &s->ws;
-    int all_finite = 1;
-    for (size_t i = 0; i < num; i++) {
-        if (nn_scales_inputs(ws)) {
-            nn_scale_inputs(ws, &s->samples, first + i, i);
-        }
-        ws->x_rows[i] = nn_network_inputs(ws, &s->samples, first + i, i);
-        all_finite = all_finite && ws->kernels->all_finite(ws->x_rows[i], s->samples.x.cols);
-    }
-    return all_finite;
+    return nn_read_inputs(&s->ws, &s->samples, first, num, 0, s->ws.x_rows);
 }
 
 static int has_finite_inputs(const Solver *s)
@@ -114,14 +105,10 @@ static int has_finite_inputs(const Solver *s)
 /* Computes the forward pass of the samples first to first + num - 1, and writes f'(z) of the last layer to slopes. */
 static void forward_block(Solver *s, size_t first, size_t num)
 {
-    const NNWorkspace *ws = &s->ws;
-    const NNLayer *last = &ws->layers[ws->num_layers - 1];
-    const NNLoss absolute_error = {NN_MAE, 0}; /* d|a - y|/da is 1 for a > y, so that dC/dz is f'(z) */
     read_inputs(s, first, num);
-    nn_forward_layers(ws, ws->x_rows, 0, num);
+    nn_forward_layers(&s->ws, s->ws.x_rows, 0, num);
     for (size_t i = 0; i < num; i++) {
-        ws->kernels->output_layer_loss(ws->output_activation, absolute_error, last->a + i * last->stride, s->lowest_targets, 0, 1,
-                                       s->slopes + i * last->padded_outputs, last->num_outputs);
+        nn_output_slopes(&s->ws, i, s->lowest_targets, s->slopes);
     }
 }
 

@@ -83,6 +83,14 @@ void nn_forward_layers(const NNWorkspace *ws, const float *const *x, size_t firs
     }
 }
 
+void nn_output_slopes(const NNWorkspace *ws, size_t row, const float *lowest_targets, float *slopes)
+{
+    const NNLayer *last = &ws->layers[ws->num_layers - 1];
+    const NNLoss absolute_error = {NN_MAE, 0}; /* d|a - y|/da is 1 for a > y, so that dC/dz is f'(z) */
+    ws->kernels->output_layer_loss(ws->output_activation, absolute_error, last->a + row * last->stride, lowest_targets, 0, 1,
+                                   slopes + row * last->padded_outputs, last->num_outputs);
+}
+
 void nn_backward_layers(const NNWorkspace *ws, size_t first, size_t num)
 {
     for (size_t l = ws->num_layers - 1; l > 0; l--) {

@@ -53,6 +53,12 @@ void nn_backward_to_inputs(const NNWorkspace *ws, NNTiles tiles);
  * first   the row of the workspace that belongs to x[0] */
 void nn_forward_layers(const NNWorkspace *ws, const float *const *x, size_t first, size_t num);
 
+/* Turns z of the last layer into its outputs a for one row of the workspace, and computes f'(z). Not for softmax.
+ *
+ * lowest_targets   (outputs,): -FLT_MAX
+ * slopes           (rows of the workspace, padded outputs): this row is written with f'(z) */
+void nn_output_slopes(const NNWorkspace *ws, size_t row, const float *lowest_targets, float *slopes);
+
 /* The backward pass through all layers, by one thread, for rows first to first + num - 1 of the workspace: from the delta of the last
  * layer to the deltas of all layers. */
 void nn_backward_layers(const NNWorkspace *ws, size_t first, size_t num);

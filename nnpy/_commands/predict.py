@@ -162,9 +162,8 @@ class _Outputs(NamedTuple):
                 raise ValueError(
                     f"{model}: the network has names of classes and a single {last} output, which has no threshold for them"
                 )
-            is_share = (
-                last in {"softmax", "sigmoid"} or num_outputs == 1
-            )  # those of tanh are brought to the range 0 to 1
+            # The probability of the classes; a single tanh output is brought to the range 0 to 1.
+            is_share = last in {"softmax", "sigmoid"} or num_outputs == 1
             return cls((target, *(f"P({name})" if is_share else f"output {name}" for name in classes)), classes)
         names = net.target_names
         if names is None or len(names) != num_outputs:

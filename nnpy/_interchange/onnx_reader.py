@@ -456,9 +456,7 @@ def _batch_normalization(arguments: Sequence[Value], attributes: dict[str, Any])
     if attributes.get("training_mode", 0):
         raise _Unknown("it is in training mode")
     scale, bias, mean, variance = (_constant(value, "a parameter").astype(np.float64) for value in arguments[1:5])
-    with np.errstate(all="ignore"):  # `Signal.network` refuses what is not finite
-        factors = scale / np.sqrt(variance + attributes.get("epsilon", 1e-5))
-    return _signal(arguments[0]).multiply(factors).add(bias - mean * factors)
+    return _signal(arguments[0]).normalize(mean, variance, attributes.get("epsilon", 1e-5), scale, bias)
 
 
 def _same(arguments: Sequence[Value], attributes: dict[str, Any]) -> Value:

@@ -16,7 +16,7 @@ from nnpy._activations import ACTIVATIONS
 from nnpy._network import NeuralNetwork
 from nnpy._scaler import Scaler
 
-__all__ = ["Layer", "Signal"]
+__all__ = ["Signal"]
 
 Floats = NDArray[np.float64]
 
@@ -122,6 +122,14 @@ class Signal:
         if self.post_scale is None:
             return replace(self, biases=_sum(self.biases, values))
         return replace(self, post_shift=_sum(self.post_shift, values))
+
+    def normalize(
+        self, mean: Floats, variance: Floats, epsilon: float, scale: Floats | float = 1.0, shift: Floats | float = 0.0
+    ) -> Signal:
+        """Apply a batch normalisation with known statistics: (x - mean) / sqrt(variance + epsilon) * scale + shift."""
+        with np.errstate(all="ignore"):  # `network` refuses what is not finite
+            factors = scale / np.sqrt(variance + epsilon)
+            return self.multiply(factors).add(shift - mean * factors)
 
     def activate(self, activation: str) -> Signal:
         """Apply an activation function, by nnpy's name."""

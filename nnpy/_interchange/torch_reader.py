@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from nnpy._interchange.comparison import agrees, some_rows
 from nnpy._interchange.signal import Signal
 from nnpy._interchange.torch_modules import ScaleInputs, ScaleOutputs
 from nnpy._network import NeuralNetwork
@@ -69,9 +70,7 @@ def _evaluation_mode(module: Any) -> Iterator[None]:
 
 def _compare(module: Any, net: NeuralNetwork) -> None:
     """Raise a ValueError if the module computes something else: torch.fx does not see hooks, or operations in place."""
-    x = np.random.default_rng(0).normal(size=(5, net.layer_sizes[0]))
-    if net.scaler is not None:
-        x = x * net.scaler.x_scale + net.scaler.x_mean
+    x = some_rows(net)
     tensors = (*module.parameters(), *module.buffers())
     like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
     inputs = torch.from_numpy(x).to(like.device, like.dtype)
@@ -82,9 +81,7 @@ def _compare(module: Any, net: NeuralNetwork) -> None:
         raise ValueError(
             f"{type(module).__name__} cannot be called with rows of {x.shape[1]} numbers: {error}"
         ) from error
-    expected = np.asarray(net.predict(inputs.to("cpu", torch.float64).numpy()), dtype=np.float64)
-    tolerance = max(1e-3, 8 * torch.finfo(like.dtype).eps) * max(1.0, np.abs(expected).max())
-    if actual.size != expected.size or not np.allclose(actual.ravel(), expected.ravel(), rtol=0, atol=tolerance):
+    if not agrees(net, inputs.to("cpu", torch.float64).numpy(), actual, tolerance=8 * torch.finfo(like.dtype).eps):
         raise ValueError(
             f"{type(module).__name__} computes something else than its operations say: it has hooks, or changes a tensor in "
             "place that it uses again, or mixes samples; export it by torch.onnx.export and read that by nnpy.from_onnx"
@@ -219,12 +216,8 @@ def _apply_linear(x: Value, weight: Value, bias: Value = None) -> Signal:
 def _batch_norm(module: Any, signal: Signal) -> Signal:
     if module.running_mean is None:
         raise _Unknown("it has no running statistics")
-    mean, variance = _to_numpy(module.running_mean), _to_numpy(module.running_var)
-    with np.errstate(all="ignore"):  # `Signal.network` refuses what is not finite
-        factors, terms = 1 / np.sqrt(variance + module.eps), np.zeros_like(mean)
-    if module.affine:
-        factors, terms = factors * _to_numpy(module.weight), _to_numpy(module.bias)
-    return signal.multiply(factors).add(terms - mean * factors)
+    learnt = (_to_numpy(module.weight), _to_numpy(module.bias)) if module.affine else ()
+    return signal.normalize(_to_numpy(module.running_mean), _to_numpy(module.running_var), module.eps, *learnt)
 
 
 def _require(name: str, actual: Any, expected: float) -> None:
